@@ -1,0 +1,50 @@
+// Entry point of the addon: one Environment for each Node environment that loads it.
+#include <thread>
+
+#include "../isa/isa.h"
+#include "call.h"
+#include "families.h"
+
+namespace md::binding {
+namespace {
+
+Napi::Value isa(Call& call) { return Napi::String::New(call.napi(), isaName(activeIsa())); }
+
+Napi::Value getNumThreads(Call& call) { return Napi::Number::New(call.napi(), call.context().pool.threads()); }
+
+void setNumThreads(Call& call) {
+  const int32_t threads = call.integer(0);
+  if (threads < 1 || threads > 256) fail(ErrorKind::value, call.op, "found ", threads, ", expected 1 to 256 threads");
+  call.context().pool.resize(threads);
+}
+
+Napi::Value setErrorFactory(Call& call) {
+  call.environment().makeError = Napi::Persistent(call.value(0).As<Napi::Function>());
+  return call.napi().Undefined();
+}
+
+int defaultThreads() {
+  const unsigned threads = std::thread::hardware_concurrency();
+  return threads ? static_cast<int>(threads) : 1;
+}
+
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+  auto owned = std::make_unique<Environment>(defaultThreads());
+  Environment& environment = *owned;
+  env.AddCleanupHook([](Environment* last) { std::unique_ptr<Environment>{last}; }, owned.release());
+
+  auto outputs = Napi::Int32Array::New(env, kMaxOutputs * kOutputStride);
+  environment.outputs = outputs.Data();
+  environment.outputsArray = Napi::Reference<Napi::Int32Array>::New(outputs, 1);
+  exports.Set("outputs", outputs);
+
+  define(env, exports, environment, {ValueEntry{"isa", isa}, ValueEntry{"getNumThreads", getNumThreads}, ValueEntry{"setErrorFactory", setErrorFactory}});
+  define(env, exports, environment, {Entry{"setNumThreads", setNumThreads}});
+  for (Register family : families) family(env, exports, environment);
+  return exports;
+}
+
+}  // namespace
+}  // namespace md::binding
+
+NODE_API_MODULE(md_native, md::binding::init)

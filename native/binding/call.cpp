@@ -1,0 +1,96 @@
+#include "call.h"
+
+namespace md::binding {
+namespace {
+
+template <class EntryType>
+struct Bound {
+  EntryType entry;
+  Environment* environment;
+};
+
+Napi::Value throwTyped(const Napi::CallbackInfo& info, Environment& env, int kind, const char* message) {
+  const Napi::Value error = env.makeError.Call({Napi::Number::New(info.Env(), kind), Napi::String::New(info.Env(), message)});
+  napi_throw(info.Env(), error);
+  return info.Env().Undefined();
+}
+
+// The border: no C++ exception passes it, each becomes one of the package's own classes.
+template <class F>
+Napi::Value guarded(const Napi::CallbackInfo& info, Environment& env, const char* name, F&& body) {
+  try {
+    return body();
+  } catch (const Error& error) {
+    return throwTyped(info, env, static_cast<int>(error.kind()), error.what());
+  } catch (const std::bad_alloc&) {
+    const std::string message = std::string("[") + name + "] the system refused memory";
+    return throwTyped(info, env, static_cast<int>(ErrorKind::outOfMemory), message.c_str());
+  }
+}
+
+Napi::Value callBody(const Napi::CallbackInfo& info) {
+  auto& bound = *static_cast<Bound<Entry>*>(info.Data());
+  return guarded(info, *bound.environment, bound.entry.name, [&]() -> Napi::Value {
+    Call call(info, *bound.environment, bound.entry.name);
+    bound.entry.body(call);
+    return info.Env().Undefined();
+  });
+}
+
+Napi::Value callValueBody(const Napi::CallbackInfo& info) {
+  auto& bound = *static_cast<Bound<ValueEntry>*>(info.Data());
+  return guarded(info, *bound.environment, bound.entry.name, [&] {
+    Call call(info, *bound.environment, bound.entry.name);
+    return bound.entry.body(call);
+  });
+}
+
+template <class EntryType>
+void defineAll(Napi::Env env, Napi::Object exports, Environment& environment, std::initializer_list<EntryType> entries,
+               Napi::Value (*trampoline)(const Napi::CallbackInfo&)) {
+  for (const EntryType& entry : entries) {
+    auto bound = std::make_unique<Bound<EntryType>>(Bound<EntryType>{entry, &environment});
+    exports.Set(entry.name, Napi::Function::New(env, trampoline, entry.name, bound.get()));
+    env.AddCleanupHook([](Bound<EntryType>* owned) { std::unique_ptr<Bound<EntryType>>{owned}; }, bound.release());
+  }
+}
+
+}  // namespace
+
+Dims Call::dims(size_t i) const {
+  const auto array = info_[i].As<Napi::Int32Array>();
+  if (array.ElementLength() > static_cast<size_t>(kMaxRank)) {
+    fail(ErrorKind::shape, op, "rank ", array.ElementLength(), " is more than the ", kMaxRank, " axes a tensor may have");
+  }
+  Dims dims;
+  for (size_t axis = 0; axis < array.ElementLength(); axis++) dims.push(array[axis]);
+  return dims;
+}
+
+DType Call::dtype(size_t i) const {
+  const int32_t code = integer(i);
+  if (code < 0 || code > static_cast<int32_t>(DType::boolean)) fail(ErrorKind::dtype, op, "unknown dtype code ", code);
+  return static_cast<DType>(code);
+}
+
+void Call::emit(Tensor out) {
+  int32_t* description = env_.outputs + outputs_++ * kOutputStride;
+  description[1] = static_cast<int32_t>(out.dtype);
+  description[2] = static_cast<int32_t>(out.device.type);
+  description[3] = out.rank();
+  for (int axis = 0; axis < out.rank(); axis++) {
+    if (out.shape[axis] > INT32_MAX) fail(ErrorKind::shape, op, "shape ", out.shape.str(), " has an extent beyond 2^31");
+    description[4 + axis] = static_cast<int32_t>(out.shape[axis]);
+  }
+  description[0] = env_.slots.add(std::move(out));
+}
+
+void define(Napi::Env env, Napi::Object exports, Environment& environment, std::initializer_list<Entry> entries) {
+  defineAll(env, exports, environment, entries, callBody);
+}
+
+void define(Napi::Env env, Napi::Object exports, Environment& environment, std::initializer_list<ValueEntry> entries) {
+  defineAll(env, exports, environment, entries, callValueBody);
+}
+
+}  // namespace md::binding

@@ -1,0 +1,84 @@
+// What every binding file needs: state of the environment, typed arguments, outputs, and the error border.
+#pragma once
+#include <napi.h>
+
+#include <initializer_list>
+#include <memory>
+#include <string>
+
+#include "../core/context.h"
+#include "../core/slots.h"
+
+namespace md::binding {
+
+/// One per Node environment (main thread or worker), deleted when the environment ends.
+struct Environment {
+  explicit Environment(int threads) : pool(threads), context{allocator, pool, Stream{}} {}
+  Allocator allocator;  // first: the slots' storage returns its blocks to it
+  ThreadPool pool;
+  Context context;
+  SlotTable slots;
+  int32_t* outputs = nullptr;  // descriptions of the last call's outputs, shared with JavaScript
+  Napi::Reference<Napi::Int32Array> outputsArray;
+  Napi::FunctionReference makeError;  // (kind, message) => Error, from errors.js
+};
+
+constexpr int kOutputStride = 4 + kMaxRank;  // slot, dtype, device, rank, extents
+constexpr int kMaxOutputs = 8;
+
+/// Arguments of one call, with the op's name for the errors.
+class Call {
+ public:
+  Call(const Napi::CallbackInfo& info, Environment& env, const char* op) : info_(info), env_(env), op(op) {}
+
+  Context& context() { return env_.context; }
+  Environment& environment() { return env_; }
+  Napi::Env napi() const { return info_.Env(); }
+  const Tensor& tensor(size_t i) const { return env_.slots.at(integer(i), op); }
+  /// A slot of -1 stands for "none".
+  const Tensor* optional(size_t i) const {
+    const int32_t slot = integer(i);
+    return slot < 0 ? nullptr : &env_.slots.at(slot, op);
+  }
+  int32_t integer(size_t i) const { return info_[i].As<Napi::Number>().Int32Value(); }
+  int64_t integer64(size_t i) const { return info_[i].As<Napi::Number>().Int64Value(); }
+  double number(size_t i) const { return info_[i].As<Napi::Number>().DoubleValue(); }
+  bool flag(size_t i) const { return info_[i].ToBoolean().Value(); }
+  Napi::Value value(size_t i) const { return info_[i]; }
+  /// An Int32Array of at most kMaxRank extents.
+  Dims dims(size_t i) const;
+  DType dtype(size_t i) const;
+
+  /// Registers `out` as the call's next output; JavaScript reads its slot, dtype and shape from the outputs array.
+  void emit(Tensor out);
+
+ private:
+  const Napi::CallbackInfo& info_;
+  Environment& env_;
+  int outputs_ = 0;
+
+ public:
+  const char* const op;
+};
+
+using Body = void (*)(Call&);
+using ValueBody = Napi::Value (*)(Call&);
+
+/// A function of the addon: `name` is the op's name on every floor. Its outputs go through Call::emit.
+struct Entry {
+  const char* name;
+  Body body;
+};
+/// One that returns a JavaScript value instead.
+struct ValueEntry {
+  const char* name;
+  ValueBody body;
+};
+
+void define(Napi::Env env, Napi::Object exports, Environment& environment, std::initializer_list<Entry> entries);
+void define(Napi::Env env, Napi::Object exports, Environment& environment, std::initializer_list<ValueEntry> entries);
+
+/// Every binding file adds its functions here: declared below, called by addon.cpp.
+using Register = void (*)(Napi::Env, Napi::Object, Environment&);
+
+}  // namespace md::binding

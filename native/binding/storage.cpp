@@ -1,0 +1,87 @@
+// Tensors in and out of JavaScript, views, and memory statistics.
+#include <cstring>
+
+#include "../core/views.h"
+#include "families.h"
+
+namespace md::binding {
+namespace {
+
+/// fromBytes(dtype, shape, Uint8Array): a contiguous tensor with a copy of the bytes.
+void fromBytes(Call& call) {
+  const DType dtype = call.dtype(0);
+  const auto bytes = call.value(2).As<Napi::Uint8Array>();
+  Tensor out = empty(call.context(), dtype, call.dims(1), call.op);
+  const size_t expected = static_cast<size_t>(out.numel()) * itemSize(dtype);
+  if (bytes.ByteLength() != expected) {
+    fail(ErrorKind::shape, call.op, "found ", bytes.ByteLength(), " bytes, expected ", expected, " for shape ", out.shape.str(), " of ", dtypeName(dtype));
+  }
+  std::memcpy(out.raw(), bytes.Data(), expected);
+  call.emit(std::move(out));
+}
+
+/// toBytes(slot, Uint8Array): writes the elements in row-major order.
+Napi::Value toBytes(Call& call) {
+  const Tensor& x = call.tensor(0);
+  const auto bytes = call.value(1).As<Napi::Uint8Array>();
+  const size_t expected = static_cast<size_t>(x.numel()) * itemSize(x.dtype);
+  if (bytes.ByteLength() != expected) fail(ErrorKind::shape, call.op, "found room for ", bytes.ByteLength(), " bytes, expected ", expected);
+  copyInto(call.context(), x, bytes.Data());
+  return call.napi().Undefined();
+}
+
+void emptyTensor(Call& call) { call.emit(empty(call.context(), call.dtype(0), call.dims(1), call.op)); }
+
+/// Frees each slot of an Int32Array.
+Napi::Value freeSlots(Call& call) {
+  const auto slots = call.value(0).As<Napi::Int32Array>();
+  for (size_t i = 0; i < slots.ElementLength(); i++) call.environment().slots.free(slots[i]);
+  return call.napi().Undefined();
+}
+
+Napi::Value freeSlot(Call& call) {
+  call.environment().slots.free(call.integer(0));
+  return call.napi().Undefined();
+}
+
+void reshape(Call& call) { call.emit(reshapeView(call.context(), call.tensor(0), call.dims(1), call.op)); }
+void permute(Call& call) { call.emit(permuteView(call.tensor(0), call.dims(1), call.op)); }
+void expand(Call& call) { call.emit(expandView(call.tensor(0), call.dims(1), call.op)); }
+void slice(Call& call) { call.emit(sliceView(call.tensor(0), call.dims(1), call.dims(2), call.dims(3), call.op)); }
+void contiguousCopy(Call& call) { call.emit(contiguous(call.context(), call.tensor(0), call.op)); }
+
+Napi::Value isContiguous(Call& call) { return Napi::Boolean::New(call.napi(), call.tensor(0).contiguous()); }
+
+/// [live tensors, live bytes, peak bytes, cached bytes, limit]
+Napi::Value memory(Call& call) {
+  const MemoryStats& stats = call.context().allocator.stats();
+  auto out = Napi::Float64Array::New(call.napi(), 5);
+  out[0] = static_cast<double>(call.environment().slots.live());
+  out[1] = static_cast<double>(stats.liveBytes);
+  out[2] = static_cast<double>(stats.peakBytes);
+  out[3] = static_cast<double>(stats.cachedBytes);
+  out[4] = static_cast<double>(call.context().allocator.limit());
+  return out;
+}
+
+void resetPeakMemory(Call& call) { call.context().allocator.resetPeak(); }
+void emptyCache(Call& call) { call.context().allocator.flush(); }
+void setMemoryLimit(Call& call) {
+  const double bytes = call.number(0);
+  if (!(bytes >= 0)) fail(ErrorKind::value, call.op, "found ", bytes, ", expected a number of bytes");
+  call.context().allocator.setLimit(static_cast<size_t>(bytes));
+}
+
+}  // namespace
+
+void registerStorage(Napi::Env env, Napi::Object exports, Environment& environment) {
+  define(env, exports, environment,
+         {Entry{"fromBytes", fromBytes}, Entry{"empty", emptyTensor}, Entry{"reshape", reshape}, Entry{"permute", permute},
+          Entry{"expand", expand}, Entry{"slice", slice}, Entry{"contiguous", contiguousCopy},
+          Entry{"resetPeakMemory", resetPeakMemory}, Entry{"emptyCache", emptyCache}, Entry{"setMemoryLimit", setMemoryLimit}});
+  define(env, exports, environment,
+         {ValueEntry{"toBytes", toBytes}, ValueEntry{"free", freeSlot}, ValueEntry{"freeSlots", freeSlots},
+          ValueEntry{"isContiguous", isContiguous}, ValueEntry{"memory", memory}});
+}
+
+}  // namespace md::binding

@@ -1,0 +1,67 @@
+#include "allocator.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstdlib>
+
+#include "error.h"
+
+namespace md {
+namespace {
+constexpr size_t kAlignment = 64;
+}
+
+Allocator::Allocator()
+    : limitBytes_(static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGE_SIZE))) {}
+
+Allocator::~Allocator() { flush(); }
+
+// Four classes per power of two: at most a quarter is wasted, and a loop of similar shapes reuses its blocks.
+size_t Allocator::sizeClass(size_t bytes) {
+  bytes = std::max(bytes, kAlignment);
+  const size_t step = std::max(std::bit_floor(bytes) / 4, kAlignment);
+  return (bytes + step - 1) / step * step;
+}
+
+void* Allocator::allocate(size_t bytes, const char* op) {
+  if (bytes > limitBytes_ || stats_.liveBytes + sizeClass(bytes) > limitBytes_) {
+    fail(ErrorKind::outOfMemory, op, "needs ", bytes, " bytes with ", stats_.liveBytes, " live, limit is ", limitBytes_);
+  }
+  const size_t size = sizeClass(bytes);
+  void* block = nullptr;
+  if (auto found = free_.find(size); found != free_.end() && !found->second.empty()) {
+    block = found->second.back();
+    found->second.pop_back();
+    stats_.cachedBytes -= size;
+  } else {
+    if (stats_.liveBytes + stats_.cachedBytes + size > limitBytes_) flush();
+    block = std::aligned_alloc(kAlignment, size);
+    if (!block) {
+      flush();
+      block = std::aligned_alloc(kAlignment, size);
+    }
+    if (!block) fail(ErrorKind::outOfMemory, op, "the system refused ", bytes, " bytes with ", stats_.liveBytes, " live");
+  }
+  stats_.liveBytes += size;
+  stats_.peakBytes = std::max(stats_.peakBytes, stats_.liveBytes);
+  return block;
+}
+
+void Allocator::release(void* block, size_t bytes) {
+  const size_t size = sizeClass(bytes);
+  stats_.liveBytes -= size;
+  stats_.cachedBytes += size;
+  free_[size].push_back(block);
+}
+
+void Allocator::flush() {
+  for (auto& [size, blocks] : free_) {
+    for (void* block : blocks) std::free(block);
+    blocks.clear();
+  }
+  stats_.cachedBytes = 0;
+}
+
+}  // namespace md

@@ -1,0 +1,107 @@
+#include "context.h"
+
+#include <cstring>
+
+namespace md {
+
+Tensor empty(Context& context, DType dtype, const Dims& shape, const char* op) {
+  constexpr int64_t kMost = int64_t{1} << 40;
+  int64_t n = 1;
+  for (int i = 0; i < shape.rank; i++) {
+    if (shape[i] < 0) fail(ErrorKind::shape, op, "shape ", shape.str(), " has a negative extent");
+    if (shape[i] > 0 && n > kMost / shape[i]) fail(ErrorKind::outOfMemory, op, "shape ", shape.str(), " has more than 2^40 elements");
+    n *= shape[i];
+  }
+  Tensor out;
+  out.dtype = dtype;
+  out.device = context.stream.device;
+  out.shape = shape;
+  out.stride = contiguousStrides(shape);
+  out.storage = std::make_shared<Storage>(context.allocator, static_cast<size_t>(n) * itemSize(dtype), op);
+  return out;
+}
+
+Tensor contiguous(Context& context, const Tensor& x, const char* op) {
+  if (x.contiguous()) return x;
+  Tensor out = empty(context, x.dtype, x.shape, op);
+  copyInto(context, x, out.raw());
+  return out;
+}
+
+namespace {
+
+template <class T>
+void copyStrided(const Tensor& x, T* out) {
+  const int last = x.rank() - 1;
+  const int64_t inner = x.shape[last], step = x.stride[last];
+  const int64_t outer = inner ? x.numel() / inner : 0;
+  const T* base = x.data<T>();
+  Dims index;
+  index.rank = last;
+  int64_t offset = 0;
+  for (int64_t row = 0; row < outer; row++) {
+    const T* in = base + offset;
+    if (step == 1) {
+      std::memcpy(out, in, static_cast<size_t>(inner) * sizeof(T));
+    } else {
+      for (int64_t i = 0; i < inner; i++) out[i] = in[i * step];
+    }
+    out += inner;
+    for (int axis = last - 1; axis >= 0; axis--) {
+      offset += x.stride[axis];
+      if (++index[axis] < x.shape[axis]) break;
+      offset -= x.stride[axis] * x.shape[axis];
+      index[axis] = 0;
+    }
+  }
+}
+
+}  // namespace
+
+void copyInto(Context& context, const Tensor& x, void* out) {
+  if (x.numel() == 0) return;
+  const size_t size = itemSize(x.dtype);
+  if (x.contiguous()) {
+    std::memcpy(out, x.raw(), static_cast<size_t>(x.numel()) * size);
+    return;
+  }
+  // Split over the first axis; each part is a view of its own.
+  const int64_t rowBytes = x.numel() / x.shape[0] * static_cast<int64_t>(size);
+  parallelFor(context.pool, x.shape[0], rowBytes ? 1 + (1 << 16) / rowBytes : 1, [&](int64_t begin, int64_t end) {
+    Tensor part = x;
+    part.shape[0] = end - begin;
+    part.offset += begin * x.stride[0];
+    char* to = static_cast<char*>(out) + begin * rowBytes;
+    if (size == 8) {
+      copyStrided(part, reinterpret_cast<uint64_t*>(to));
+    } else if (size == 4) {
+      copyStrided(part, reinterpret_cast<uint32_t*>(to));
+    } else {
+      copyStrided(part, reinterpret_cast<uint8_t*>(to));
+    }
+  });
+}
+
+void requireDType(const Tensor& x, DType dtype, const char* op, const char* operand) {
+  if (x.dtype != dtype) fail(ErrorKind::dtype, op, operand, " has dtype ", dtypeName(x.dtype), ", expected ", dtypeName(dtype));
+}
+
+void requireFloat(const Tensor& x, const char* op, const char* operand) {
+  if (!isFloat(x.dtype)) fail(ErrorKind::dtype, op, operand, " has dtype ", dtypeName(x.dtype), ", expected f32 or f64");
+}
+
+void requireRank(const Tensor& x, int rank, const char* op, const char* operand) {
+  if (x.rank() != rank) fail(ErrorKind::shape, op, operand, " has shape ", x.shape.str(), ", expected rank ", rank);
+}
+
+void requireShape(const Tensor& x, const Dims& shape, const char* op, const char* operand) {
+  if (!(x.shape == shape)) fail(ErrorKind::shape, op, operand, " has shape ", x.shape.str(), ", expected ", shape.str());
+}
+
+int resolveAxis(int64_t axis, int rank, const char* op) {
+  const int64_t resolved = axis < 0 ? axis + rank : axis;
+  if (resolved < 0 || resolved >= rank) fail(ErrorKind::shape, op, "axis ", axis, " is out of range for rank ", rank);
+  return static_cast<int>(resolved);
+}
+
+}  // namespace md

@@ -1,0 +1,33 @@
+// What an op needs besides its operands; one per Node environment.
+#pragma once
+#include "allocator.h"
+#include "device.h"
+#include "tensor.h"
+#include "thread_pool.h"
+
+namespace md {
+
+struct Context {
+  Allocator& allocator;
+  ThreadPool& pool;
+  Stream stream;
+};
+
+/// A new contiguous tensor with undefined elements. ShapeError on a negative extent or more than 2^40 elements.
+Tensor empty(Context& context, DType dtype, const Dims& shape, const char* op);
+
+/// `x` itself where it is contiguous, else a contiguous copy.
+Tensor contiguous(Context& context, const Tensor& x, const char* op);
+
+/// Copies any layout of `x` into `out` (same shape, same dtype, contiguous).
+void copyInto(Context& context, const Tensor& x, void* out);
+
+// Checks that name the op and the operand, as every op's first lines.
+void requireDType(const Tensor& x, DType dtype, const char* op, const char* operand);
+void requireFloat(const Tensor& x, const char* op, const char* operand);
+void requireRank(const Tensor& x, int rank, const char* op, const char* operand);
+void requireShape(const Tensor& x, const Dims& shape, const char* op, const char* operand);
+/// 0 <= axis < rank after resolving a negative axis; ShapeError otherwise.
+int resolveAxis(int64_t axis, int rank, const char* op);
+
+}  // namespace md

@@ -1,0 +1,7 @@
+// Vectors of the ISA that this file is compiled for: Vec<T>, with T float or double.
+#pragma once
+#if defined(__AVX2__) && defined(__FMA__)
+#include "simd_avx2.h"
+#else
+#include "simd_portable.h"
+#endif

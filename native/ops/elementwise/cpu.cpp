@@ -1,0 +1,297 @@
+#include <cmath>
+#include <limits>
+
+#include "../../isa/math.h"
+#include "op.h"
+
+namespace md::elementwise::MD_ISA {
+namespace {
+
+using md::MD_ISA::erfOf;
+using md::MD_ISA::expOf;
+using md::MD_ISA::sigmoidOf;
+using md::MD_ISA::tanhOf;
+
+constexpr double kSqrtHalf = 0.70710678118654752440;
+constexpr double kInvSqrt2Pi = 0.39894228040143267794;
+constexpr double kSqrt2OverPi = 0.79788456080286535588;
+
+template <class T>
+T softplusOf(T x) {
+  return (x > 0 ? x : T(0)) + std::log1p(expOf(x > 0 ? -x : x));
+}
+template <class T>
+T geluOf(T x) {
+  return T(0.5) * x * (T(1) + erfOf(x * T(kSqrtHalf)));
+}
+template <class T>
+T geluTanhOf(T x) {
+  return T(0.5) * x * (T(1) + tanhOf(T(kSqrt2OverPi) * (x + T(0.044715) * x * x * x)));
+}
+template <class T>
+T geluGradOf(T x) {
+  return T(0.5) * (T(1) + erfOf(x * T(kSqrtHalf))) + x * T(kInvSqrt2Pi) * expOf(T(-0.5) * x * x);
+}
+template <class T>
+T geluTanhGradOf(T x) {
+  const T t = tanhOf(T(kSqrt2OverPi) * (x + T(0.044715) * x * x * x));
+  return T(0.5) * (T(1) + t) + T(0.5) * x * (T(1) - t * t) * T(kSqrt2OverPi) * (T(1) + T(3 * 0.044715) * x * x);
+}
+template <class T>
+T clampOf(T x, T low, T high) {
+  return x < low ? low : (x > high ? high : x);
+}
+
+template <class T, class F>
+void map(const void* x, void* y, int64_t n, F f) {
+  const T* __restrict in = static_cast<const T*>(x);
+  T* __restrict out = static_cast<T*>(y);
+  for (int64_t i = 0; i < n; i++) out[i] = f(in[i]);
+}
+
+template <class T>
+void integerUnary(Unary kind, const void* x, void* y, int64_t n, double a, double b) {
+  const T low = a <= static_cast<double>(std::numeric_limits<T>::lowest()) ? std::numeric_limits<T>::lowest() : static_cast<T>(a);
+  const T high = b >= static_cast<double>(std::numeric_limits<T>::max()) ? std::numeric_limits<T>::max() : static_cast<T>(b);
+  switch (kind) {
+    case Unary::neg: return map<T>(x, y, n, [](T v) { return static_cast<T>(-v); });
+    case Unary::abs: return map<T>(x, y, n, [](T v) { return static_cast<T>(v < 0 ? -v : v); });
+    case Unary::sign: return map<T>(x, y, n, [](T v) { return static_cast<T>((v > 0) - (v < 0)); });
+    case Unary::square: return map<T>(x, y, n, [](T v) { return static_cast<T>(v * v); });
+    case Unary::relu: return map<T>(x, y, n, [](T v) { return v > 0 ? v : T(0); });
+    case Unary::clamp: return map<T>(x, y, n, [=](T v) { return clampOf(v, low, high); });
+    case Unary::addScalar: return map<T>(x, y, n, [=](T v) { return static_cast<T>(v + static_cast<T>(a)); });
+    case Unary::mulScalar: return map<T>(x, y, n, [=](T v) { return static_cast<T>(v * static_cast<T>(a)); });
+    default: return;
+  }
+}
+
+template <class T>
+void floatUnary(Unary kind, const void* x, void* y, int64_t n, T a, T b) {
+  switch (kind) {
+    case Unary::neg: return map<T>(x, y, n, [](T v) { return -v; });
+    case Unary::abs: return map<T>(x, y, n, [](T v) { return std::abs(v); });
+    case Unary::exp: return map<T>(x, y, n, [](T v) { return expOf(v); });
+    case Unary::log: return map<T>(x, y, n, [](T v) { return std::log(v); });
+    case Unary::sqrt: return map<T>(x, y, n, [](T v) { return std::sqrt(v); });
+    case Unary::rsqrt: return map<T>(x, y, n, [](T v) { return T(1) / std::sqrt(v); });
+    case Unary::sin: return map<T>(x, y, n, [](T v) { return std::sin(v); });
+    case Unary::cos: return map<T>(x, y, n, [](T v) { return std::cos(v); });
+    case Unary::tanh: return map<T>(x, y, n, [](T v) { return tanhOf(v); });
+    case Unary::sigmoid: return map<T>(x, y, n, [](T v) { return sigmoidOf(v); });
+    case Unary::silu: return map<T>(x, y, n, [](T v) { return v * sigmoidOf(v); });
+    case Unary::relu: return map<T>(x, y, n, [](T v) { return v > 0 || v != v ? v : T(0); });
+    case Unary::gelu: return map<T>(x, y, n, [](T v) { return geluOf(v); });
+    case Unary::geluTanh: return map<T>(x, y, n, [](T v) { return geluTanhOf(v); });
+    case Unary::erf: return map<T>(x, y, n, [](T v) { return erfOf(v); });
+    case Unary::softplus: return map<T>(x, y, n, [](T v) { return softplusOf(v); });
+    case Unary::square: return map<T>(x, y, n, [](T v) { return v * v; });
+    case Unary::reciprocal: return map<T>(x, y, n, [](T v) { return T(1) / v; });
+    case Unary::sign: return map<T>(x, y, n, [](T v) { return v > 0 ? T(1) : (v < 0 ? T(-1) : v); });
+    case Unary::floor: return map<T>(x, y, n, [](T v) { return std::floor(v); });
+    case Unary::ceil: return map<T>(x, y, n, [](T v) { return std::ceil(v); });
+    case Unary::round: return map<T>(x, y, n, [](T v) { return std::nearbyint(v); });
+    case Unary::leakyRelu: return map<T>(x, y, n, [a](T v) { return v > 0 ? v : a * v; });
+    case Unary::clamp: return map<T>(x, y, n, [a, b](T v) { return clampOf(v, a, b); });
+    case Unary::powScalar: return map<T>(x, y, n, [a](T v) { return std::pow(v, a); });
+    case Unary::addScalar: return map<T>(x, y, n, [a](T v) { return v + a; });
+    case Unary::mulScalar: return map<T>(x, y, n, [a](T v) { return v * a; });
+    case Unary::isFinite: {
+      const T* in = static_cast<const T*>(x);
+      uint8_t* out = static_cast<uint8_t*>(y);
+      for (int64_t i = 0; i < n; i++) out[i] = std::abs(in[i]) <= std::numeric_limits<T>::max();
+      return;
+    }
+    default: return;
+  }
+}
+
+template <class T, class F>
+void mapGrad(const void* x, const void* grad, void* out, int64_t n, F f) {
+  const T* __restrict in = static_cast<const T*>(x);
+  const T* __restrict g = static_cast<const T*>(grad);
+  T* __restrict o = static_cast<T*>(out);
+  for (int64_t i = 0; i < n; i++) o[i] = g[i] * f(in[i]);
+}
+
+template <class T>
+void floatUnaryGrad(Unary kind, const void* x, const void* g, void* o, int64_t n, T a, T b) {
+  switch (kind) {
+    case Unary::abs: return mapGrad<T>(x, g, o, n, [](T v) { return v > 0 ? T(1) : (v < 0 ? T(-1) : T(0)); });
+    case Unary::exp: return mapGrad<T>(x, g, o, n, [](T v) { return expOf(v); });
+    case Unary::log: return mapGrad<T>(x, g, o, n, [](T v) { return T(1) / v; });
+    case Unary::sqrt: return mapGrad<T>(x, g, o, n, [](T v) { return T(0.5) / std::sqrt(v); });
+    case Unary::rsqrt: return mapGrad<T>(x, g, o, n, [](T v) { return T(-0.5) / (v * std::sqrt(v)); });
+    case Unary::sin: return mapGrad<T>(x, g, o, n, [](T v) { return std::cos(v); });
+    case Unary::cos: return mapGrad<T>(x, g, o, n, [](T v) { return -std::sin(v); });
+    case Unary::tanh: return mapGrad<T>(x, g, o, n, [](T v) { const T t = tanhOf(v); return T(1) - t * t; });
+    case Unary::sigmoid: return mapGrad<T>(x, g, o, n, [](T v) { const T s = sigmoidOf(v); return s * (T(1) - s); });
+    case Unary::silu: return mapGrad<T>(x, g, o, n, [](T v) { const T s = sigmoidOf(v); return s * (T(1) + v * (T(1) - s)); });
+    case Unary::relu: return mapGrad<T>(x, g, o, n, [](T v) { return v > 0 ? T(1) : T(0); });
+    case Unary::gelu: return mapGrad<T>(x, g, o, n, [](T v) { return geluGradOf(v); });
+    case Unary::geluTanh: return mapGrad<T>(x, g, o, n, [](T v) { return geluTanhGradOf(v); });
+    case Unary::erf: return mapGrad<T>(x, g, o, n, [](T v) { return T(2 * kInvSqrt2Pi / kSqrtHalf) * expOf(-v * v); });
+    case Unary::softplus: return mapGrad<T>(x, g, o, n, [](T v) { return sigmoidOf(v); });
+    case Unary::square: return mapGrad<T>(x, g, o, n, [](T v) { return T(2) * v; });
+    case Unary::reciprocal: return mapGrad<T>(x, g, o, n, [](T v) { return T(-1) / (v * v); });
+    case Unary::leakyRelu: return mapGrad<T>(x, g, o, n, [a](T v) { return v > 0 ? T(1) : a; });
+    case Unary::clamp: return mapGrad<T>(x, g, o, n, [a, b](T v) { return v >= a && v <= b ? T(1) : T(0); });
+    case Unary::powScalar: return mapGrad<T>(x, g, o, n, [a](T v) { return a == T(0) ? T(0) : a * std::pow(v, a - T(1)); });
+    default: return;
+  }
+}
+
+// One row of the innermost axis; unit and zero strides get loops that vectorise.
+template <class A, class R, class F>
+void row(const A* a, int64_t sa, const A* b, int64_t sb, R* __restrict out, int64_t n, F f) {
+  if (sa == 1 && sb == 1) {
+    for (int64_t i = 0; i < n; i++) out[i] = f(a[i], b[i]);
+  } else if (sa == 1 && sb == 0) {
+    const A right = *b;
+    for (int64_t i = 0; i < n; i++) out[i] = f(a[i], right);
+  } else if (sa == 0 && sb == 1) {
+    const A left = *a;
+    for (int64_t i = 0; i < n; i++) out[i] = f(left, b[i]);
+  } else {
+    for (int64_t i = 0; i < n; i++) out[i] = f(a[i * sa], b[i * sb]);
+  }
+}
+
+/// Walks the outer axes of a loop: the element offset of each operand at the current row.
+struct Rows {
+  const Loop& loop;
+  int operands;
+  int64_t index[kMaxRank] = {};
+  int64_t offset[4] = {};
+
+  Rows(const Loop& l, int count, int64_t first) : loop(l), operands(count) {
+    for (int axis = loop.rank - 2; axis >= 0; axis--) {
+      index[axis] = first % loop.extent[axis];
+      first /= loop.extent[axis];
+      for (int k = 0; k < operands; k++) offset[k] += index[axis] * loop.stride[k][axis];
+    }
+  }
+  void next() {
+    for (int axis = loop.rank - 2; axis >= 0; axis--) {
+      for (int k = 0; k < operands; k++) offset[k] += loop.stride[k][axis];
+      if (++index[axis] < loop.extent[axis]) return;
+      for (int k = 0; k < operands; k++) offset[k] -= loop.stride[k][axis] * loop.extent[axis];
+      index[axis] = 0;
+    }
+  }
+};
+
+template <class A, class R, class F>
+void binaryLoop(const Loop& loop, int64_t begin, int64_t end, const void* a, const void* b, void* out, F f) {
+  const int last = loop.rank - 1;
+  Rows rows(loop, 3, begin);
+  for (int64_t r = begin; r < end; r++, rows.next()) {
+    row(static_cast<const A*>(a) + rows.offset[1], loop.stride[1][last], static_cast<const A*>(b) + rows.offset[2],
+        loop.stride[2][last], static_cast<R*>(out) + rows.offset[0], loop.extent[last], f);
+  }
+}
+
+template <class T>
+void binaryTyped(Binary kind, const Loop& l, int64_t p, int64_t q, const void* a, const void* b, void* o) {
+  switch (kind) {
+    case Binary::add: return binaryLoop<T, T>(l, p, q, a, b, o, [](T x, T y) { return static_cast<T>(x + y); });
+    case Binary::sub: return binaryLoop<T, T>(l, p, q, a, b, o, [](T x, T y) { return static_cast<T>(x - y); });
+    case Binary::mul: return binaryLoop<T, T>(l, p, q, a, b, o, [](T x, T y) { return static_cast<T>(x * y); });
+    case Binary::div:
+      if constexpr (std::is_floating_point_v<T>) return binaryLoop<T, T>(l, p, q, a, b, o, [](T x, T y) { return x / y; });
+      return;
+    case Binary::pow:
+      if constexpr (std::is_floating_point_v<T>) return binaryLoop<T, T>(l, p, q, a, b, o, [](T x, T y) { return std::pow(x, y); });
+      return;
+    case Binary::maximum: return binaryLoop<T, T>(l, p, q, a, b, o, [](T x, T y) { return x > y || x != x ? x : y; });
+    case Binary::minimum: return binaryLoop<T, T>(l, p, q, a, b, o, [](T x, T y) { return x < y || x != x ? x : y; });
+    case Binary::eq: return binaryLoop<T, uint8_t>(l, p, q, a, b, o, [](T x, T y) { return uint8_t(x == y); });
+    case Binary::ne: return binaryLoop<T, uint8_t>(l, p, q, a, b, o, [](T x, T y) { return uint8_t(x != y); });
+    case Binary::lt: return binaryLoop<T, uint8_t>(l, p, q, a, b, o, [](T x, T y) { return uint8_t(x < y); });
+    case Binary::le: return binaryLoop<T, uint8_t>(l, p, q, a, b, o, [](T x, T y) { return uint8_t(x <= y); });
+    case Binary::gt: return binaryLoop<T, uint8_t>(l, p, q, a, b, o, [](T x, T y) { return uint8_t(x > y); });
+    case Binary::ge: return binaryLoop<T, uint8_t>(l, p, q, a, b, o, [](T x, T y) { return uint8_t(x >= y); });
+    case Binary::logicalAnd: return binaryLoop<T, uint8_t>(l, p, q, a, b, o, [](T x, T y) { return uint8_t(x && y); });
+    case Binary::logicalOr: return binaryLoop<T, uint8_t>(l, p, q, a, b, o, [](T x, T y) { return uint8_t(x || y); });
+    case Binary::count: return;
+  }
+}
+
+template <class From, class To>
+bool castTyped(const void* x, void* y, int64_t n, bool toBool) {
+  const From* in = static_cast<const From*>(x);
+  To* out = static_cast<To*>(y);
+  if (toBool) {
+    for (int64_t i = 0; i < n; i++) out[i] = static_cast<To>(in[i] != From(0));
+    return true;
+  }
+  if constexpr (std::is_floating_point_v<From> && std::is_integral_v<To>) {
+    // Converting a float outside the target's range is undefined: report it instead.
+    const From low = static_cast<From>(std::numeric_limits<To>::lowest()) - From(1);
+    const From high = static_cast<From>(std::numeric_limits<To>::max());
+    for (int64_t i = 0; i < n; i++) {
+      const bool fits = (in[i] > low || in[i] == static_cast<From>(std::numeric_limits<To>::lowest())) && (sizeof(To) < sizeof(From) ? in[i] < high + From(1) : in[i] < high);
+      if (!fits) return false;
+      out[i] = static_cast<To>(in[i]);
+    }
+  } else {
+    for (int64_t i = 0; i < n; i++) out[i] = static_cast<To>(in[i]);
+  }
+  return true;
+}
+
+}  // namespace
+
+void unaryRange(Unary kind, DType dtype, const void* x, void* y, int64_t n, double a, double b) {
+  if (kind == Unary::logicalNot) return map<uint8_t>(x, y, n, [](uint8_t v) { return uint8_t(v == 0); });
+  switch (dtype) {
+    case DType::f32: return floatUnary<float>(kind, x, y, n, static_cast<float>(a), static_cast<float>(b));
+    case DType::f64: return floatUnary<double>(kind, x, y, n, a, b);
+    case DType::i32: return integerUnary<int32_t>(kind, x, y, n, a, b);
+    case DType::i64: return integerUnary<int64_t>(kind, x, y, n, a, b);
+    default: return integerUnary<uint8_t>(kind, x, y, n, a, b);
+  }
+}
+
+void unaryGradRange(Unary kind, DType dtype, const void* x, const void* grad, void* out, int64_t n, double a, double b) {
+  if (dtype == DType::f32) return floatUnaryGrad<float>(kind, x, grad, out, n, static_cast<float>(a), static_cast<float>(b));
+  floatUnaryGrad<double>(kind, x, grad, out, n, a, b);
+}
+
+void binaryRows(Binary kind, DType dtype, const Loop& loop, int64_t begin, int64_t end, const void* a, const void* b, void* out) {
+  dispatchAny(dtype, [&](auto tag) { binaryTyped<typename decltype(tag)::type>(kind, loop, begin, end, a, b, out); });
+}
+
+void whereRows(DType dtype, const Loop& loop, int64_t begin, int64_t end, const void* condition, const void* a, const void* b, void* out) {
+  const int last = loop.rank - 1;
+  dispatchAny(dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    Rows rows(loop, 4, begin);
+    for (int64_t r = begin; r < end; r++, rows.next()) {
+      const uint8_t* c = static_cast<const uint8_t*>(condition) + rows.offset[1];
+      const T* x = static_cast<const T*>(a) + rows.offset[2];
+      const T* y = static_cast<const T*>(b) + rows.offset[3];
+      T* o = static_cast<T*>(out) + rows.offset[0];
+      const int64_t sc = loop.stride[1][last], sx = loop.stride[2][last], sy = loop.stride[3][last];
+      for (int64_t i = 0; i < loop.extent[last]; i++) o[i] = c[i * sc] ? x[i * sx] : y[i * sy];
+    }
+  });
+}
+
+bool castRange(DType from, DType to, const void* x, void* y, int64_t n) {
+  return dispatchAny(from, [&](auto source) {
+    return dispatchAny(to, [&](auto target) {
+      return castTyped<typename decltype(source)::type, typename decltype(target)::type>(x, y, n, to == DType::boolean);
+    });
+  });
+}
+
+void fillRange(DType dtype, void* y, int64_t n, double value) {
+  dispatchAny(dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    T* out = static_cast<T*>(y);
+    for (int64_t i = 0; i < n; i++) out[i] = static_cast<T>(value);
+  });
+}
+
+}  // namespace md::elementwise::MD_ISA

@@ -1,0 +1,181 @@
+#include "op.h"
+
+#include <algorithm>
+#include <atomic>
+
+namespace md::elementwise {
+namespace {
+
+constexpr int64_t kGrain = 1 << 14;  // elements below which a second thread costs more than it brings
+
+bool takesIntegers(Unary kind) {
+  switch (kind) {
+    case Unary::neg:
+    case Unary::abs:
+    case Unary::sign:
+    case Unary::square:
+    case Unary::relu:
+    case Unary::clamp:
+    case Unary::addScalar:
+    case Unary::mulScalar:
+      return true;
+    default:
+      return false;
+  }
+}
+
+// One loop for operands of the same broadcast shape: axes that every operand walks as one are merged.
+Loop makeLoop(const Dims& shape, std::initializer_list<const Tensor*> operands) {
+  Loop loop;
+  Dims strides[4];
+  int count = 0;
+  strides[count++] = contiguousStrides(shape);
+  for (const Tensor* operand : operands) {
+    Dims& stride = strides[count++];
+    stride.rank = shape.rank;
+    const int lead = shape.rank - operand->rank();
+    for (int i = 0; i < shape.rank; i++) {
+      const bool repeated = i < lead || (operand->shape[i - lead] == 1 && shape[i] != 1);
+      stride[i] = repeated ? 0 : operand->stride[i - lead];
+    }
+  }
+  int rank = 0;
+  for (int i = 0; i < shape.rank; i++) {
+    if (shape[i] == 1) continue;
+    bool merge = rank > 0;
+    for (int k = 0; k < count && merge; k++) merge = loop.stride[k][rank - 1] == strides[k][i] * shape[i];
+    if (merge) {
+      loop.extent[rank - 1] *= shape[i];
+    } else {
+      loop.extent[rank++] = shape[i];
+    }
+    for (int k = 0; k < count; k++) loop.stride[k][rank - 1] = strides[k][i];
+  }
+  loop.rank = std::max(rank, 1);
+  return loop;
+}
+
+// Runs rows(loop, begin, end) over the outer axes; a single long row is cut into several first.
+template <class Rows>
+void runRows(Context& context, Loop loop, int64_t numel, Rows&& rows) {
+  if (numel == 0) return;
+  const int64_t threads = context.pool.threads();
+  if (loop.rank == 1 && numel >= 2 * kGrain && threads > 1) {
+    const int64_t n = loop.extent[0];
+    const int64_t chunk = (n + threads - 1) / threads;
+    parallelFor(context.pool, threads, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t part = begin; part < end; part++) {
+        const int64_t from = part * chunk, to = std::min(n, from + chunk);
+        if (from >= to) continue;
+        Loop piece = loop;
+        piece.extent[0] = to - from;
+        rows(piece, from, 0, 1);
+      }
+    });
+    return;
+  }
+  const int64_t inner = loop.extent[loop.rank - 1];
+  parallelFor(context.pool, numel / inner, std::max<int64_t>(1, kGrain / inner),
+              [&](int64_t begin, int64_t end) { rows(loop, 0, begin, end); });
+}
+
+// Address of element `from` along the last axis.
+const void* advance(const Tensor& x, const Loop& loop, int operand, int64_t from) {
+  return static_cast<const char*>(x.raw()) + from * loop.stride[operand][0] * static_cast<int64_t>(itemSize(x.dtype));
+}
+void* advance(const Tensor& x, int64_t from) {
+  return static_cast<char*>(x.raw()) + from * static_cast<int64_t>(itemSize(x.dtype));
+}
+
+void requireUnaryDType(Unary kind, const Tensor& x, const char* op) {
+  if (kind == Unary::logicalNot) return requireDType(x, DType::boolean, op, "x");
+  if (takesIntegers(kind) && x.dtype != DType::boolean) return;
+  requireFloat(x, op, "x");
+}
+
+}  // namespace
+
+Dims broadcastShapes(const Dims& a, const Dims& b, const char* op) {
+  Dims out;
+  out.rank = std::max(a.rank, b.rank);
+  for (int i = 1; i <= out.rank; i++) {
+    const int64_t x = i <= a.rank ? a[a.rank - i] : 1, y = i <= b.rank ? b[b.rank - i] : 1;
+    if (x != y && x != 1 && y != 1) fail(ErrorKind::shape, op, "shapes ", a.str(), " and ", b.str(), " do not broadcast");
+    out[out.rank - i] = x == 1 ? y : x;
+  }
+  return out;
+}
+
+Tensor unary(Context& context, Unary kind, const Tensor& input, double a, double b, const char* op) {
+  requireUnaryDType(kind, input, op);
+  const Tensor x = contiguous(context, input, op);
+  const bool logical = kind == Unary::isFinite || kind == Unary::logicalNot;
+  Tensor out = empty(context, logical ? DType::boolean : x.dtype, x.shape, op);
+  parallelFor(context.pool, x.numel(), kGrain, [&](int64_t begin, int64_t end) {
+    const auto size = static_cast<int64_t>(itemSize(x.dtype));
+    MD_CALL(unaryRange)(kind, x.dtype, static_cast<const char*>(x.raw()) + begin * size, advance(out, begin), end - begin, a, b);
+  });
+  return out;
+}
+
+Tensor unaryGrad(Context& context, Unary kind, const Tensor& input, const Tensor& gradient, double a, double b, const char* op) {
+  requireFloat(input, op, "x");
+  requireDType(gradient, input.dtype, op, "grad");
+  requireShape(gradient, input.shape, op, "grad");
+  const Tensor x = contiguous(context, input, op), grad = contiguous(context, gradient, op);
+  Tensor out = empty(context, x.dtype, x.shape, op);
+  parallelFor(context.pool, x.numel(), kGrain, [&](int64_t begin, int64_t end) {
+    MD_CALL(unaryGradRange)(kind, x.dtype, advance(x, begin), advance(grad, begin), advance(out, begin), end - begin, a, b);
+  });
+  return out;
+}
+
+Tensor binary(Context& context, Binary kind, const Tensor& a, const Tensor& b, const char* op) {
+  requireDType(b, a.dtype, op, "b");
+  const bool logic = kind == Binary::logicalAnd || kind == Binary::logicalOr;
+  if (logic) requireDType(a, DType::boolean, op, "a");
+  if (a.dtype == DType::boolean && !logic && kind != Binary::eq && kind != Binary::ne) {
+    fail(ErrorKind::dtype, op, "a has dtype bool, expected a number");
+  }
+  if (kind == Binary::pow || kind == Binary::div) requireFloat(a, op, "a");
+  const Dims shape = broadcastShapes(a.shape, b.shape, op);
+  const bool boolean = static_cast<int>(kind) >= static_cast<int>(Binary::eq);
+  Tensor out = empty(context, boolean ? DType::boolean : a.dtype, shape, op);
+  runRows(context, makeLoop(shape, {&a, &b}), out.numel(), [&](const Loop& loop, int64_t from, int64_t begin, int64_t end) {
+    MD_CALL(binaryRows)(kind, a.dtype, loop, begin, end, advance(a, loop, 1, from), advance(b, loop, 2, from), advance(out, from));
+  });
+  return out;
+}
+
+Tensor where(Context& context, const Tensor& condition, const Tensor& a, const Tensor& b, const char* op) {
+  requireDType(condition, DType::boolean, op, "condition");
+  requireDType(b, a.dtype, op, "b");
+  const Dims shape = broadcastShapes(broadcastShapes(a.shape, b.shape, op), condition.shape, op);
+  Tensor out = empty(context, a.dtype, shape, op);
+  runRows(context, makeLoop(shape, {&condition, &a, &b}), out.numel(), [&](const Loop& loop, int64_t from, int64_t begin, int64_t end) {
+    MD_CALL(whereRows)(a.dtype, loop, begin, end, advance(condition, loop, 1, from), advance(a, loop, 2, from), advance(b, loop, 3, from), advance(out, from));
+  });
+  return out;
+}
+
+Tensor cast(Context& context, const Tensor& input, DType dtype, const char* op) {
+  if (input.dtype == dtype) return input;
+  const Tensor x = contiguous(context, input, op);
+  Tensor out = empty(context, dtype, x.shape, op);
+  std::atomic<bool> exact{true};
+  parallelFor(context.pool, x.numel(), kGrain, [&](int64_t begin, int64_t end) {
+    if (!MD_CALL(castRange)(x.dtype, dtype, advance(x, begin), advance(out, begin), end - begin)) exact = false;
+  });
+  if (!exact) fail(ErrorKind::value, op, "x holds a value that is not finite or does not fit ", dtypeName(dtype));
+  return out;
+}
+
+Tensor full(Context& context, DType dtype, const Dims& shape, double value, const char* op) {
+  Tensor out = empty(context, dtype, shape, op);
+  parallelFor(context.pool, out.numel(), kGrain, [&](int64_t begin, int64_t end) {
+    MD_CALL(fillRange)(dtype, advance(out, begin), end - begin, value);
+  });
+  return out;
+}
+
+}  // namespace md::elementwise
