@@ -2,10 +2,12 @@
 #include <thread>
 
 #include "../isa/isa.h"
-#include "call.h"
 #include "families.h"
 
 namespace md::binding {
+
+Napi::Object init(Napi::Env env, Napi::Object exports);
+
 namespace {
 
 Napi::Value isa(Call& call) { return Napi::String::New(call.napi(), isaName(activeIsa())); }
@@ -28,6 +30,8 @@ int defaultThreads() {
   return threads ? static_cast<int>(threads) : 1;
 }
 
+}  // namespace
+
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   auto owned = std::make_unique<Environment>(defaultThreads());
   Environment& environment = *owned;
@@ -44,7 +48,8 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   return exports;
 }
 
-}  // namespace
 }  // namespace md::binding
 
-NODE_API_MODULE(md_native, md::binding::init)
+static Napi::Object initAddon(Napi::Env env, Napi::Object exports) { return md::binding::init(env, exports); }
+
+NODE_API_MODULE(md_native, initAddon)

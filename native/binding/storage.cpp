@@ -23,7 +23,7 @@ void fromBytes(Call& call) {
 /// toBytes(slot, Uint8Array): writes the elements in row-major order.
 Napi::Value toBytes(Call& call) {
   const Tensor& x = call.tensor(0);
-  const auto bytes = call.value(1).As<Napi::Uint8Array>();
+  auto bytes = call.value(1).As<Napi::Uint8Array>();
   const size_t expected = static_cast<size_t>(x.numel()) * itemSize(x.dtype);
   if (bytes.ByteLength() != expected) fail(ErrorKind::shape, call.op, "found room for ", bytes.ByteLength(), " bytes, expected ", expected);
   copyInto(call.context(), x, bytes.Data());
