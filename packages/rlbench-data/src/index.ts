@@ -1,0 +1,27 @@
+export * from "./batch.js";
+export * from "./demonstration.js";
+export * from "./errors.js";
+export * from "./instruction-embedding.js";
+export * from "./key-pose-dataset.js";
+export * from "./key-poses.js";
+export { NdArray, PickleObject, type PickleValue } from "./pickle/values.js";
+export { type PickleLimits, readPickle, unpickle } from "./pickle/unpickler.js";
+export { type Picklable, pickle, pyArray, pyFloat, pyInstance, pyTuple } from "./pickle/pickler.js";
+export * from "./point-cloud.js";
+export * from "./random.js";
+export * from "./rlbench/camera.js";
+export * from "./rlbench/episodes.js";
+export * from "./rlbench/instructions.js";
+export * from "./rlbench/low-dim.js";
+export * from "./rotation.js";
+export { makeReachEpisode, type ReachEpisode, SYNTHETIC_TASK, toDemonstration } from "./synthetic/episode.js";
+export { renderScene, SYNTHETIC_CAMERAS, SYNTHETIC_IMAGE_SIZE } from "./synthetic/ray-cast.js";
+export {
+  makeReachScene,
+  type ReachScene,
+  type Sphere,
+  SPHERE_COLORS,
+  type SphereColor,
+  TABLE as SYNTHETIC_TABLE,
+} from "./synthetic/scene.js";
+export { readReachScene, type SyntheticReachOptions, writeSyntheticReach } from "./synthetic/write.js";

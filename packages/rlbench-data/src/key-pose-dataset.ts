@@ -1,0 +1,153 @@
+import type { Demonstration, GripperState } from "./demonstration.js";
+import { DataError } from "./errors.js";
+import { type InstructionEmbedding, type InstructionEncoder, hashedWordEncoder } from "./instruction-embedding.js";
+import {
+  type Bounds,
+  cropToBounds,
+  pointCount,
+  type PointCloud,
+  removeTable,
+  RLBENCH_BOUNDS,
+  RLBENCH_TABLE_HEIGHT,
+  RLBENCH_WORKSPACE_CENTER,
+  voxelDownsample,
+} from "./point-cloud.js";
+import type { Instructions } from "./rlbench/instructions.js";
+import type { Vector3 } from "./rotation.js";
+
+/** One training state: what is seen and known at a frame, and the next key pose. */
+export interface KeyPoseSample {
+  task: string;
+  /** The demonstration's id. */
+  episode: string;
+  /** Frame of the observation. */
+  frame: number;
+  /** Which key pose of its episode is the target, from 0. */
+  keyPoseIndex: number;
+  instructions: Instructions;
+  /** Embedding of each text of `instructions`. */
+  embeddings: readonly InstructionEmbedding[];
+  /** Cropped and down-sampled, never empty. */
+  cloud: PointCloud;
+  gripper: GripperState;
+  target: GripperState;
+}
+
+/** How observations become training states. */
+export interface KeyPoseDatasetOptions {
+  /** Points outside are dropped. Default {@link RLBENCH_BOUNDS}. */
+  bounds?: Bounds;
+  /** Points up to this height in metres are dropped; null keeps the table. Default {@link RLBENCH_TABLE_HEIGHT}. */
+  tableHeight?: number | null;
+  /** Edge of the down-sampling voxels in metres. Default 0.01. */
+  voxelSize?: number;
+  /** Take frames between key poses too, not only the previous key frame. Default false. */
+  everyFrame?: boolean;
+  /** With `everyFrame`, every how many frames, counted from the previous key frame. Default 1. */
+  stride?: number;
+  /** Default: hashed words of 128 components. */
+  encoder?: InstructionEncoder;
+}
+
+/** Training states with their clouds prepared once and kept in memory. */
+export interface KeyPoseDataset {
+  readonly samples: readonly KeyPoseSample[];
+  /** Components of an instruction token. */
+  readonly instructionDim: number;
+}
+
+/**
+ * Prepares demonstrations for training. Each key pose gets the observation at the previous key frame
+ * (frame 0 for the first) and, with `everyFrame`, those of the frames between.
+ *
+ * @throws DataError when an episode has no key pose or an observation no point left, and whatever
+ *   reading the demonstrations throws
+ */
+export function prepareKeyPoses(
+  demonstrations: Iterable<Demonstration>,
+  options: KeyPoseDatasetOptions = {},
+): KeyPoseDataset {
+  const { everyFrame = false, stride = 1, encoder = hashedWordEncoder(128) } = options;
+  if (!Number.isInteger(stride) || stride < 1)
+    throw new DataError("prepareKeyPoses", `stride is ${stride}, expected at least 1`);
+  const encoded = new Map<string, InstructionEmbedding>();
+  const samples: KeyPoseSample[] = [];
+  for (const demonstration of demonstrations) {
+    const { task, id, instructions, states, keyFrames } = demonstration;
+    if (keyFrames.length === 0) throw new DataError(id, "has no key pose");
+    const embeddings = instructions.texts.map((text) => {
+      const embedding = encoded.get(text) ?? encoder.encode(text);
+      encoded.set(text, embedding);
+      return embedding;
+    });
+    keyFrames.forEach((keyFrame, keyPoseIndex) => {
+      const from = keyPoseIndex === 0 ? 0 : keyFrames[keyPoseIndex - 1];
+      for (let frame = from; frame < (everyFrame ? keyFrame : from + 1); frame += stride) {
+        const cloud = prepareCloud(demonstration.observe(frame), options, `${id} frame ${frame}`);
+        const [gripper, target] = [states[frame], states[keyFrame]];
+        samples.push({ task, episode: id, frame, keyPoseIndex, instructions, embeddings, cloud, gripper, target });
+      }
+    });
+  }
+  if (samples.length === 0) throw new DataError("prepareKeyPoses", "there are no demonstrations");
+  return { samples, instructionDim: encoder.dim };
+}
+
+/**
+ * Crops to the workspace, removes the table and down-samples by voxels.
+ *
+ * @param source name for error messages
+ * @throws DataError when no point is left
+ */
+export function prepareCloud(
+  cloud: PointCloud,
+  options: Pick<KeyPoseDatasetOptions, "bounds" | "tableHeight" | "voxelSize">,
+  source: string,
+): PointCloud {
+  const { bounds = RLBENCH_BOUNDS, tableHeight = RLBENCH_TABLE_HEIGHT, voxelSize = 0.01 } = options;
+  const cropped = cropToBounds(cloud, bounds);
+  const cleared = tableHeight === null ? cropped : removeTable(cropped, tableHeight);
+  if (pointCount(cleared) === 0)
+    throw new DataError(source, "the point cloud is empty after workspace crop and table removal");
+  return voxelDownsample(cleared, voxelSize);
+}
+
+/**
+ * Box around the target positions and everything that augmentation can turn them into; what a policy
+ * maps to [-1, 1].
+ *
+ * @param options.rotationRange degrees either way about z, as in `drawBatch`. Default 0.
+ * @param options.jitter metres either way an axis, as in `drawBatch`. Default 0.
+ * @param options.center what scenes are turned about. Default {@link RLBENCH_WORKSPACE_CENTER}.
+ * @param options.margin metres added on every side, which also keeps an axis on which all targets
+ *   agree from having no extent. Default 0.02.
+ */
+export function positionBounds(
+  dataset: KeyPoseDataset,
+  options: { rotationRange?: number; jitter?: number; center?: Vector3; margin?: number } = {},
+): Bounds {
+  const { rotationRange = 0, jitter = 0, center = RLBENCH_WORKSPACE_CENTER, margin = 0.02 } = options;
+  const min: [number, number, number] = [Infinity, Infinity, Infinity];
+  const max: [number, number, number] = [-Infinity, -Infinity, -Infinity];
+  for (const { target } of dataset.samples) {
+    for (const [x, y] of arcExtremes(target.position, center, rotationRange)) {
+      [x, y, target.position[2]].forEach((value, axis) => {
+        min[axis] = Math.min(min[axis], value - jitter - margin);
+        max[axis] = Math.max(max[axis], value + jitter + margin);
+      });
+    }
+  }
+  return { min, max };
+}
+
+/** Ends of the arc that a point sweeps about the centre, and where it crosses the axes' directions. */
+function arcExtremes(point: Vector3, center: Vector3, rangeDegrees: number): [number, number][] {
+  const range = (Math.min(rangeDegrees, 180) * Math.PI) / 180;
+  const [dx, dy] = [point[0] - center[0], point[1] - center[1]];
+  const radius = Math.hypot(dx, dy);
+  const start = Math.atan2(dy, dx);
+  const angles = [start - range, start + range];
+  for (let quarter = Math.ceil((2 * (start - range)) / Math.PI); quarter <= (2 * (start + range)) / Math.PI; quarter++)
+    angles.push((quarter * Math.PI) / 2);
+  return angles.map((angle) => [center[0] + radius * Math.cos(angle), center[1] + radius * Math.sin(angle)]);
+}

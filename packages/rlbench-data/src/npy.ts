@@ -1,0 +1,34 @@
+import { readFileSync } from "node:fs";
+import { DataError } from "./errors.js";
+import { unpickle } from "./pickle/unpickler.js";
+import { NdArray, type PickleValue } from "./pickle/values.js";
+
+const MAGIC = "\x93NUMPY";
+const MAX_HEADER = 65536;
+
+/**
+ * Reads a `.npy` file that holds one pickled Python object, as `numpy.save` writes a dict.
+ *
+ * @throws DataError on any other `.npy` content, PickleError on a bad pickle
+ */
+export function readObjectNpy(file: string): PickleValue {
+  let bytes: Buffer;
+  try {
+    bytes = readFileSync(file);
+  } catch (error) {
+    throw new DataError(file, `cannot be read: ${(error as Error).message}`, { cause: error });
+  }
+  if (bytes.length < 12 || bytes.toString("latin1", 0, 6) !== MAGIC) throw new DataError(file, "is no .npy file");
+  const wide = bytes[6] >= 2;
+  const headerStart = wide ? 12 : 10;
+  const headerLength = wide ? bytes.readUInt32LE(8) : bytes.readUInt16LE(8);
+  if (headerLength > MAX_HEADER || headerStart + headerLength > bytes.length)
+    throw new DataError(file, `.npy header of ${headerLength} bytes does not fit`);
+  const header = bytes.toString("latin1", headerStart, headerStart + headerLength);
+  if (!/'descr':\s*'\|O'/.test(header) || !/'shape':\s*\(\)/.test(header))
+    throw new DataError(file, `.npy header is ${header.trim()}, expected one pickled object (descr '|O', shape ())`);
+  const value = unpickle(bytes.subarray(headerStart + headerLength), file);
+  if (!(value instanceof NdArray) || !Array.isArray(value.data) || value.data.length !== 1)
+    throw new DataError(file, ".npy content is not one pickled object");
+  return value.data[0];
+}
