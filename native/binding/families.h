@@ -4,12 +4,16 @@
 
 namespace md::binding {
 
-void registerStorage(Napi::Env, Napi::Object, Environment&);
 void registerElementwise(Napi::Env, Napi::Object, Environment&);
+void registerRandom(Napi::Env, Napi::Object, Environment&);
+void registerReduce(Napi::Env, Napi::Object, Environment&);
+void registerStorage(Napi::Env, Napi::Object, Environment&);
 
 constexpr Register families[] = {
-    registerStorage,
     registerElementwise,
+    registerRandom,
+    registerReduce,
+    registerStorage,
 };
 
 }  // namespace md::binding

@@ -2,6 +2,7 @@
 #pragma once
 #include <immintrin.h>
 
+#include <cmath>
 #include <cstdint>
 
 namespace md::MD_ISA {
@@ -75,5 +76,69 @@ inline Vec<double> operator/(Vec<double> a, Vec<double> b) { return {_mm256_div_
 inline Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) { return {_mm256_fmadd_pd(a.v, b.v, c.v)}; }
 inline Vec<double> max(Vec<double> a, Vec<double> b) { return {_mm256_max_pd(a.v, b.v)}; }
 inline Vec<double> min(Vec<double> a, Vec<double> b) { return {_mm256_min_pd(a.v, b.v)}; }
+
+/// As max and min, but a NaN on either side wins.
+inline Vec<float> maxOrNan(Vec<float> a, Vec<float> b) {
+  return {_mm256_blendv_ps(_mm256_max_ps(a.v, b.v), a.v, _mm256_cmp_ps(a.v, a.v, _CMP_UNORD_Q))};
+}
+inline Vec<float> minOrNan(Vec<float> a, Vec<float> b) {
+  return {_mm256_blendv_ps(_mm256_min_ps(a.v, b.v), a.v, _mm256_cmp_ps(a.v, a.v, _CMP_UNORD_Q))};
+}
+inline Vec<double> maxOrNan(Vec<double> a, Vec<double> b) {
+  return {_mm256_blendv_pd(_mm256_max_pd(a.v, b.v), a.v, _mm256_cmp_pd(a.v, a.v, _CMP_UNORD_Q))};
+}
+inline Vec<double> minOrNan(Vec<double> a, Vec<double> b) {
+  return {_mm256_blendv_pd(_mm256_min_pd(a.v, b.v), a.v, _mm256_cmp_pd(a.v, a.v, _CMP_UNORD_Q))};
+}
+
+/// 2^x for x <= 0, within 2 ulp; exactly 0 where the result would be below 2^-126.5. NaN stays NaN.
+/// x = n + r with |r| <= 1/2: a minimax polynomial of r, and n into the exponent bits; 1.5 * 2^23 rounds to an integer.
+inline Vec<float> exp2NonPositive(Vec<float> x) {
+  const __m256 bounded = _mm256_max_ps(_mm256_set1_ps(-127.0f), x.v);
+  const __m256 shifted = _mm256_add_ps(bounded, _mm256_set1_ps(12582912.0f + 127.0f));
+  const __m256 r = _mm256_sub_ps(bounded, _mm256_sub_ps(shifted, _mm256_set1_ps(12582912.0f + 127.0f)));
+  const __m256 power = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(shifted), 23));
+  __m256 p = _mm256_set1_ps(1.326472731e-3f);
+  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(9.671512991e-3f));
+  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(5.550733581e-2f));
+  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(2.402224243e-1f));
+  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(6.931470037e-1f));
+  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f));
+  return {_mm256_mul_ps(p, power)};
+}
+inline Vec<double> exp2NonPositive(Vec<double> x) {
+  double lanes[4];
+  _mm256_storeu_pd(lanes, x.v);
+  for (double& lane : lanes) lane = std::exp2(lane);
+  return Vec<double>::load(lanes);
+}
+
+/// Rows become columns.
+inline void transpose(Vec<float> (&r)[8]) {
+  const __m256 a0 = _mm256_unpacklo_ps(r[0].v, r[1].v), a1 = _mm256_unpackhi_ps(r[0].v, r[1].v);
+  const __m256 a2 = _mm256_unpacklo_ps(r[2].v, r[3].v), a3 = _mm256_unpackhi_ps(r[2].v, r[3].v);
+  const __m256 a4 = _mm256_unpacklo_ps(r[4].v, r[5].v), a5 = _mm256_unpackhi_ps(r[4].v, r[5].v);
+  const __m256 a6 = _mm256_unpacklo_ps(r[6].v, r[7].v), a7 = _mm256_unpackhi_ps(r[6].v, r[7].v);
+  const __m256 b0 = _mm256_shuffle_ps(a0, a2, 0x44), b1 = _mm256_shuffle_ps(a0, a2, 0xEE);
+  const __m256 b2 = _mm256_shuffle_ps(a1, a3, 0x44), b3 = _mm256_shuffle_ps(a1, a3, 0xEE);
+  const __m256 b4 = _mm256_shuffle_ps(a4, a6, 0x44), b5 = _mm256_shuffle_ps(a4, a6, 0xEE);
+  const __m256 b6 = _mm256_shuffle_ps(a5, a7, 0x44), b7 = _mm256_shuffle_ps(a5, a7, 0xEE);
+  r[0].v = _mm256_permute2f128_ps(b0, b4, 0x20);
+  r[1].v = _mm256_permute2f128_ps(b1, b5, 0x20);
+  r[2].v = _mm256_permute2f128_ps(b2, b6, 0x20);
+  r[3].v = _mm256_permute2f128_ps(b3, b7, 0x20);
+  r[4].v = _mm256_permute2f128_ps(b0, b4, 0x31);
+  r[5].v = _mm256_permute2f128_ps(b1, b5, 0x31);
+  r[6].v = _mm256_permute2f128_ps(b2, b6, 0x31);
+  r[7].v = _mm256_permute2f128_ps(b3, b7, 0x31);
+}
+inline void transpose(Vec<double> (&r)[4]) {
+  const __m256d a0 = _mm256_unpacklo_pd(r[0].v, r[1].v), a1 = _mm256_unpackhi_pd(r[0].v, r[1].v);
+  const __m256d a2 = _mm256_unpacklo_pd(r[2].v, r[3].v), a3 = _mm256_unpackhi_pd(r[2].v, r[3].v);
+  r[0].v = _mm256_permute2f128_pd(a0, a2, 0x20);
+  r[1].v = _mm256_permute2f128_pd(a1, a3, 0x20);
+  r[2].v = _mm256_permute2f128_pd(a0, a2, 0x31);
+  r[3].v = _mm256_permute2f128_pd(a1, a3, 0x31);
+}
 
 }  // namespace md::MD_ISA

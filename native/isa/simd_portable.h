@@ -1,5 +1,7 @@
 // Vec<T> in GCC vector extensions, 16 bytes wide: any processor.
 #pragma once
+#include <bit>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 
@@ -21,11 +23,13 @@ struct Vec {
   /// The first n < width elements, zero beyond them.
   static Vec loadPart(const T* p, int n) {
     Vec out = zero();
-    std::memcpy(&out.v, p, static_cast<size_t>(n) * sizeof(T));
+    for (int i = 0; i < n; i++) out.v[i] = p[i];
     return out;
   }
   void store(T* p) const { std::memcpy(p, &v, sizeof(Native)); }
-  void storePart(T* p, int n) const { std::memcpy(p, &v, static_cast<size_t>(n) * sizeof(T)); }
+  void storePart(T* p, int n) const {
+    for (int i = 0; i < n; i++) p[i] = v[i];
+  }
   T sum() const {
     T total = 0;
     for (int i = 0; i < width; i++) total += v[i];
@@ -66,6 +70,50 @@ inline Vec<T> max(Vec<T> a, Vec<T> b) {
 template <class T>
 inline Vec<T> min(Vec<T> a, Vec<T> b) {
   return {a.v < b.v ? a.v : b.v};
+}
+
+/// As max and min, but a NaN on either side wins.
+template <class T>
+inline Vec<T> maxOrNan(Vec<T> a, Vec<T> b) {
+  return {(a.v > b.v) | (a.v != a.v) ? a.v : b.v};
+}
+template <class T>
+inline Vec<T> minOrNan(Vec<T> a, Vec<T> b) {
+  return {(a.v < b.v) | (a.v != a.v) ? a.v : b.v};
+}
+
+/// 2^x for x <= 0; f32: within 2 ulp and exactly 0 where the result would be below 2^-126.5. NaN stays NaN.
+/// x = n + r with |r| <= 1/2: a minimax polynomial of r, and n into the exponent bits; 1.5 * 2^23 rounds to an integer.
+inline Vec<float> exp2NonPositive(Vec<float> x) {
+  using Native = Vec<float>::Native;
+  typedef uint32_t Bits __attribute__((vector_size(16)));
+  const Native bounded = x.v < -127.0f ? Native{} - 127.0f : x.v;
+  const Native shifted = bounded + (12582912.0f + 127.0f);
+  const Native r = bounded - (shifted - (12582912.0f + 127.0f));
+  Native p = Native{} + 1.326472731e-3f;
+  p = p * r + 9.671512991e-3f;
+  p = p * r + 5.550733581e-2f;
+  p = p * r + 2.402224243e-1f;
+  p = p * r + 6.931470037e-1f;
+  p = p * r + 1.0f;
+  return {p * std::bit_cast<Native>(std::bit_cast<Bits>(shifted) << 23)};
+}
+inline Vec<double> exp2NonPositive(Vec<double> x) {
+  Vec<double> out;
+  for (int i = 0; i < Vec<double>::width; i++) out.v[i] = std::exp2(x.v[i]);
+  return out;
+}
+
+/// Rows become columns.
+template <class T>
+inline void transpose(Vec<T> (&rows)[Vec<T>::width]) {
+  for (int i = 0; i < Vec<T>::width; i++) {
+    for (int j = 0; j < i; j++) {
+      const T upper = rows[j].v[i];
+      rows[j].v[i] = rows[i].v[j];
+      rows[i].v[j] = upper;
+    }
+  }
 }
 
 }  // namespace md::MD_ISA

@@ -1,0 +1,64 @@
+#include "../ops/random/op.h"
+
+#include "families.h"
+
+namespace md::binding {
+namespace {
+
+constexpr double kMostSafe = 9007199254740991.0;  // 2^53 - 1: the integers a JavaScript number holds exactly
+
+uint64_t natural(const Call& call, size_t i, const char* name) {
+  const double value = call.number(i);
+  if (!(value >= 0 && value <= kMostSafe && value == static_cast<double>(static_cast<uint64_t>(value)))) {
+    fail(ErrorKind::value, call.op, name, " is ", value, ", expected an integer from 0 to 2^53 - 1");
+  }
+  return static_cast<uint64_t>(value);
+}
+
+int64_t bound(const Call& call, size_t i, const char* name) {
+  const double value = call.number(i);
+  if (!(value >= -kMostSafe && value <= kMostSafe && value == static_cast<double>(static_cast<int64_t>(value)))) {
+    fail(ErrorKind::value, call.op, name, " is ", value, ", expected an integer of at most 2^53 - 1");
+  }
+  return static_cast<int64_t>(value);
+}
+
+/// The last two arguments of every function: seed and counter.
+random::Stream streamAt(const Call& call, size_t i) { return {natural(call, i, "seed"), natural(call, i + 1, "offset")}; }
+
+/// uniform(dtype, shape, low, high, seed, offset)
+void uniform(Call& call) {
+  call.emit(random::uniform(call.context(), call.dtype(0), call.dims(1), call.number(2), call.number(3), streamAt(call, 4), call.op));
+}
+/// normal(dtype, shape, mean, std, seed, offset)
+void normal(Call& call) {
+  call.emit(random::normal(call.context(), call.dtype(0), call.dims(1), call.number(2), call.number(3), streamAt(call, 4), call.op));
+}
+/// randint(shape, low, high, seed, offset)
+void randint(Call& call) {
+  call.emit(random::randint(call.context(), call.dims(0), bound(call, 1, "low"), bound(call, 2, "high"), streamAt(call, 3), call.op));
+}
+/// bernoulli(shape, probability, seed, offset)
+void bernoulli(Call& call) {
+  call.emit(random::bernoulli(call.context(), call.dims(0), call.number(1), streamAt(call, 2), call.op));
+}
+/// dropout(x, p, seed, offset)
+void dropout(Call& call) {
+  call.emit(random::dropout(call.context(), call.tensor(0), call.number(1), streamAt(call, 2), call.op));
+}
+/// childSeed(seed, index) => seed
+Napi::Value childSeed(Call& call) {
+  const uint64_t key = random::childKey(natural(call, 0, "seed"), natural(call, 1, "index"));
+  return Napi::Number::New(call.napi(), static_cast<double>(key));
+}
+
+}  // namespace
+
+void registerRandom(Napi::Env env, Napi::Object exports, Environment& environment) {
+  define(env, exports, environment,
+         {Entry{"uniform", uniform}, Entry{"normal", normal}, Entry{"randint", randint}, Entry{"bernoulli", bernoulli},
+          Entry{"dropout", dropout}});
+  define(env, exports, environment, {ValueEntry{"childSeed", childSeed}});
+}
+
+}  // namespace md::binding
