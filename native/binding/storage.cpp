@@ -48,9 +48,27 @@ void reshape(Call& call) { call.emit(reshapeView(call.context(), call.tensor(0),
 void permute(Call& call) { call.emit(permuteView(call.tensor(0), call.dims(1), call.op)); }
 void expand(Call& call) { call.emit(expandView(call.tensor(0), call.dims(1), call.op)); }
 void slice(Call& call) { call.emit(sliceView(call.tensor(0), call.dims(1), call.dims(2), call.dims(3), call.op)); }
+void sliceGrad(Call& call) {
+  call.emit(sliceAdjoint(call.context(), call.tensor(0), call.dims(1), call.dims(2), call.dims(3), call.op));
+}
 void contiguousCopy(Call& call) { call.emit(contiguous(call.context(), call.tensor(0), call.op)); }
 
 Napi::Value isContiguous(Call& call) { return Napi::Boolean::New(call.napi(), call.tensor(0).contiguous()); }
+
+Napi::Value hasNaN(Call& call) {
+  const Tensor x = contiguous(call.context(), call.tensor(0), call.op);
+  bool found = false;
+  if (isFloat(x.dtype)) {
+    dispatchFloat(x.dtype, call.op, [&](auto tag) {
+      const auto* values = x.data<typename decltype(tag)::type>();
+      for (int64_t i = 0; i < x.numel(); i++) found |= values[i] != values[i];
+    });
+  }
+  return Napi::Boolean::New(call.napi(), found);
+}
+
+/// Tells the garbage collector of bytes that unreachable tensors would give back.
+void adjustExternalMemory(Call& call) { Napi::MemoryManagement::AdjustExternalMemory(call.napi(), call.integer64(0)); }
 
 /// [live tensors, live bytes, peak bytes, cached bytes, limit]
 Napi::Value memory(Call& call) {
@@ -77,11 +95,12 @@ void setMemoryLimit(Call& call) {
 void registerStorage(Napi::Env env, Napi::Object exports, Environment& environment) {
   define(env, exports, environment,
          {Entry{"fromBytes", fromBytes}, Entry{"empty", emptyTensor}, Entry{"reshape", reshape}, Entry{"permute", permute},
-          Entry{"expand", expand}, Entry{"slice", slice}, Entry{"contiguous", contiguousCopy},
-          Entry{"resetPeakMemory", resetPeakMemory}, Entry{"emptyCache", emptyCache}, Entry{"setMemoryLimit", setMemoryLimit}});
+          Entry{"expand", expand}, Entry{"slice", slice}, Entry{"sliceGrad", sliceGrad}, Entry{"contiguous", contiguousCopy},
+          Entry{"resetPeakMemory", resetPeakMemory}, Entry{"emptyCache", emptyCache}, Entry{"setMemoryLimit", setMemoryLimit},
+          Entry{"adjustExternalMemory", adjustExternalMemory}});
   define(env, exports, environment,
          {ValueEntry{"toBytes", toBytes}, ValueEntry{"free", freeSlot}, ValueEntry{"freeSlots", freeSlots},
-          ValueEntry{"isContiguous", isContiguous}, ValueEntry{"memory", memory}});
+          ValueEntry{"isContiguous", isContiguous}, ValueEntry{"hasNaN", hasNaN}, ValueEntry{"memory", memory}});
 }
 
 }  // namespace md::binding

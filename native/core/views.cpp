@@ -1,5 +1,7 @@
 #include "views.h"
 
+#include <cstring>
+
 namespace md {
 namespace {
 
@@ -106,6 +108,50 @@ Tensor sliceView(const Tensor& x, const Dims& start, const Dims& extent, const D
     out.shape[i] = extent[i];
     out.stride[i] = x.stride[i] * step[i];
   }
+  return out;
+}
+
+namespace {
+
+// Writes the contiguous elements at `from` into the layout of `to`, row by row of its last axis.
+template <class T>
+void scatterRows(const T* from, const Tensor& to) {
+  const int last = to.rank() - 1;
+  const int64_t inner = to.shape[last], step = to.stride[last], outer = to.numel() / inner;
+  T* base = to.data<T>();
+  Dims index;
+  int64_t offset = 0;
+  for (int64_t row = 0; row < outer; row++, from += inner) {
+    if (step == 1) {
+      std::memcpy(base + offset, from, static_cast<size_t>(inner) * sizeof(T));
+    } else {
+      for (int64_t i = 0; i < inner; i++) base[offset + i * step] = from[i];
+    }
+    for (int axis = last - 1; axis >= 0; axis--) {
+      offset += to.stride[axis];
+      if (++index[axis] < to.shape[axis]) break;
+      offset -= to.stride[axis] * to.shape[axis];
+      index[axis] = 0;
+    }
+  }
+}
+
+}  // namespace
+
+Tensor sliceAdjoint(Context& context, const Tensor& gradient, const Dims& shape, const Dims& start, const Dims& step, const char* op) {
+  const Tensor grad = contiguous(context, gradient, op);
+  Tensor out = empty(context, grad.dtype, shape, op);
+  std::memset(out.raw(), 0, static_cast<size_t>(out.numel()) * itemSize(out.dtype));
+  const Tensor view = sliceView(out, start, grad.shape, step, op);
+  if (grad.numel() == 0) return out;
+  if (grad.rank() == 0) {
+    std::memcpy(out.raw(), grad.raw(), itemSize(out.dtype));
+    return out;
+  }
+  dispatchAny(grad.dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    scatterRows<T>(grad.data<T>(), view);
+  });
   return out;
 }
 

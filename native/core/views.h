@@ -13,4 +13,7 @@ Tensor expandView(const Tensor& x, const Dims& shape, const char* op);
 /// start, extent and step an axis, already resolved: 0 <= start, step >= 1, the last element inside.
 Tensor sliceView(const Tensor& x, const Dims& start, const Dims& extent, const Dims& step, const char* op);
 
+/// Zeros of `shape` with `grad` written where sliceView(start, grad.shape, step) looks: the adjoint of slicing.
+Tensor sliceAdjoint(Context& context, const Tensor& grad, const Dims& shape, const Dims& start, const Dims& step, const char* op);
+
 }  // namespace md

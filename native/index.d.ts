@@ -1,0 +1,48 @@
+export * from "./errors.js";
+
+/**
+ * The addon's face. Tensors are integer slots, shapes are Int32Arrays, dtypes are codes
+ * (0 f32, 1 f64, 2 i32, 3 i64, 4 u8, 5 bool). A function without a return value leaves its outputs in
+ * {@link Native.outputs}: 12 integers each (slot, dtype, device, rank, extents).
+ * Use `@md/tensor` for tensors with shapes, gradients and scopes.
+ */
+export interface Native {
+  readonly outputs: Int32Array;
+
+  isa(): string;
+  getNumThreads(): number;
+  setNumThreads(threads: number): void;
+
+  fromBytes(dtype: number, shape: Int32Array, bytes: Uint8Array): void;
+  toBytes(x: number, bytes: Uint8Array): void;
+  empty(dtype: number, shape: Int32Array): void;
+  full(dtype: number, shape: Int32Array, value: number): void;
+  free(x: number): void;
+  freeSlots(slots: Int32Array): void;
+  /** [live tensors, live bytes, peak bytes, cached bytes, limit] */
+  memory(): Float64Array;
+  resetPeakMemory(): void;
+  emptyCache(): void;
+  setMemoryLimit(bytes: number): void;
+  adjustExternalMemory(bytes: number): void;
+
+  reshape(x: number, shape: Int32Array): void;
+  permute(x: number, axes: Int32Array): void;
+  expand(x: number, shape: Int32Array): void;
+  slice(x: number, start: Int32Array, extent: Int32Array, step: Int32Array): void;
+  /** Zeros of `shape` with `grad` where the slice looks. */
+  sliceGrad(grad: number, shape: Int32Array, start: Int32Array, step: Int32Array): void;
+  contiguous(x: number): void;
+  isContiguous(x: number): boolean;
+  hasNaN(x: number): boolean;
+
+  unary(kind: number, x: number, a: number, b: number): void;
+  unaryGrad(kind: number, x: number, grad: number, a: number, b: number): void;
+  binary(kind: number, a: number, b: number): void;
+  where(condition: number, a: number, b: number): void;
+  cast(x: number, dtype: number): void;
+
+  reduce(kind: number, x: number, axes: Int32Array, keepdim: boolean): void;
+}
+
+export declare const native: Native;

@@ -1,0 +1,263 @@
+import { ShapeError, TensorError, UnsupportedError } from "@md/native";
+import { rules } from "./gradients/index.js";
+import { add } from "./ops/elementwise.js";
+import { ones } from "./ops/create.js";
+import { sumTo } from "./ops/sum-to.js";
+import type { Primitive, Primitives } from "./primitives.js";
+import { currentScope, disown, own, type Owned, type Resource, scope, type Scope } from "./scope.js";
+import { type Handle, Tensor } from "./tensor.js";
+
+/** What a gradient rule sees: the tensors that it asked to save (others null) and the op's attributes. */
+export interface RuleContext<A> {
+  inputs: readonly (Tensor | null)[];
+  outputs: readonly (Tensor | null)[];
+  attrs: A;
+  /** Shapes of the inputs, whether saved or not. */
+  shapes: readonly (readonly number[])[];
+  /** Which inputs want a gradient. */
+  needs: readonly boolean[];
+}
+
+/**
+ * Gradient of one op. `grad` returns one entry an input (null: none); it may have the broadcast output's shape, the
+ * engine sums it down to the input's. An output without a gradient arrives as null.
+ */
+export interface Rule<A> {
+  /** Indices of inputs and outputs that `grad` reads. */
+  saves?: { inputs?: readonly number[]; outputs?: readonly number[] };
+  grad(context: RuleContext<A>, grads: readonly (Tensor | null)[]): (Tensor | null)[];
+}
+
+type Saved = Pick<Tensor, "resource" | "shape" | "dtype" | "device">;
+
+/** Another tensor of the same slot, without a graph. */
+export function alias({ resource, shape, dtype, device }: Saved): Tensor {
+  return new Tensor(resource.retain(), shape, dtype, device);
+}
+
+/** Handles that a node holds, apart from the node: its finalizer must not refer to it. */
+class SavedHandles implements Resource {
+  constructor(private handles: Handle[]) {}
+  get bytes(): number {
+    return this.handles.reduce((total, handle) => total + handle.bytes, 0);
+  }
+  release(): void {
+    for (const handle of this.handles) handle.release();
+    this.handles = [];
+  }
+}
+
+let sequence = 0;
+
+/** One recorded op: edges to what made its inputs, and the tensors that its rule reads. */
+export class GraphNode implements Owned {
+  owner: Scope | null = null;
+  readonly id = sequence++;
+  readonly resource: SavedHandles;
+  readonly edges: (GraphNode | Tensor | null)[];
+  readonly edgeOutputs: number[];
+  readonly shapes: (readonly number[])[];
+  readonly needs: boolean[];
+  readonly outputShapes: (readonly number[])[];
+  private readonly savedInputs: (Saved | null)[];
+  private readonly savedOutputs: (Saved | null)[];
+  private freed = false;
+
+  constructor(
+    readonly name: string,
+    private readonly rule: Rule<unknown>,
+    private readonly attrs: unknown,
+    inputs: readonly (Tensor | null)[],
+    outputs: readonly Tensor[],
+  ) {
+    this.needs = inputs.map((input) => input !== null && input.requiresGrad);
+    this.edges = inputs.map((input) => (input?.requiresGrad ? (input.node ?? input) : null));
+    this.edgeOutputs = inputs.map((input) => input?.outputIndex ?? 0);
+    this.shapes = inputs.map((input) => input?.shape ?? []);
+    this.outputShapes = outputs.map((output) => output.shape);
+    const handles: Handle[] = [];
+    const save = (tensor: Tensor | null): Saved | null => {
+      if (!tensor) return null;
+      handles.push(tensor.resource.retain());
+      return { resource: tensor.resource, shape: tensor.shape, dtype: tensor.dtype, device: tensor.device };
+    };
+    const { saves } = rule;
+    this.savedInputs = inputs.map((input, i) => (saves?.inputs?.includes(i) ? save(input) : null));
+    this.savedOutputs = outputs.map((output, i) => (saves?.outputs?.includes(i) ? save(output) : null));
+    this.resource = new SavedHandles(handles);
+    own(this, currentScope());
+  }
+
+  /** Gradients of the inputs; call inside a scope. */
+  run(grads: readonly (Tensor | null)[]): (Tensor | null)[] {
+    if (this.freed) {
+      throw new TensorError(
+        `[backward] the graph of ${this.name} was freed by an earlier backward or by its scope; pass retainGraph: true to keep it`,
+      );
+    }
+    const context = {
+      inputs: this.savedInputs.map((saved) => saved && alias(saved)),
+      outputs: this.savedOutputs.map((saved) => saved && alias(saved)),
+      attrs: this.attrs,
+      shapes: this.shapes,
+      needs: this.needs,
+    };
+    const results = this.rule.grad(context, grads);
+    if (results.length !== this.edges.length) {
+      throw new TensorError(`[${this.name}] its gradient rule returned ${results.length} gradients, expected ${this.edges.length}`);
+    }
+    // Every gradient handed on is a tensor of its own, so that each receiver may free it.
+    const seen = new Set(grads);
+    return results.map((grad, i) => {
+      if (!grad || !this.needs[i]) return null;
+      const summed = sumTo(grad, this.shapes[i]!);
+      const own = seen.has(summed) ? alias(summed) : summed;
+      seen.add(own);
+      return own;
+    });
+  }
+
+  dispose(): void {
+    if (this.freed) return;
+    this.freed = true;
+    disown(this);
+    this.resource.release();
+  }
+
+  *reachable(): Iterable<Owned> {
+    for (const edge of this.edges) if (edge) yield edge;
+  }
+}
+
+let enabled = true;
+export const gradEnabled = (): boolean => enabled;
+
+/** Runs `body` without recording gradients. */
+export function noGrad<T>(body: () => T): T {
+  const outer = enabled;
+  enabled = false;
+  try {
+    const result = body();
+    if (result instanceof Promise) {
+      result.catch(() => undefined);
+      throw new UnsupportedError("[noGrad] the body returned a promise, expected a synchronous body");
+    }
+    return result;
+  } finally {
+    enabled = outer;
+  }
+}
+
+/** Called by the door after each op: hangs a node on the outputs if any input wants a gradient. */
+export function record<P extends Primitive>(
+  primitive: P,
+  inputs: readonly (Tensor | null)[],
+  attrs: Primitives[P],
+  outputs: readonly Tensor[],
+): void {
+  let wanted = false;
+  for (const input of inputs) if (input?.requiresGrad) wanted = true;
+  if (!wanted) return;
+  const rule = rules[primitive];
+  if (rule === "nondiff") return;
+  attach(primitive, rule as Rule<unknown>, attrs, inputs, outputs);
+}
+
+function attach(name: string, rule: Rule<unknown>, attrs: unknown, inputs: readonly (Tensor | null)[], outputs: readonly Tensor[]): void {
+  const node = new GraphNode(name, rule, attrs, inputs, outputs);
+  outputs.forEach((output, i) => {
+    if (output.dtype !== "f32" && output.dtype !== "f64") return;
+    output.node = node;
+    output.outputIndex = i;
+  });
+}
+
+/**
+ * An op of one's own. `forward` computes without recording and returns its output; `backward` gets the output's
+ * gradient, the inputs and the output, and returns one gradient an input (null: none).
+ */
+export function defineOp<Args extends readonly unknown[] = []>(definition: {
+  name: string;
+  forward(inputs: readonly Tensor[], ...args: Args): Tensor;
+  backward(grad: Tensor, inputs: readonly Tensor[], output: Tensor, ...args: Args): (Tensor | null)[];
+}): (inputs: readonly Tensor[], ...args: Args) => Tensor {
+  return (inputs, ...args) => {
+    const output = noGrad(() => scope(() => definition.forward(inputs, ...args)));
+    if (inputs.includes(output)) {
+      throw new TensorError(`[${definition.name}] forward returned one of its inputs, expected a new tensor`);
+    }
+    if (enabled && inputs.some((input) => input.requiresGrad)) {
+      const rule: Rule<unknown> = {
+        saves: { inputs: inputs.map((_, i) => i), outputs: [0] },
+        grad: (context, grads) =>
+          definition.backward(grads[0]!, context.inputs as Tensor[], context.outputs[0]!, ...args),
+      };
+      attach(definition.name, rule, args, inputs, [output]);
+    }
+    return output;
+  };
+}
+
+/**
+ * Adds d(loss)/d(leaf) to `grad` of every leaf with `requiresGrad`. The graph is freed on the way unless
+ * `retainGraph`. `gradient` has the shape of `loss`; default 1 for a loss of one element.
+ */
+export function backward(loss: Tensor, options: { gradient?: Tensor; retainGraph?: boolean } = {}): void {
+  if (!loss.requiresGrad) throw new TensorError("[backward] the tensor does not require a gradient");
+  if (!options.gradient && loss.size !== 1) {
+    throw new ShapeError(`[backward] shape is [${loss.shape}], expected one element or an explicit gradient`);
+  }
+  if (options.gradient && String(options.gradient.shape) !== String(loss.shape)) {
+    throw new ShapeError(`[backward] gradient has shape [${options.gradient.shape}], expected [${loss.shape}]`);
+  }
+  noGrad(() =>
+    scope(() => {
+      const seed = options.gradient ?? ones(loss.shape, { dtype: loss.dtype });
+      if (!loss.node) return accumulate(loss, alias(seed));
+      const pending = new Map<GraphNode, (Tensor | null)[]>();
+      receive(pending, loss.node, loss.outputIndex, seed);
+      for (const node of order(loss.node)) {
+        const grads = pending.get(node);
+        pending.delete(node);
+        if (grads) propagate(node, grads, pending, options.gradient);
+        if (!options.retainGraph) node.dispose();
+      }
+    }),
+  );
+}
+
+// Nodes that `root` reaches, latest first: a node's consumers always come before it.
+function order(root: GraphNode): GraphNode[] {
+  const found = new Set([root]);
+  for (const node of found) for (const edge of node.edges) if (edge instanceof GraphNode) found.add(edge);
+  return [...found].sort((a, b) => b.id - a.id);
+}
+
+function propagate(node: GraphNode, grads: (Tensor | null)[], pending: Map<GraphNode, (Tensor | null)[]>, keep?: Tensor): void {
+  const inputGrads = scope(() => node.run(grads));
+  for (const grad of grads) if (grad && grad !== keep) grad.dispose();
+  inputGrads.forEach((grad, i) => {
+    const edge = node.edges[i];
+    if (!grad || !edge) return;
+    if (edge instanceof GraphNode) receive(pending, edge, node.edgeOutputs[i]!, grad);
+    else accumulate(edge, grad);
+  });
+}
+
+function receive(pending: Map<GraphNode, (Tensor | null)[]>, node: GraphNode, index: number, grad: Tensor): void {
+  let grads = pending.get(node);
+  if (!grads) pending.set(node, (grads = node.outputShapes.map(() => null)));
+  const before = grads[index];
+  grads[index] = before ? add(before, grad) : grad;
+  if (before) {
+    before.dispose();
+    grad.dispose();
+  }
+}
+
+function accumulate(leaf: Tensor, grad: Tensor): void {
+  const before = leaf.grad;
+  leaf.grad = (before ? add(before, grad) : alias(grad)).keep();
+  before?.dispose();
+  grad.dispose();
+}

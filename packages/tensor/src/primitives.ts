@@ -1,0 +1,57 @@
+import { DeviceError } from "@md/native";
+import { anomalyEnabled, checkAnomaly } from "./anomaly.js";
+import { gradEnabled, record } from "./autograd.js";
+import type { ElementwiseAttrs } from "./ops/elementwise.js";
+import type { ReduceAttrs } from "./ops/reduce.js";
+import type { ViewAttrs } from "./ops/views.js";
+import { activeProfile } from "./profile.js";
+import { takeOutput, type Tensor } from "./tensor.js";
+
+/** Every op of the addon, with the attributes that its gradient rule reads. Each op file adds its own. */
+export interface Primitives extends ElementwiseAttrs, ReduceAttrs, ViewAttrs {}
+export type Primitive = keyof Primitives;
+
+/**
+ * The one door to the addon. `run` makes the native call; its first `outputs` outputs become tensors of the current
+ * scope. Device checks, profiling, NaN checks and gradient recording are here and nowhere else. A null input is an
+ * optional operand that is absent.
+ */
+export function executeAll<P extends Primitive>(
+  primitive: P,
+  inputs: readonly (Tensor | null)[],
+  attrs: Primitives[P],
+  outputs: number,
+  run: () => void,
+): Tensor[] {
+  checkDevices(primitive, inputs);
+  const profile = activeProfile();
+  const start = profile ? performance.now() : 0;
+  run();
+  const results: Tensor[] = [];
+  for (let i = 0; i < outputs; i++) results.push(takeOutput(i));
+  if (profile) profile.add(primitive, performance.now() - start, results);
+  if (gradEnabled()) record(primitive, inputs, attrs, results);
+  if (anomalyEnabled()) checkAnomaly(primitive, inputs, results);
+  return results;
+}
+
+/** {@link executeAll} for an op with one output. */
+export function execute<P extends Primitive>(
+  primitive: P,
+  inputs: readonly (Tensor | null)[],
+  attrs: Primitives[P],
+  run: () => void,
+): Tensor {
+  return executeAll(primitive, inputs, attrs, 1, run)[0]!;
+}
+
+function checkDevices(primitive: string, inputs: readonly (Tensor | null)[]): void {
+  let device: string | undefined;
+  for (const input of inputs) {
+    if (!input) continue;
+    device ??= input.device;
+    if (input.device !== device) {
+      throw new DeviceError(`[${primitive}] operands are on ${device} and ${input.device}, expected one device`);
+    }
+  }
+}

@@ -1,0 +1,49 @@
+import type { Tensor } from "./tensor.js";
+
+/** One op's share of a profile: number of calls, milliseconds in the addon, bytes of its outputs. */
+export interface ProfileRow {
+  op: string;
+  calls: number;
+  ms: number;
+  bytes: number;
+}
+
+/** What {@link profile} measured: rows by falling time. */
+export class Profile {
+  private readonly byOp = new Map<string, ProfileRow>();
+
+  add(op: string, ms: number, outputs: readonly Tensor[]): void {
+    let row = this.byOp.get(op);
+    if (!row) this.byOp.set(op, (row = { op, calls: 0, ms: 0, bytes: 0 }));
+    row.calls++;
+    row.ms += ms;
+    for (const output of outputs) row.bytes += output.resource.bytes;
+  }
+
+  get rows(): ProfileRow[] {
+    return [...this.byOp.values()].sort((a, b) => b.ms - a.ms);
+  }
+
+  toString(): string {
+    const lines = ["op                        calls          ms          MB"];
+    for (const { op, calls, ms, bytes } of this.rows) {
+      lines.push(`${op.padEnd(22)}${String(calls).padStart(9)}${ms.toFixed(2).padStart(12)}${(bytes / 1e6).toFixed(2).padStart(12)}`);
+    }
+    return lines.join("\n");
+  }
+}
+
+let active: Profile | null = null;
+export const activeProfile = (): Profile | null => active;
+
+/** Runs `body` and returns its result beside a table by op: calls, milliseconds, bytes of the outputs. */
+export function profile<T>(body: () => T): { result: T; profile: Profile } {
+  const outer = active;
+  const measured = new Profile();
+  active = measured;
+  try {
+    return { result: body(), profile: measured };
+  } finally {
+    active = outer;
+  }
+}

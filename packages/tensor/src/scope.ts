@@ -1,0 +1,127 @@
+import { AsyncLocalStorage } from "node:async_hooks";
+import { native, UnsupportedError } from "@md/native";
+
+/** Native memory behind a tensor or a graph node. */
+export interface Resource {
+  release(): void;
+  readonly bytes: number;
+}
+
+/** A tensor or a graph node: frees its resource when it is disposed. */
+export interface Owned {
+  owner: Scope | null;
+  readonly resource: Resource;
+  dispose(): void;
+  /** What has to stay alive as long as this does, when it leaves its scope. */
+  reachable(): Iterable<Owned>;
+}
+
+/** Owns every tensor and graph node made while it is current; disposes them when it closes. */
+export class Scope {
+  readonly items = new Set<Owned>();
+
+  /** Moves `kept` and all that they reach to `parent` (null: to the garbage collector), disposes the rest. */
+  close(kept: Iterable<Owned>, parent: Scope | null): void {
+    const pending = [...kept];
+    for (let item = pending.pop(); item !== undefined; item = pending.pop()) {
+      if (!this.items.delete(item)) continue;
+      own(item, parent);
+      pending.push(...item.reachable());
+    }
+    for (const item of this.items) {
+      item.owner = null;
+      item.dispose();
+    }
+    this.items.clear();
+  }
+}
+
+const asyncScopes = new AsyncLocalStorage<Scope>();
+let syncScope: Scope | null = null;
+
+/** The innermost open scope, if any. */
+export function currentScope(): Scope | null {
+  return syncScope ?? asyncScopes.getStore() ?? null;
+}
+
+// The backstop for what is made outside of any scope: released some time after it became unreachable.
+const registry = new FinalizationRegistry<Resource>((resource) => {
+  native.adjustExternalMemory(-resource.bytes);
+  resource.release();
+});
+
+/** Puts `item` under `scope`, or under the garbage collector where there is none. */
+export function own(item: Owned, scope: Scope | null): void {
+  item.owner = scope;
+  if (scope) {
+    scope.items.add(item);
+  } else {
+    native.adjustExternalMemory(item.resource.bytes);
+    registry.register(item, item.resource, item);
+  }
+}
+
+/** Takes `item` from its owner, as its dispose() does first. */
+export function disown(item: Owned): void {
+  if (item.owner) item.owner.items.delete(item);
+  else if (registry.unregister(item)) native.adjustExternalMemory(-item.resource.bytes);
+  item.owner = null;
+}
+
+// Every tensor in a returned value: bare, in arrays, Maps, and plain objects.
+function* ownedIn(value: unknown, seen = new Set<object>()): Generator<Owned> {
+  if (typeof value !== "object" || value === null || seen.has(value)) return;
+  seen.add(value);
+  if ("resource" in value && "owner" in value) yield value as Owned;
+  else if (Array.isArray(value) || value instanceof Map || value instanceof Set) {
+    for (const item of value) yield* ownedIn(item, seen);
+  } else if (!ArrayBuffer.isView(value)) {
+    for (const item of Object.values(value)) yield* ownedIn(item, seen);
+  }
+}
+
+/**
+ * Runs `body` and frees every tensor that it made, except those in what it returns (bare, or in arrays, Maps, Sets and
+ * plain objects). Scopes nest. For an async body use {@link scope.async}.
+ */
+export function scope<T>(body: () => T): T {
+  const parent = currentScope();
+  const outer = syncScope;
+  const opened = new Scope();
+  syncScope = opened;
+  let kept: Iterable<Owned> = [];
+  try {
+    const result = body();
+    if (result instanceof Promise) {
+      result.catch(() => undefined);
+      throw new UnsupportedError("[scope] the body returned a promise, expected scope.async for an async body");
+    }
+    kept = ownedIn(result);
+    return result;
+  } finally {
+    syncScope = outer;
+    opened.close(kept, parent);
+  }
+}
+
+/** {@link scope} for an async body: the scope stays current across each `await` in it. */
+scope.async = async function <T>(body: () => Promise<T>): Promise<T> {
+  const parent = currentScope();
+  const outer = syncScope;
+  const opened = new Scope();
+  let kept: Iterable<Owned> = [];
+  try {
+    const result = await asyncScopes.run(opened, () => {
+      syncScope = null;
+      try {
+        return body();
+      } finally {
+        syncScope = outer;
+      }
+    });
+    kept = ownedIn(result);
+    return result;
+  } finally {
+    opened.close(kept, parent);
+  }
+};
