@@ -5,12 +5,14 @@
 namespace md::binding {
 
 void registerElementwise(Napi::Env, Napi::Object, Environment&);
+void registerMatmul(Napi::Env, Napi::Object, Environment&);
 void registerRandom(Napi::Env, Napi::Object, Environment&);
 void registerReduce(Napi::Env, Napi::Object, Environment&);
 void registerStorage(Napi::Env, Napi::Object, Environment&);
 
 constexpr Register families[] = {
     registerElementwise,
+    registerMatmul,
     registerRandom,
     registerReduce,
     registerStorage,

@@ -1,0 +1,271 @@
+#include "op.h"
+
+#include <algorithm>
+#include <limits>
+#include <type_traits>
+
+#include "../elementwise/op.h"
+
+namespace md::matmul {
+namespace {
+
+constexpr int64_t kWorkPerThread = 1 << 17;  // multiply-adds below which another thread costs more than it brings
+constexpr int64_t kSplitDepth = 256;         // shortest part of k worth a partial product of its own
+
+/// How one call is cut: `flat` cuts the strips of all batch items end to end; otherwise every item is cut into
+/// rows x cols parts, each of which is a sum of `depths` parts of k.
+struct Plan {
+  bool flat = true;
+  int64_t rows = 1, cols = 1, depths = 1;
+};
+
+int64_t divideUp(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+Plan plan(const GemmArgs& g, int64_t items, int64_t threads) {
+  const Tile tile = MD_CALL(gemmTile)(g.dtype);
+  const int64_t strips = divideUp(g.m, tile.rows), panels = divideUp(g.n, tile.cols);
+  const double work = static_cast<double>(g.m) * static_cast<double>(g.n) * static_cast<double>(g.k) * static_cast<double>(items);
+  const int64_t parts = std::min<int64_t>(threads, static_cast<int64_t>(std::min(work / kWorkPerThread, 1024.0)));
+  if (parts <= 1) return {};
+  if (items * strips >= 4 * threads && (items >= threads || g.m >= g.n)) return {};
+  // The cheapest cut in vector steps: the largest part's tiles, the packing that parts repeat, and the sum over k parts.
+  Plan best;
+  double bestCost = std::numeric_limits<double>::infinity();
+  const int64_t most = divideUp(parts, items);
+  for (int64_t rows = 1; rows <= std::min(most, strips); rows++) {
+    for (int64_t cols = 1; cols <= std::min(most / rows, panels); cols++) {
+      const int64_t depths = std::clamp<int64_t>(g.k / kSplitDepth, 1, most / (rows * cols));
+      for (const int64_t split : {int64_t{1}, depths}) {
+        const double depth = static_cast<double>(divideUp(g.k, split));
+        const double width = static_cast<double>(divideUp(panels, cols));
+        const double tiles = static_cast<double>(divideUp(strips, rows)) * width * depth * static_cast<double>(tile.rows);
+        const double sums = split > 1 ? 2000 + static_cast<double>(split * g.m * g.n) / static_cast<double>(threads) / 4 : 0;
+        const double cost = tiles + 3 * width * depth + sums;
+        if (cost < bestCost) {
+          bestCost = cost;
+          best = {false, rows, cols, split};
+        }
+      }
+    }
+  }
+  return best;
+}
+
+template <class P>
+P* advance(P* pointer, int64_t elements, DType dtype) {
+  using Byte = std::conditional_t<std::is_const_v<P>, const char, char>;
+  return pointer ? static_cast<Byte*>(pointer) + elements * static_cast<int64_t>(itemSize(dtype)) : nullptr;
+}
+
+/// Rows [i, i + rows) x columns [j, j + cols) of C.
+GemmArgs part(GemmArgs g, int64_t i, int64_t rows, int64_t j, int64_t cols) {
+  g.m = rows;
+  g.n = cols;
+  g.a = advance(g.a, i * g.aRow, g.dtype);
+  g.b = advance(g.b, j * g.bCol, g.dtype);
+  g.c = advance(g.c, i * g.cRow + j * g.cCol, g.dtype);
+  g.preActivation = advance(g.preActivation, i * g.cRow + j * g.cCol, g.dtype);
+  g.bias = advance(g.bias, i * g.biasRow + j * g.biasCol, g.dtype);
+  return g;
+}
+
+/// The same product as Cᵀ = Bᵀ Aᵀ.
+GemmArgs transposed(const GemmArgs& g) {
+  GemmArgs t = g;
+  t.m = g.n;
+  t.n = g.m;
+  t.a = g.b;
+  t.aRow = g.bCol;
+  t.aCol = g.bRow;
+  t.b = g.a;
+  t.bRow = g.aCol;
+  t.bCol = g.aRow;
+  std::swap(t.cRow, t.cCol);
+  std::swap(t.biasRow, t.biasCol);
+  return t;
+}
+
+/// The orientation that fills the register tile: C row-major, unless its few columns are better taken as few rows.
+bool wantsTranspose(const GemmArgs& g) {
+  const bool fewCols = g.n < MD_CALL(gemmTile)(g.dtype).cols && g.m > g.n;
+  return g.cCol == 1 ? fewCols && g.aRow == 1 && g.aCol != 1 : g.cRow == 1;
+}
+
+/// Drops axes of extent 1 and folds into m those that repeat one B over consecutive rows of A and C.
+void fold(GemmArgs& g, Batch& batch) {
+  Batch kept;
+  for (int axis = 0; axis < batch.shape.rank; axis++) {
+    if (batch.shape[axis] == 1) continue;
+    kept.shape.push(batch.shape[axis]);
+    kept.a.push(batch.a[axis]);
+    kept.b.push(batch.b[axis]);
+    kept.c.push(batch.c[axis]);
+  }
+  int& rank = kept.shape.rank;
+  while (rank > 0 && kept.b[rank - 1] == 0 && kept.a[rank - 1] == g.m * g.aRow && kept.c[rank - 1] == g.m * g.cRow && (!g.bias || g.biasRow == 0)) {
+    g.m *= kept.shape[--rank];
+  }
+  kept.a.rank = kept.b.rank = kept.c.rank = rank;
+  batch = kept;
+}
+
+GemmArgs itemAt(GemmArgs g, const Batch& batch, int64_t item) {
+  int64_t a = 0, b = 0, c = 0;
+  for (int axis = batch.shape.rank - 1; axis >= 0; axis--) {
+    const int64_t index = item % batch.shape[axis];
+    item /= batch.shape[axis];
+    a += index * batch.a[axis];
+    b += index * batch.b[axis];
+    c += index * batch.c[axis];
+  }
+  g.a = advance(g.a, a, g.dtype);
+  g.b = advance(g.b, b, g.dtype);
+  g.c = advance(g.c, c, g.dtype);
+  g.preActivation = advance(g.preActivation, c, g.dtype);
+  return g;
+}
+
+/// Scratch for `parts` threads, a stretch of whole cache lines each.
+struct Scratch {
+  Tensor tensor;
+  int64_t stride;
+
+  Scratch(Context& context, const GemmArgs& largest, int64_t parts, const char* op) : stride(divideUp(MD_CALL(gemmScratch)(largest), 16) * 16) {
+    if (stride > 0) tensor = empty(context, largest.dtype, {parts * stride}, op);
+  }
+  void* at(int64_t index) const { return stride > 0 ? advance(tensor.raw(), index * stride, tensor.dtype) : nullptr; }
+};
+
+/// Strips of all items end to end, in equal contiguous stretches.
+void runFlat(Context& context, const GemmArgs& g, const Batch& batch, int64_t items, const char* op) {
+  const int64_t tileRows = MD_CALL(gemmTile)(g.dtype).rows;
+  const int64_t strips = divideUp(g.m, tileRows), units = items * strips;
+  const double work = static_cast<double>(g.m) * static_cast<double>(g.n) * static_cast<double>(g.k) * static_cast<double>(items);
+  const int64_t parts = std::clamp<int64_t>(static_cast<int64_t>(std::min(work / kWorkPerThread, 1024.0)), 1, std::min<int64_t>(context.pool.threads(), units));
+  const Scratch scratch(context, g, parts, op);
+  parallelFor(context.pool, parts, 1, [&](int64_t begin, int64_t end) {
+    int64_t unit = units * begin / parts;
+    const int64_t last = units * end / parts;
+    while (unit < last) {
+      const int64_t item = unit / strips, first = unit % strips, count = std::min(strips - first, last - unit);
+      const int64_t i = first * tileRows, rows = std::min(count * tileRows, g.m - i);
+      MD_CALL(gemmSerial)(part(itemAt(g, batch, item), i, rows, 0, g.n), scratch.at(begin));
+      unit += count;
+    }
+  });
+}
+
+/// Every item cut into a grid; where k is cut too, partial products are summed in order afterwards.
+void runGrid(Context& context, const GemmArgs& g, const Batch& batch, int64_t items, const Plan& p, const char* op) {
+  const Tile tile = MD_CALL(gemmTile)(g.dtype);
+  const int64_t strips = divideUp(g.m, tile.rows), panels = divideUp(g.n, tile.cols);
+  const int64_t tasks = items * p.rows * p.cols * p.depths, parts = std::min<int64_t>(tasks, context.pool.threads());
+  Tensor partial;
+  if (p.depths > 1) partial = empty(context, g.dtype, {items * p.depths * g.m * g.n}, op);
+  const Scratch scratch(context, g, parts, op);
+  parallelFor(context.pool, parts, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t task = tasks * begin / parts; task < tasks * end / parts; task++) {
+      const int64_t depthPart = task % p.depths, colPart = task / p.depths % p.cols, rowPart = task / (p.depths * p.cols) % p.rows;
+      const int64_t item = task / (p.depths * p.cols * p.rows);
+      const int64_t i = strips * rowPart / p.rows * tile.rows, iEnd = std::min(g.m, strips * (rowPart + 1) / p.rows * tile.rows);
+      const int64_t j = panels * colPart / p.cols * tile.cols, jEnd = std::min(g.n, panels * (colPart + 1) / p.cols * tile.cols);
+      GemmArgs one = itemAt(g, batch, item);
+      if (p.depths > 1) {
+        const int64_t k = g.k * depthPart / p.depths;
+        one.k = g.k * (depthPart + 1) / p.depths - k;
+        one.a = advance(one.a, k * g.aCol, g.dtype);
+        one.b = advance(one.b, k * g.bRow, g.dtype);
+        one.c = advance(partial.raw(), (item * p.depths + depthPart) * g.m * g.n, g.dtype);
+        one.cRow = g.n;
+        one.cCol = 1;
+        one.alpha = 1;
+        one.accumulate = false;
+        one.bias = nullptr;
+        one.activation = Activation::none;
+        one.preActivation = nullptr;
+      }
+      MD_CALL(gemmSerial)(part(one, i, iEnd - i, j, jEnd - j), scratch.at(begin));
+    }
+  });
+  if (p.depths == 1) return;
+  for (int64_t item = 0; item < items; item++) {
+    const GemmArgs one = itemAt(g, batch, item);
+    const void* sums = advance(partial.raw(), item * p.depths * g.m * g.n, g.dtype);
+    parallelFor(context.pool, g.m, std::max<int64_t>(1, kWorkPerThread / 8 / (g.n * p.depths)),
+                [&](int64_t begin, int64_t end) { MD_CALL(gemmReduce)(one, sums, p.depths, begin, end); });
+  }
+}
+
+}  // namespace
+
+void gemm(Context& context, const GemmArgs& args, const Batch& over, const char* op) {
+  GemmArgs g = args;
+  Batch batch = over;
+  if (wantsTranspose(g)) {
+    g = transposed(g);
+    std::swap(batch.a, batch.b);
+  }
+  fold(g, batch);
+  const int64_t items = batch.shape.numel();
+  if (items == 0 || g.m == 0 || g.n == 0) return;
+  const Plan p = plan(g, items, context.pool.threads());
+  if (p.flat) {
+    runFlat(context, g, batch, items, op);
+  } else {
+    runGrid(context, g, batch, items, p, op);
+  }
+}
+
+void gemm(Context& context, const GemmArgs& args, const char* op) { gemm(context, args, Batch{}, op); }
+
+Tensor matmul(Context& context, const Tensor& a, const Tensor& b, const char* op) {
+  requireFloat(a, op, "a");
+  requireDType(b, a.dtype, op, "b");
+  if (a.rank() == 0 || b.rank() == 0) fail(ErrorKind::shape, op, "shapes ", a.shape.str(), " and ", b.shape.str(), ": expected rank 1 or more");
+  const bool vectorA = a.rank() == 1, vectorB = b.rank() == 1;
+  GemmArgs g;
+  g.dtype = a.dtype;
+  g.m = vectorA ? 1 : a.dim(-2);
+  g.k = a.dim(-1);
+  g.n = vectorB ? 1 : b.dim(-1);
+  if (b.dim(vectorB ? -1 : -2) != g.k) {
+    fail(ErrorKind::shape, op, "shapes ", a.shape.str(), " and ", b.shape.str(), " do not multiply: b has ", b.dim(vectorB ? -1 : -2), " rows, expected ", g.k);
+  }
+  const auto lead = [](const Dims& dims) {
+    Dims out = dims;
+    out.rank = std::max(0, dims.rank - 2);
+    return out;
+  };
+  Batch batch;
+  batch.shape = elementwise::broadcastShapes(lead(a.shape), lead(b.shape), op);
+  const auto strides = [&](const Tensor& x) {
+    Dims out;
+    const Dims shape = lead(x.shape);
+    for (int axis = 0; axis < batch.shape.rank; axis++) {
+      const int own = axis - (batch.shape.rank - shape.rank);
+      out.push(own < 0 || shape[own] == 1 ? 0 : x.stride[own]);
+    }
+    return out;
+  };
+  batch.a = strides(a);
+  batch.b = strides(b);
+  Dims shape = batch.shape;
+  if (shape.rank + !vectorA + !vectorB > kMaxRank) fail(ErrorKind::shape, op, "shapes ", a.shape.str(), " and ", b.shape.str(), " give more than ", kMaxRank, " axes");
+  if (!vectorA) shape.push(g.m);
+  if (!vectorB) shape.push(g.n);
+  Tensor out = empty(context, a.dtype, shape, op);
+  batch.c = contiguousStrides(batch.shape);
+  for (int axis = 0; axis < batch.c.rank; axis++) batch.c[axis] *= g.m * g.n;
+  g.a = a.raw();
+  g.aRow = vectorA ? 0 : a.stride[a.rank() - 2];
+  g.aCol = a.stride[a.rank() - 1];
+  g.b = b.raw();
+  g.bRow = b.stride[vectorB ? 0 : b.rank() - 2];
+  g.bCol = vectorB ? 1 : b.stride[b.rank() - 1];
+  g.c = out.raw();
+  g.cRow = g.n;
+  gemm(context, g, batch, op);
+  return out;
+}
+
+}  // namespace md::matmul
