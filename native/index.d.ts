@@ -33,6 +33,7 @@ export interface Native {
   /** Zeros of `shape` with `grad` where the slice looks. */
   sliceGrad(grad: number, shape: Int32Array, start: Int32Array, step: Int32Array): void;
   contiguous(x: number): void;
+  assign(target: number, source: number): void;
   isContiguous(x: number): boolean;
   hasNaN(x: number): boolean;
 

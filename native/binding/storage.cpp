@@ -53,6 +53,16 @@ void sliceGrad(Call& call) {
 }
 void contiguousCopy(Call& call) { call.emit(contiguous(call.context(), call.tensor(0), call.op)); }
 
+/// assign(target, source): overwrites a contiguous target of the same shape and dtype.
+void assign(Call& call) {
+  const Tensor& target = call.tensor(0);
+  const Tensor& source = call.tensor(1);
+  requireDType(source, target.dtype, call.op, "source");
+  requireShape(source, target.shape, call.op, "source");
+  if (!target.contiguous()) fail(ErrorKind::unsupported, call.op, "target is a view with gaps, expected a contiguous tensor");
+  copyInto(call.context(), source, target.raw());
+}
+
 Napi::Value isContiguous(Call& call) { return Napi::Boolean::New(call.napi(), call.tensor(0).contiguous()); }
 
 Napi::Value hasNaN(Call& call) {
@@ -95,7 +105,7 @@ void setMemoryLimit(Call& call) {
 void registerStorage(Napi::Env env, Napi::Object exports, Environment& environment) {
   define(env, exports, environment,
          {Entry{"fromBytes", fromBytes}, Entry{"empty", emptyTensor}, Entry{"reshape", reshape}, Entry{"permute", permute},
-          Entry{"expand", expand}, Entry{"slice", slice}, Entry{"sliceGrad", sliceGrad}, Entry{"contiguous", contiguousCopy},
+          Entry{"expand", expand}, Entry{"slice", slice}, Entry{"sliceGrad", sliceGrad}, Entry{"contiguous", contiguousCopy}, Entry{"assign", assign},
           Entry{"resetPeakMemory", resetPeakMemory}, Entry{"emptyCache", emptyCache}, Entry{"setMemoryLimit", setMemoryLimit},
           Entry{"adjustExternalMemory", adjustExternalMemory}});
   define(env, exports, environment,

@@ -130,3 +130,6 @@ export function fromNdarray(array: NdArray<HostArray>, options: TensorOptions = 
 
 /** A copy of `x` as a row-major `ndarray`. */
 export const toNdarray = (x: Tensor): NdArray<HostArray> => ndarray(x.data(), [...x.shape]);
+
+/** Overwrites `target` (contiguous) with `source` of the same shape and dtype, in place: for parameters and buffers. */
+export const assign = (target: Tensor, source: Tensor): void => native.assign(target.slot, source.slot);

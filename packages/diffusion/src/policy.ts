@@ -1,0 +1,92 @@
+import type { Generator, Tensor } from "@md/tensor";
+import type { Module } from "@md/nn";
+
+/** B training states as flat row-major arrays; what `drawBatch` of `@md/rlbench-data` returns fits. */
+export interface PolicyBatch {
+  /** B. */
+  readonly size: number;
+  /** N. */
+  readonly pointsPerScene: number;
+  /** T, tokens of the longest instruction. */
+  readonly instructionTokens: number;
+  /** D. */
+  readonly instructionDim: number;
+  /** World frame, metres, [B, N, 3]. */
+  readonly points: Float32Array;
+  /** RGB in [0, 1], [B, N, 3]. */
+  readonly colors: Float32Array;
+  /** [B, T, D]; tokens beyond an item's length are ignored. */
+  readonly instruction: Float32Array;
+  /** [B]. */
+  readonly instructionLengths: Int32Array;
+  /** Gripper position in metres, quaternion xyzw and opening (1 open), [B, 8]. */
+  readonly proprio: Float32Array;
+  /** World frame, metres, [B, L, 3]. */
+  readonly targetPosition: Float32Array;
+  /** 5° bins of the Euler angles, 0 … 71, [B, L, 3]. */
+  readonly targetRotationBins: Int32Array;
+  /** 1 open, 0 closed, [B, L]. */
+  readonly targetOpen: Float32Array;
+}
+
+/** Scenes to act in: a {@link PolicyBatch} without targets. */
+export type Observation = Omit<PolicyBatch, "targetPosition" | "targetRotationBins" | "targetOpen">;
+
+export interface SampleOptions {
+  /** C, actions drawn a scene. Default 1. */
+  candidates?: number;
+  /** Default "ddim". */
+  solver?: "ddpm" | "ddim";
+  /** Denoising steps. Default 10 for DDIM, all training timesteps for DDPM. */
+  steps?: number;
+  generator: Generator;
+  /** Also return every candidate's position after each step. Default false. */
+  returnTrajectory?: boolean;
+}
+
+/** Drawn actions, flat row-major. L is the horizon. */
+export interface ActionSample {
+  /** B. */
+  size: number;
+  candidates: number;
+  horizon: number;
+  /** World frame, metres, [B, C, L, 3]. */
+  position: Float32Array;
+  /** Most likely 5° Euler bins, [B, C, L, 3]. */
+  rotationBins: Int32Array;
+  /** Probability that the gripper is open, [B, C, L]. */
+  open: Float32Array;
+  /** Position before the first and after every step, world frame, metres, [steps + 1, B, C, L, 3]. */
+  trajectory?: Float32Array;
+}
+
+/** What the data has to say to a policy before training. */
+export interface DataStatistics {
+  /** Box of the target positions, augmentation included, metres. */
+  positionBounds: { readonly min: readonly number[]; readonly max: readonly number[] };
+  instructionDim: number;
+}
+
+/**
+ * A policy that the trainer and every command can take. Its parameters and buffers are its state; `config` is plain
+ * JSON that rebuilds it.
+ */
+export interface Policy extends Module {
+  readonly config: Readonly<Record<string, unknown>>;
+  /** Mean loss over the batch's B·M samples, and its named parts as scalars. */
+  loss(batch: PolicyBatch, generator: Generator): { loss: Tensor; parts: Record<string, Tensor> };
+  /** Draws actions; runs without gradients. */
+  sample(observation: Observation, options: SampleOptions): ActionSample;
+  /** Floating-point operations of one training step on such a batch, forward and backward. */
+  stepFlops(batch: Pick<PolicyBatch, "size" | "pointsPerScene" | "instructionTokens">): number;
+}
+
+/** How a policy is made: from a checkpoint's `config`, or from user options and data statistics. */
+export interface PolicyFactory {
+  readonly name: string;
+  /** Options that a training configuration may set under `policy`, with their defaults. */
+  readonly defaults: Readonly<Record<string, unknown>>;
+  create(options: Readonly<Record<string, unknown>>, statistics: DataStatistics, generator: Generator): Policy;
+  /** The same policy with undefined parameters, to load a state dict into. */
+  fromConfig(config: Readonly<Record<string, unknown>>): Policy;
+}
