@@ -4,6 +4,7 @@
 
 namespace md::binding {
 
+void registerAttention(Napi::Env, Napi::Object, Environment&);
 void registerElementwise(Napi::Env, Napi::Object, Environment&);
 void registerMatmul(Napi::Env, Napi::Object, Environment&);
 void registerRandom(Napi::Env, Napi::Object, Environment&);
@@ -11,6 +12,7 @@ void registerReduce(Napi::Env, Napi::Object, Environment&);
 void registerStorage(Napi::Env, Napi::Object, Environment&);
 
 constexpr Register families[] = {
+    registerAttention,
     registerElementwise,
     registerMatmul,
     registerRandom,

@@ -1,0 +1,54 @@
+#include "../ops/masked_attention/op.h"
+
+#include "families.h"
+
+namespace md::binding {
+namespace {
+
+using masked_attention::Mask;
+using masked_attention::MaskKind;
+
+/// Int32Array arguments stay alive, and so their elements, until the call returns.
+std::span<const int32_t> integers(const Call& call, size_t i) {
+  const auto array = call.value(i).As<Napi::Int32Array>();
+  return {array.Data(), array.ElementLength()};
+}
+
+/// Seven arguments from `i` on: kind, samples, tokensPerSample, conditionTokens, conditionLengths or cuSeqlensQ,
+/// cuSeqlensK, slot of the dense mask.
+Mask maskAt(const Call& call, size_t i) {
+  const int32_t kind = call.integer(i);
+  if (kind < 0 || kind >= static_cast<int32_t>(MaskKind::count)) fail(ErrorKind::value, call.op, "unknown mask kind ", kind);
+  Mask mask;
+  mask.kind = static_cast<MaskKind>(kind);
+  mask.samples = call.integer64(i + 1);
+  mask.tokensPerSample = call.integer64(i + 2);
+  mask.conditionTokens = call.integer64(i + 3);
+  (mask.kind == MaskKind::varlen ? mask.cuSeqlensQ : mask.conditionLengths) = integers(call, i + 4);
+  mask.cuSeqlensK = integers(call, i + 5);
+  mask.dense = call.optional(i + 6);
+  if (mask.kind == MaskKind::dense && !mask.dense) fail(ErrorKind::value, call.op, "mask kind dense came without a mask");
+  return mask;
+}
+
+void maskedAttention(Call& call) {
+  auto result = masked_attention::forward(call.context(), call.tensor(0), call.tensor(1), call.tensor(2), maskAt(call, 4), call.number(3), call.op);
+  call.emit(std::move(result.out));
+  call.emit(std::move(result.logSumExp));
+}
+
+void maskedAttentionGrad(Call& call) {
+  auto result = masked_attention::backward(call.context(), call.tensor(0), call.tensor(1), call.tensor(2), {call.tensor(3), call.tensor(4)},
+                                           call.tensor(5), maskAt(call, 7), call.number(6), call.op);
+  call.emit(std::move(result.q));
+  call.emit(std::move(result.k));
+  call.emit(std::move(result.v));
+}
+
+}  // namespace
+
+void registerAttention(Napi::Env env, Napi::Object exports, Environment& environment) {
+  define(env, exports, environment, {Entry{"maskedAttention", maskedAttention}, Entry{"maskedAttentionGrad", maskedAttentionGrad}});
+}
+
+}  // namespace md::binding

@@ -1,0 +1,271 @@
+// Backward kernel: the weights are recomputed block by block from the saved log-sum-exp. Vector lanes are keys; a thread
+// walks key blocks of one head after another, so every sum has one owner and one order.
+#include <cmath>
+#include <limits>
+
+#include "kernels.h"
+#include "tile.h"
+
+namespace md::masked_attention::MD_ISA {
+namespace {
+
+constexpr int64_t kQueriesAtOnce = 48;
+constexpr double kLog2E = 1.44269504088896340736;
+constexpr double kLn2 = 0.69314718055994530942;
+
+/// State of one (batch, head) and the buffers of one thread.
+template <class T>
+struct HeadBackward {
+  static constexpr int width = Vec<T>::width;
+  static constexpr int lanes = 2 * width;
+
+  const BackwardProblem& problem;
+  int64_t depth;   // head size
+  int64_t padded;  // head size in whole vectors
+  T* q;            // [Tq][D], scaled so that the softmax is in base 2
+  T* grad;         // [Tq][D]
+  T* delta;        // [Tq]: Σ_d grad · out
+  T* dq;           // [Tq][padded]
+  T* k;            // [kKeyBlock][padded]
+  T* kT;           // [D][kKeyBlock]
+  T* vT;
+  T* dkT;
+  T* dvT;
+  T* weights;  // [kQueriesAtOnce][kKeyBlock]
+  T* dScores;
+  const T* logSumExp = nullptr;
+  int64_t batch = 0, head = 0;
+  const uint8_t* headMask = nullptr;
+
+  static int64_t workspace(const BackwardProblem& p) {
+    const int64_t padded = roundUp(p.headDim, width);
+    return p.queries * (2 * p.headDim + 1 + padded) + kKeyBlock * (padded + 4 * p.headDim) + 2 * kQueriesAtOnce * kKeyBlock;
+  }
+
+  HeadBackward(const BackwardProblem& p, T* space) : problem(p), depth(p.headDim), padded(roundUp(p.headDim, width)) {
+    q = space;
+    grad = q + p.queries * depth;
+    delta = grad + p.queries * depth;
+    dq = delta + p.queries;
+    k = dq + p.queries * padded;
+    kT = k + kKeyBlock * padded;
+    vT = kT + kKeyBlock * depth;
+    dkT = vT + kKeyBlock * depth;
+    dvT = dkT + kKeyBlock * depth;
+    weights = dvT + kKeyBlock * depth;
+    dScores = weights + kQueriesAtOnce * kKeyBlock;
+  }
+
+  void enter(int64_t b, int64_t h) {
+    batch = b;
+    head = h;
+    const Predicate& predicate = problem.predicate;
+    headMask = predicate.dense + b * predicate.stride[0] + h * predicate.stride[1];
+    logSumExp = static_cast<const T*>(problem.logSumExp) + (b * problem.heads + h) * problem.queries;
+    const T scale = static_cast<T>(problem.scale * kLog2E);
+    for (int64_t i = 0; i < problem.queries; i++) {
+      const T* from = problem.q.at<T>(b, h, i);
+      const T* g = problem.grad.at<T>(b, h, i);
+      const T* o = problem.out.at<T>(b, h, i);
+      T sum = T(0);
+      for (int64_t d = 0; d < depth; d++) {
+        q[i * depth + d] = from[d] * scale;
+        grad[i * depth + d] = g[d];
+        sum += g[d] * o[d];
+      }
+      delta[i] = sum;
+    }
+    std::memset(dq, 0, static_cast<size_t>(problem.queries * padded) * sizeof(T));
+  }
+
+  /// dq of this head into rows of `step` elements.
+  void leave(T* to, int64_t step) {
+    const T scale = static_cast<T>(problem.scale);
+    for (int64_t i = 0; i < problem.queries; i++)
+      for (int64_t d = 0; d < depth; d++) to[i * step + d] = dq[i * padded + d] * scale;
+  }
+
+  void loadKeys(const Block& block) {
+    for (int64_t j = 0; j < kKeyBlock; j++) {
+      const bool live = j < block.end - block.begin;
+      const T* fromK = live ? problem.k.at<T>(batch, head, block.begin + j) : nullptr;
+      const T* fromV = live ? problem.v.at<T>(batch, head, block.begin + j) : nullptr;
+      for (int64_t d = 0; d < depth; d++) {
+        k[j * padded + d] = kT[d * kKeyBlock + j] = live ? fromK[d] : T(0);
+        vT[d * kKeyBlock + j] = live ? fromV[d] : T(0);
+      }
+      for (int64_t d = depth; d < padded; d++) k[j * padded + d] = T(0);
+    }
+    std::memset(dkT, 0, static_cast<size_t>(kKeyBlock * depth) * sizeof(T));
+    std::memset(dvT, 0, static_cast<size_t>(kKeyBlock * depth) * sizeof(T));
+  }
+
+  void storeKeys(const Block& block) {
+    const T unscale = static_cast<T>(kLn2);  // q carries scale · log2(e)
+    for (int64_t j = 0; j < block.end - block.begin; j++) {
+      T* toK = problem.dk.at<T>(batch, head, block.begin + j);
+      T* toV = problem.dv.at<T>(batch, head, block.begin + j);
+      for (int64_t d = 0; d < depth; d++) {
+        toK[d] = dkT[d * kKeyBlock + j] * unscale;
+        toV[d] = dvT[d * kKeyBlock + j];
+      }
+    }
+  }
+
+  /// Overwrites the scores that the predicate rules out with -infinity; false where that is all of them.
+  bool applyPredicate(const Block& block, int64_t from, int64_t n) {
+    const Predicate& predicate = problem.predicate;
+    if (predicate.kind == Predicate::Kind::all) return true;
+    if (predicate.kind == Predicate::Kind::causal && block.end - 1 <= from + predicate.offset) return true;
+    bool any = false;
+    for (int64_t i = 0; i < n; i++) {
+      for (int64_t j = 0; j < block.end - block.begin; j++) {
+        if (predicate.allows(headMask, from + i, block.begin + j)) {
+          any = true;
+        } else {
+          weights[i * kKeyBlock + j] = -std::numeric_limits<T>::infinity();
+        }
+      }
+    }
+    return any;
+  }
+
+  /// What queries [from, from + n) add to dk, dv and dq.
+  void meet(const Block& block, int64_t from, int64_t n) {
+    const int64_t keys = block.end - block.begin, keyLanes = roundUp(keys, lanes);
+    forTiles<kTileRows>(n, [&](int64_t row, auto size) {
+      for (int64_t lane = 0; lane < keyLanes; lane += lanes) {
+        Tile<T, size(), 2> tile;
+        tile.clear();
+        tile.multiply(depth, q + (from + row) * depth, depth, 1, kT + lane, kKeyBlock);
+        tile.store(weights + row * kKeyBlock + lane, kKeyBlock);
+      }
+    });
+    if (!applyPredicate(block, from, n)) return;
+    forTiles<kTileRows>(n, [&](int64_t row, auto size) {
+      for (int64_t lane = 0; lane < keyLanes; lane += lanes) {
+        Tile<T, size(), 2> tile;
+        tile.clear();
+        tile.multiply(depth, grad + (from + row) * depth, depth, 1, vT + lane, kKeyBlock);
+        for (int r = 0; r < size(); r++) {
+          const Vec<T> total = Vec<T>::set(logSumExp[from + row + r]), mean = Vec<T>::set(delta[from + row + r]);
+          for (int half = 0; half < 2; half++) {
+            T* weight = weights + (row + r) * kKeyBlock + lane + half * width;
+            const Vec<T> p = exp2NonPositive(Vec<T>::load(weight) - total);
+            p.store(weight);
+            (p * (tile.acc[r][half] - mean)).store(dScores + (row + r) * kKeyBlock + lane + half * width);
+          }
+        }
+      }
+    });
+    forTiles<kTileRows>(depth, [&](int64_t d, auto size) {
+      for (int64_t lane = 0; lane < keyLanes; lane += lanes) {
+        addProduct<size(), 2>(dvT + d * kKeyBlock + lane, kKeyBlock, n, grad + from * depth + d, 1, depth, weights + lane, kKeyBlock);
+        addProduct<size(), 2>(dkT + d * kKeyBlock + lane, kKeyBlock, n, q + from * depth + d, 1, depth, dScores + lane, kKeyBlock);
+      }
+    });
+    // Lanes are channels here: three vectors a row where that leaves none over, else two.
+    for (int64_t d = 0; d < padded;) {
+      const int64_t vectors = (padded - d) / width;
+      if (vectors == 3 || vectors >= 5) {
+        forTiles<4>(n, [&](int64_t row, auto size) { addQueries<size(), 3>(from, row, d, keys); });
+        d += 3 * width;
+      } else if (vectors >= 2) {
+        forTiles<kTileRows>(n, [&](int64_t row, auto size) { addQueries<size(), 2>(from, row, d, keys); });
+        d += 2 * width;
+      } else {
+        forTiles<kTileRows>(n, [&](int64_t row, auto size) { addQueries<size(), 1>(from, row, d, keys); });
+        d += width;
+      }
+    }
+  }
+
+  template <int R, int V>
+  void addProduct(T* c, int64_t cRow, int64_t n, const T* a, int64_t aRow, int64_t aStep, const T* b, int64_t bStep) {
+    Tile<T, R, V> tile;
+    tile.load(c, cRow);
+    tile.multiply(n, a, aRow, aStep, b, bStep);
+    tile.store(c, cRow);
+  }
+  template <int R, int V>
+  void addQueries(int64_t from, int64_t row, int64_t d, int64_t keys) {
+    addProduct<R, V>(dq + (from + row) * padded + d, padded, keys, dScores + row * kKeyBlock, kKeyBlock, 1, k + d, padded);
+  }
+
+  /// Keys of samples shorter than a vector meet the queries of their own sample one by one.
+  void meetOwn(const Block& block) {
+    const int64_t own = block.ownTokens;
+    for (int64_t j = 0; j < block.end - block.begin; j++) {
+      const int64_t first = (block.begin + j) / own * own;
+      const T* key = k + j * padded;
+      for (int64_t i = first; i < first + own; i++) {
+        T score = T(0), dWeight = T(0);
+        for (int64_t d = 0; d < depth; d++) {
+          score += q[i * depth + d] * key[d];
+          dWeight += grad[i * depth + d] * vT[d * kKeyBlock + j];
+        }
+        const T weight = std::exp2(score - logSumExp[i]);
+        const T dScore = weight * (dWeight - delta[i]);
+        for (int64_t d = 0; d < depth; d++) {
+          dvT[d * kKeyBlock + j] += weight * grad[i * depth + d];
+          dkT[d * kKeyBlock + j] += dScore * q[i * depth + d];
+          dq[i * padded + d] += dScore * key[d];
+        }
+      }
+    }
+  }
+
+  void run(const Block& block) {
+    loadKeys(block);
+    if (block.ownTokens > 0) meetOwn(block);
+    for (int range = 0; range < 2; range++) {
+      for (int64_t from = block.rangeBegin[range]; from < block.rangeEnd[range]; from += kQueriesAtOnce) {
+        const int64_t left = block.rangeEnd[range] - from;
+        meet(block, from, left < kQueriesAtOnce ? left : kQueriesAtOnce);
+      }
+    }
+    storeKeys(block);
+  }
+};
+
+}  // namespace
+
+int64_t backwardWorkspace(const BackwardProblem& problem) {
+  return withType(problem.dtype, [&](auto tag) {
+    return HeadBackward<typename decltype(tag)::type>::workspace(problem);
+  });
+}
+
+void backwardPart(const BackwardProblem& problem, Cut begin, Cut end, void* workspace, void* shared) {
+  withType(problem.dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    HeadBackward<T> state(problem, static_cast<T*>(workspace));
+    for (int64_t at = begin.head; at < problem.batch * problem.heads && at <= end.head; at++) {
+      const int64_t batch = at / problem.heads, head = at % problem.heads;
+      const bool inside = at == begin.head && begin.block > 0;
+      const int64_t first = problem.blocks.begin(batch) + (inside ? begin.block : 0);
+      const int64_t last = at == end.head ? problem.blocks.begin(batch) + end.block : problem.blocks.end(batch);
+      if (at == end.head && end.block == 0) break;
+      state.enter(batch, head);
+      for (int64_t i = first; i < last; i++) state.run(problem.blocks.blocks[i]);
+      if (inside) {
+        state.leave(static_cast<T*>(shared), problem.headDim);
+      } else {
+        state.leave(problem.dq.at<T>(batch, head, 0), problem.dq.token);
+      }
+    }
+  });
+}
+
+void addShared(const BackwardProblem& problem, int64_t head, const void* shared) {
+  withType(problem.dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    const T* from = static_cast<const T*>(shared);
+    for (int64_t i = 0; i < problem.queries; i++) {
+      T* to = problem.dq.at<T>(head / problem.heads, head % problem.heads, i);
+      for (int64_t d = 0; d < problem.headDim; d++) to[d] += from[i * problem.headDim + d];
+    }
+  });
+}
+
+}  // namespace md::masked_attention::MD_ISA

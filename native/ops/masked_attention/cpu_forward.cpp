@@ -1,0 +1,231 @@
+// Forward kernel. Vector lanes are queries: a query's arithmetic never sees another query's values, its softmax needs no
+// sums across lanes, and no lane is wasted whatever the head size.
+#include <cmath>
+#include <limits>
+
+#include "kernels.h"
+#include "tile.h"
+
+namespace md::masked_attention::MD_ISA {
+namespace {
+
+constexpr int64_t kKeysAtOnce = 96;
+constexpr double kLog2E = 1.44269504088896340736;
+
+/// State of one (batch, head) and the buffers of one thread.
+template <class T>
+struct HeadForward {
+  static constexpr int width = Vec<T>::width;
+  static constexpr int lanes = 2 * width;  // queries of one strip
+  static constexpr int64_t strips = kQueryBlock / lanes;
+
+  const ForwardProblem& problem;
+  int64_t depth;  // head size
+  T* packedK;
+  T* packedV;
+  T* queries;  // [strips][D][lanes], scaled so that the softmax is in base 2
+  T* sums;     // [strips][D][lanes]
+  T* most;     // [strips][lanes]: the largest score so far
+  T* total;    // [strips][lanes]: the denominator so far
+  T* scores;   // [kKeysAtOnce][lanes]
+  const T* k = nullptr;
+  const T* v = nullptr;
+  int64_t kStep = 0, vStep = 0;
+  int64_t batch = 0, head = 0;
+  const uint8_t* headMask = nullptr;
+
+  static int64_t workspace(const ForwardProblem& p) {
+    return (p.packKeys ? 2 * p.keys * p.headDim : 0) + 2 * kQueryBlock * p.headDim + 2 * kQueryBlock + kKeysAtOnce * lanes;
+  }
+
+  HeadForward(const ForwardProblem& p, T* space) : problem(p), depth(p.headDim) {
+    packedK = space;
+    packedV = packedK + (p.packKeys ? p.keys * depth : 0);
+    queries = packedV + (p.packKeys ? p.keys * depth : 0);
+    sums = queries + kQueryBlock * depth;
+    most = sums + kQueryBlock * depth;
+    total = most + kQueryBlock;
+    scores = total + kQueryBlock;
+  }
+
+  void enter(int64_t b, int64_t h) {
+    batch = b;
+    head = h;
+    const Predicate& predicate = problem.predicate;
+    headMask = predicate.dense + b * predicate.stride[0] + h * predicate.stride[1];
+    k = problem.k.at<T>(b, h, 0);
+    v = problem.v.at<T>(b, h, 0);
+    kStep = problem.k.token;
+    vStep = problem.v.token;
+    if (!problem.packKeys) return;
+    for (int64_t j = 0; j < problem.keys; j++) {
+      std::memcpy(packedK + j * depth, k + j * kStep, static_cast<size_t>(depth) * sizeof(T));
+      std::memcpy(packedV + j * depth, v + j * vStep, static_cast<size_t>(depth) * sizeof(T));
+    }
+    k = packedK;
+    v = packedV;
+    kStep = vStep = depth;
+  }
+
+  void loadQueries(const Block& block) {
+    const T scale = static_cast<T>(problem.scale * kLog2E);
+    const int64_t rows = block.end - block.begin;
+    for (int64_t i = 0; i < roundUp(rows, lanes); i++) {
+      T* to = queries + i / lanes * lanes * depth + i % lanes;
+      const T* from = i < rows ? problem.q.at<T>(batch, head, block.begin + i) : nullptr;
+      for (int64_t d = 0; d < depth; d++) to[d * lanes] = from ? from[d] * scale : T(0);
+    }
+    std::memset(sums, 0, static_cast<size_t>(kQueryBlock * depth) * sizeof(T));
+    for (int64_t i = 0; i < kQueryBlock; i++) {
+      most[i] = std::numeric_limits<T>::lowest();  // finite: lowest - lowest is 0 where nothing was attended yet
+      total[i] = T(0);
+    }
+  }
+
+  /// Scores of keys [from, from + n) for one strip. Returns false where the predicate rules out all of them.
+  bool score(const Block& block, int64_t strip, int64_t from, int64_t n) {
+    const T* q = queries + strip * lanes * depth;
+    forTiles<kTileRows>(n, [&](int64_t row, auto size) {
+      Tile<T, size(), 2> tile;
+      tile.clear();
+      tile.multiply(depth, k + (from + row) * kStep, kStep, 1, q, lanes);
+      tile.store(scores + row * lanes, lanes);
+    });
+    const int64_t first = block.begin + strip * lanes;
+    const Predicate& predicate = problem.predicate;
+    if (predicate.kind == Predicate::Kind::all) return true;
+    if (predicate.kind == Predicate::Kind::causal && from + n - 1 <= first + predicate.offset) return true;
+    const int64_t live = block.end - first < lanes ? block.end - first : lanes;
+    bool any = false;
+    for (int64_t j = 0; j < n; j++) {
+      for (int64_t i = 0; i < live; i++) {
+        if (predicate.allows(headMask, first + i, from + j)) {
+          any = true;
+        } else {
+          scores[j * lanes + i] = -std::numeric_limits<T>::infinity();
+        }
+      }
+    }
+    return any;
+  }
+
+  /// Turns n rows of scores into weights and updates the denominator; `decay` is what earlier sums shrink by.
+  void softmaxStep(int64_t strip, int64_t n, Vec<T> (&decay)[2]) {
+    for (int half = 0; half < 2; half++) {
+      T* s = scores + half * width;
+      const Vec<T> before = Vec<T>::load(most + strip * lanes + half * width);
+      Vec<T> now = before;
+      for (int64_t j = 0; j < n; j++) now = max(now, Vec<T>::load(s + j * lanes));
+      decay[half] = exp2NonPositive(before - now);
+      Vec<T> sum = Vec<T>::zero();
+      for (int64_t j = 0; j < n; j++) {
+        const Vec<T> weight = exp2NonPositive(Vec<T>::load(s + j * lanes) - now);
+        weight.store(s + j * lanes);
+        sum = sum + weight;
+      }
+      now.store(most + strip * lanes + half * width);
+      fma(Vec<T>::load(total + strip * lanes + half * width), decay[half], sum).store(total + strip * lanes + half * width);
+    }
+  }
+
+  void addValues(int64_t strip, int64_t from, int64_t n, const Vec<T> (&decay)[2]) {
+    T* out = sums + strip * lanes * depth;
+    forTiles<kTileRows>(depth, [&](int64_t d, auto size) {
+      Tile<T, size(), 2> tile;
+      tile.load(out + d * lanes, lanes);
+      for (int r = 0; r < size(); r++)
+        for (int half = 0; half < 2; half++) tile.acc[r][half] = tile.acc[r][half] * decay[half];
+      tile.multiply(n, v + from * vStep + d, 1, vStep, scores, lanes);
+      tile.store(out + d * lanes, lanes);
+    });
+  }
+
+  /// Each lane meets the `own` tokens of its own sample, and no other sample's values enter its arithmetic.
+  void attendOwn(const Block& block, int64_t strip) {
+    const int64_t own = block.ownTokens, first = block.begin + strip * lanes;
+    const int64_t live = block.end - first < lanes ? block.end - first : lanes;
+    const T* q = queries + strip * lanes * depth;
+    T* out = sums + strip * lanes * depth;
+    for (int64_t i = 0; i < lanes; i++) {
+      for (int64_t j = 0; j < own; j++) {
+        T score = T(0);
+        if (i < live) {
+          const T* key = k + ((first + i) / own * own + j) * kStep;
+          for (int64_t d = 0; d < depth; d++) score += q[d * lanes + i] * key[d];
+        }
+        scores[j * lanes + i] = score;
+      }
+    }
+    Vec<T> decay[2];
+    softmaxStep(strip, own, decay);
+    for (int64_t d = 0; d < depth; d++) {
+      for (int half = 0; half < 2; half++) {
+        T* sum = out + d * lanes + half * width;
+        (Vec<T>::load(sum) * decay[half]).store(sum);
+      }
+    }
+    for (int64_t i = 0; i < live; i++) {
+      for (int64_t j = 0; j < own; j++) {
+        const T* value = v + ((first + i) / own * own + j) * vStep;
+        for (int64_t d = 0; d < depth; d++) out[d * lanes + i] += scores[j * lanes + i] * value[d];
+      }
+    }
+  }
+
+  void finish(const Block& block) {
+    T* logSumExp = static_cast<T*>(problem.logSumExp) + (batch * problem.heads + head) * problem.queries;
+    for (int64_t i = 0; i < block.end - block.begin; i++) {
+      const T* from = sums + i / lanes * lanes * depth + i % lanes;
+      T* to = problem.out.at<T>(batch, head, block.begin + i);
+      const bool none = total[i] == T(0);
+      const T inverse = none ? T(0) : T(1) / total[i];
+      for (int64_t d = 0; d < depth; d++) to[d] = from[d * lanes] * inverse;
+      logSumExp[block.begin + i] = none ? std::numeric_limits<T>::infinity() : most[i] + std::log2(total[i]);
+    }
+  }
+
+  void run(const Block& block) {
+    loadQueries(block);
+    const int64_t used = (block.end - block.begin + lanes - 1) / lanes;
+    if (block.ownTokens > 0) {
+      for (int64_t strip = 0; strip < used; strip++) attendOwn(block, strip);
+    }
+    for (int range = 0; range < 2; range++) {
+      for (int64_t from = block.rangeBegin[range]; from < block.rangeEnd[range]; from += kKeysAtOnce) {
+        const int64_t left = block.rangeEnd[range] - from, n = left < kKeysAtOnce ? left : kKeysAtOnce;
+        for (int64_t strip = 0; strip < used; strip++) {
+          if (!score(block, strip, from, n)) continue;
+          Vec<T> decay[2];
+          softmaxStep(strip, n, decay);
+          addValues(strip, from, n, decay);
+        }
+      }
+    }
+    finish(block);
+  }
+};
+
+}  // namespace
+
+int64_t forwardWorkspace(const ForwardProblem& problem) {
+  return withType(problem.dtype, [&](auto tag) {
+    return HeadForward<typename decltype(tag)::type>::workspace(problem);
+  });
+}
+
+void forwardPart(const ForwardProblem& problem, Cut begin, Cut end, void* workspace) {
+  withType(problem.dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    HeadForward<T> state(problem, static_cast<T*>(workspace));
+    for (int64_t at = begin.head; at < problem.batch * problem.heads && at <= end.head; at++) {
+      const int64_t batch = at / problem.heads;
+      const int64_t first = problem.blocks.begin(batch) + (at == begin.head ? begin.block : 0);
+      const int64_t last = at == end.head ? problem.blocks.begin(batch) + end.block : problem.blocks.end(batch);
+      if (first >= last) continue;
+      state.enter(batch, at % problem.heads);
+      for (int64_t i = first; i < last; i++) state.run(problem.blocks.blocks[i]);
+    }
+  });
+}
+
+}  // namespace md::masked_attention::MD_ISA

@@ -1,0 +1,40 @@
+// Attention under a mask that is described, not materialised (Mini-Diffuser, Eqs. 12 and 13): online softmax (Milakov &
+// Gimelshein, 2018; Dao et al., "FlashAttention", 2022), never a matrix of all scores in memory.
+#pragma once
+#include <span>
+
+#include "../../core/context.h"
+
+namespace md::masked_attention {
+
+/// Order shared with `maskCode` in packages/tensor/src/ops/attention.ts.
+enum class MaskKind : int32_t { none, level2, varlen, causal, dense, count };
+
+/// Which keys a query attends.
+struct Mask {
+  MaskKind kind = MaskKind::none;
+  // level2: `samples` · `tokensPerSample` action tokens, then `conditionTokens`. A sample meets itself and the condition,
+  // the condition meets the condition. Queries are all tokens or the action tokens alone; keys are all tokens.
+  int64_t samples = 0, tokensPerSample = 0, conditionTokens = 0;
+  std::span<const int32_t> conditionLengths;  // [B] or empty; condition tokens from there on neither attend nor are attended
+  std::span<const int32_t> cuSeqlensQ, cuSeqlensK;  // varlen, batch of 1: [segments + 1] from 0 to Tq and Tk
+  const Tensor* dense = nullptr;                    // bool, broadcastable to [B, H, Tq, Tk]; true = may attend
+};                                                  // causal: query i meets keys j <= i + Tk - Tq
+
+struct Forward {
+  Tensor out;        // [B, H, Tq, D] in the memory order [B, Tq, H, D]
+  Tensor logSumExp;  // [B, H, Tq]: base-2 logarithm of the softmax denominator; +infinity for a fully masked row
+};
+struct Gradients {
+  Tensor q, k, v;  // as the operands, in the memory order [B, T, H, D]
+};
+
+/// softmax(scale · q kᵀ under mask) v. q [B, H, Tq, D], k and v [B, H, Tk, D], f32 or f64, any strides. A row that attends
+/// nothing gives 0. ShapeError, DTypeError; ValueError for a mask that does not describe these tokens.
+Forward forward(Context& context, const Tensor& q, const Tensor& k, const Tensor& v, const Mask& mask, double scale, const char* op);
+
+/// Gradients of `forward` for the cotangent `grad` of its out.
+Gradients backward(Context& context, const Tensor& q, const Tensor& k, const Tensor& v, const Forward& saved, const Tensor& grad,
+                   const Mask& mask, double scale, const char* op);
+
+}  // namespace md::masked_attention
