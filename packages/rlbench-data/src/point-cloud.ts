@@ -21,8 +21,8 @@ export interface Bounds {
 export const RLBENCH_BOUNDS: Bounds = { min: [-0.3, -0.5, 0.6], max: [0.7, 0.5, 1.6] };
 /** Centre of {@link RLBENCH_BOUNDS}. */
 export const RLBENCH_WORKSPACE_CENTER: Vector3 = [0.2, 0, 1.1];
-/** A height just above RLBench's table top, which lies at 0.752 m. */
-export const RLBENCH_TABLE_HEIGHT = 0.757;
+/** A height just above RLBench's table top, which lies at 0.75 m. */
+export const RLBENCH_TABLE_HEIGHT = 0.755;
 
 /** Number of points in a cloud. */
 export function pointCount(cloud: PointCloud): number {

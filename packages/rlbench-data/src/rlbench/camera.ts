@@ -75,10 +75,10 @@ export function readPointCloud(
 
 /** World-frame point cloud of one camera: positions in metres, colours in [0, 1]. */
 export function cameraPointCloud(view: CameraFrame, source: string): PointCloud {
-  return {
-    positions: unprojectDepth(view.depth, view.width, view.height, view.calibration, source),
-    colors: Float32Array.from(view.rgb, (byte) => byte / 255),
-  };
+  const positions = unprojectDepth(view.depth, view.width, view.height, view.calibration, source);
+  const colors = new Float32Array(view.rgb.length);
+  for (let i = 0; i < colors.length; i++) colors[i] = view.rgb[i] / 255;
+  return { positions, colors };
 }
 
 /**

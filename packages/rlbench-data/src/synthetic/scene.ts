@@ -38,7 +38,7 @@ export interface ReachScene {
 }
 
 /** The table top: 0.6 × 0.6 m in the middle of RLBench's workspace, at its table's height. */
-export const TABLE = { center: [0.2, 0, 0.752], size: [0.6, 0.6] } as const;
+export const TABLE = { center: [0.2, 0, 0.75], size: [0.6, 0.6] } as const;
 
 const MIN_RADIUS = 0.02;
 const MAX_RADIUS = 0.025;
