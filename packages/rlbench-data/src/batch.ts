@@ -76,10 +76,13 @@ const PURPOSE = { order: 1, draw: 2, collate: 3 } as const;
  * position in the epoch) alone, so a run that stops after any step can go on from there to the bit.
  *
  * Rotation and shift move cloud, gripper and target together.
+ *
+ * @throws DataError when a count, range or the seed makes no sense
  */
 export function drawBatch(dataset: KeyPoseDataset, options: DrawOptions): KeyPoseBatch {
   const { seed, step, batchSize, points, rotationRange = 0, jitter = 0, center } = options;
   checkCounts({ step, batchSize, points }, { step: 0, batchSize: 1, points: 1 });
+  checkRanges({ rotationRange, jitter });
   const total = dataset.samples.length;
   let order: { epoch: number; indices: Int32Array } | undefined;
   const picks = Array.from({ length: batchSize }, (_, b): Pick => {
@@ -105,11 +108,12 @@ export function drawBatch(dataset: KeyPoseDataset, options: DrawOptions): KeyPos
  * Collates given states, e.g. for evaluation: first wording of the instruction, one turn for all
  * scenes, no shift; the points sampled are a function of (seed, state) alone.
  *
- * @throws DataError when an index is out of range
+ * @throws DataError when there are no indices or one is out of range
  */
 export function collate(dataset: KeyPoseDataset, indices: ArrayLike<number>, options: CollateOptions): KeyPoseBatch {
   const { seed, points, turn = 0, center } = options;
   checkCounts({ points, indices: indices.length }, { points: 1, indices: 1 });
+  checkRanges({ turn: Math.abs(turn) });
   const picks = Array.from(indices, (index): Pick => {
     if (!dataset.samples[index])
       throw new DataError("collate", `there is no state ${index} of ${dataset.samples.length}`);
@@ -214,6 +218,12 @@ class SceneMotion {
     this.movePoint(position, 0, moved, 0);
     return { position: moved, quaternion: turnQuaternionAboutZ(quaternion, this.degrees), open };
   }
+}
+
+function checkRanges(values: Record<string, number>): void {
+  for (const [name, value] of Object.entries(values))
+    if (!(value >= 0 && value < Infinity))
+      throw new DataError("batch", `${name} is ${value}, expected a finite amount`);
 }
 
 function checkCounts(values: Record<string, number>, least: Record<string, number>): void {

@@ -85,6 +85,8 @@ export function prepareKeyPoses(
       for (let frame = from; frame < (everyFrame ? keyFrame : from + 1); frame += stride) {
         const cloud = prepareCloud(demonstration.observe(frame), options, `${id} frame ${frame}`);
         const [gripper, target] = [states[frame], states[keyFrame]];
+        checkState(gripper, `${id} frame ${frame}`);
+        checkState(target, `${id} frame ${keyFrame}`);
         samples.push({ task, episode: id, frame, keyPoseIndex, instructions, embeddings, cloud, gripper, target });
       }
     });
@@ -93,11 +95,16 @@ export function prepareKeyPoses(
   return { samples, instructionDim: encoder.dim };
 }
 
+function checkState({ position, quaternion, open }: GripperState, source: string): void {
+  if (![...position, ...quaternion, open].every(Number.isFinite))
+    throw new DataError(source, "the gripper's state is not finite");
+}
+
 /**
  * Crops to the workspace, removes the table and down-samples by voxels.
  *
  * @param source name for error messages
- * @throws DataError when no point is left
+ * @throws DataError when a position is not finite or no point is left
  */
 export function prepareCloud(
   cloud: PointCloud,
@@ -105,6 +112,8 @@ export function prepareCloud(
   source: string,
 ): PointCloud {
   const { bounds = RLBENCH_BOUNDS, tableHeight = RLBENCH_TABLE_HEIGHT, voxelSize = 0.01 } = options;
+  if (!cloud.positions.every(Number.isFinite))
+    throw new DataError(source, "the point cloud has positions that are not finite");
   const cropped = cropToBounds(cloud, bounds);
   const cleared = tableHeight === null ? cropped : removeTable(cropped, tableHeight);
   if (pointCount(cleared) === 0)

@@ -1,3 +1,5 @@
+import { DataError } from "./errors.js";
+
 /** Words of the stream's name: a generator's numbers are a function of (seed, stream) alone. */
 export type StreamId = readonly [number, number, number];
 
@@ -12,14 +14,15 @@ export class CounterRandom {
 
   /**
    * @param seed non-negative integer below 2^53
-   * @param stream up to three unsigned 32-bit words, e.g. (purpose, epoch, index)
+   * @param stream three unsigned 32-bit words, e.g. (purpose, epoch, index)
+   * @throws DataError when the seed is no such integer
    */
   constructor(
     private readonly seed: number,
     private readonly stream: StreamId = [0, 0, 0],
   ) {
     if (!Number.isSafeInteger(seed) || seed < 0)
-      throw new RangeError(`seed is ${seed}, expected an integer in [0, 2^53)`);
+      throw new DataError("seed", `is ${seed}, expected an integer in [0, 2^53)`);
   }
 
   /** Next unsigned 32-bit integer. */

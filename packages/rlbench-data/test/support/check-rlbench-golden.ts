@@ -39,8 +39,7 @@ export function checkRlbenchGolden(file: string, demos: string = rlbenchFolder):
   const golden = readSafetensors(file);
   const report: GoldenReport = { passed: 0, failed: 0, pending: 0, messages: [] };
   if (golden.metadata.index === undefined) {
-    report.failed++;
-    report.messages.push("the file has no index of episodes");
+    fail(report, "index", "the file has no index of episodes");
     return report;
   }
   const index = JSON.parse(golden.metadata.index) as Record<string, EpisodeIndex>;
