@@ -1,0 +1,241 @@
+#include <cmath>
+#include <limits>
+
+#include "op.h"
+
+namespace md::voxel_hash::MD_ISA {
+namespace {
+
+template <class T>
+struct TypedGrid {
+  T size, origin[3];
+  explicit TypedGrid(const Grid& grid)
+      : size(static_cast<T>(grid.voxelSize)),
+        origin{static_cast<T>(grid.origin[0]), static_cast<T>(grid.origin[1]), static_cast<T>(grid.origin[2])} {}
+  Voxel voxelAt(const T* p, int64_t batch) const {
+    return {batch, binOf(p[0], origin[0], size), binOf(p[1], origin[1], size), binOf(p[2], origin[2], size)};
+  }
+};
+
+template <class T>
+bool finite(const T* p) {
+  constexpr T most = std::numeric_limits<T>::max();
+  return std::abs(p[0]) <= most && std::abs(p[1]) <= most && std::abs(p[2]) <= most;
+}
+
+bool inside(const Voxel& v) {
+  return v.batch >= 0 && v.batch < kBatchLimit && insideGrid(v.x) && insideGrid(v.y) && insideGrid(v.z);
+}
+
+void widen(KeyRange& range, int field, int64_t value) {
+  range.low[field] = value < range.low[field] ? value : range.low[field];
+  range.high[field] = value > range.high[field] ? value : range.high[field];
+}
+
+template <class T>
+int64_t binPointsOf(const T* points, const int64_t* batch, int64_t begin, int64_t end, const TypedGrid<T>& grid, int64_t* keys, KeyRange& range) {
+  KeyRange local = range;  // in registers, not in memory beside another thread's
+  for (int64_t i = begin; i < end; i++) {
+    const Voxel v = grid.voxelAt(points + 3 * i, batch[i]);
+    if (!inside(v)) return i;
+    keys[i] = packKey(v);
+    widen(local, 0, v.batch);
+    widen(local, 1, v.x + kCoordinateLimit);
+    widen(local, 2, v.y + kCoordinateLimit);
+    widen(local, 3, v.z + kCoordinateLimit);
+  }
+  range = local;
+  return -1;
+}
+
+int32_t findInGrid(const Voxel& v, const Table& table) { return inside(v) ? findVoxel(v, table) : -1; }
+
+void neighboursOf(const Voxel& v, const Table& table, int32_t* out) {
+  const int place = columnPlace(v.z);
+  const bool oneColumn = insideGrid(v.z) && place > 0 && place < kColumn - 1;
+  for (int32_t x = v.x - 1; x <= v.x + 1; x++) {
+    for (int32_t y = v.y - 1; y <= v.y + 1; y++, out += 3) {
+      if (oneColumn && insideGrid(x) && insideGrid(y)) {
+        const uint64_t entry = findColumn(columnKey({v.batch, x, y, v.z}), table);
+        const uint32_t bits = static_cast<uint32_t>(entry >> 32), three = bits >> (place - 1);
+        uint32_t index = static_cast<uint32_t>(entry) + countBits(bits & ((uint32_t{1} << (place - 1)) - 1));
+        for (int dz = 0; dz < 3; dz++) {
+          const uint32_t occupied = three >> dz & 1;
+          out[dz] = static_cast<int32_t>(occupied ? index : ~uint32_t{0});
+          index += occupied;
+        }
+      } else {
+        for (int32_t dz = 0; dz < 3; dz++) out[dz] = findInGrid({v.batch, x, y, v.z - 1 + dz}, table);
+      }
+    }
+  }
+}
+
+// Asks for the slots that the neighbourhood of `v` starts to search at, so that the misses of several overlap.
+void prefetchNeighbours(const Voxel& v, const Table& table) {
+  for (int32_t x = v.x - 1; x <= v.x + 1; x++) {
+    for (int32_t y = v.y - 1; y <= v.y + 1; y++) {
+      __builtin_prefetch(table.entries + 2 * slotOf(columnKey({v.batch, x, y, v.z}), table));
+    }
+  }
+}
+
+// voxelAt(i, v) is false for a row without a voxel, whose number is returned; the neighbours of the others are written.
+template <class F>
+int64_t eachNeighbourhood(int64_t begin, int64_t end, const Table& table, int32_t* out, F&& voxelAt) {
+  constexpr int64_t kAhead = 8;
+  Voxel voxels[kAhead];
+  for (int64_t first = begin; first < end; first += kAhead) {
+    const int64_t last = first + kAhead < end ? first + kAhead : end;
+    for (int64_t i = first; i < last; i++) {
+      if (!voxelAt(i, voxels[i - first])) return i;
+      prefetchNeighbours(voxels[i - first], table);
+    }
+    for (int64_t i = first; i < last; i++) neighboursOf(voxels[i - first], table, out + i * kNeighbours);
+  }
+  return -1;
+}
+
+// The voxel of query i, which may lie outside the grid; false where there is none.
+template <class T>
+bool queryVoxel(const TypedGrid<T>& grid, const T* queries, const int64_t* batch, int64_t i, Voxel& v) {
+  v = grid.voxelAt(queries + 3 * i, batch[i]);
+  return finite(queries + 3 * i) && batch[i] >= 0 && batch[i] < kBatchLimit;
+}
+
+template <class T>
+int64_t lookupRowsOf(const T* queries, const int64_t* batch, int64_t begin, int64_t end, const TypedGrid<T>& grid, const Table& table, int32_t* out) {
+  Voxel v;
+  for (int64_t i = begin; i < end; i++) {
+    if (!queryVoxel(grid, queries, batch, i, v)) return i;
+    out[i] = findInGrid(v, table);
+  }
+  return -1;
+}
+
+template <class T>
+int64_t neighbourRowsOf(const T* queries, const int64_t* batch, int64_t begin, int64_t end, const TypedGrid<T>& grid, const Table& table, int32_t* out) {
+  return eachNeighbourhood(begin, end, table, out, [&](int64_t i, Voxel& v) { return queryVoxel(grid, queries, batch, i, v); });
+}
+
+template <class T>
+void meanOf(const T* features, int64_t channels, const int32_t* order, const int32_t* offsets, int64_t begin, int64_t end, T* __restrict out) {
+  for (int64_t v = begin; v < end; v++) {
+    T* __restrict row = out + v * channels;
+    for (int64_t c = 0; c < channels; c++) row[c] = 0;
+    for (int32_t i = offsets[v]; i < offsets[v + 1]; i++) {
+      const T* from = features + order[i] * channels;
+      for (int64_t c = 0; c < channels; c++) row[c] += from[c];
+    }
+    const T count = static_cast<T>(offsets[v + 1] - offsets[v]);
+    if (count != T(1)) {
+      for (int64_t c = 0; c < channels; c++) row[c] /= count;
+    }
+  }
+}
+
+template <class T>
+void meanGradOf(const T* grad, int64_t channels, const int32_t* voxelOfPoint, const int32_t* offsets, int64_t begin, int64_t end, T* __restrict out) {
+  for (int64_t p = begin; p < end; p++) {
+    const int32_t v = voxelOfPoint[p];
+    const T count = static_cast<T>(offsets[v + 1] - offsets[v]);
+    const T* from = grad + v * channels;
+    for (int64_t c = 0; c < channels; c++) out[p * channels + c] = from[c] / count;
+  }
+}
+
+}  // namespace
+
+int64_t binPoints(DType dtype, const void* points, const int64_t* batch, int64_t begin, int64_t end, const Grid& grid, int64_t* keys, KeyRange& range) {
+  if (dtype == DType::f32) return binPointsOf(static_cast<const float*>(points), batch, begin, end, TypedGrid<float>(grid), keys, range);
+  return binPointsOf(static_cast<const double*>(points), batch, begin, end, TypedGrid<double>(grid), keys, range);
+}
+
+void encodeKeys(const int64_t* keys, int64_t begin, int64_t end, const CodeLayout& layout, int64_t* codes, int32_t* order) {
+  constexpr int64_t mask = (int64_t{1} << kCoordinateBits) - 1;
+  for (int64_t i = begin; i < end; i++) {
+    const int64_t key = keys[i];
+    int64_t code = (key >> 3 * kCoordinateBits) - layout.low[0];
+    code = code << layout.bits[1] | ((key >> 2 * kCoordinateBits & mask) - layout.low[1]);
+    code = code << layout.bits[2] | ((key >> kCoordinateBits & mask) - layout.low[2]);
+    codes[i] = code << layout.bits[3] | ((key & mask) - layout.low[3]);
+    order[i] = static_cast<int32_t>(i);
+  }
+}
+
+int64_t countVoxels(const int64_t* codes, int64_t begin, int64_t end) {
+  int64_t count = begin == 0 && end > 0 ? 1 : 0;
+  for (int64_t i = begin > 0 ? begin : 1; i < end; i++) count += codes[i] != codes[i - 1];
+  return count;
+}
+
+int64_t emitVoxels(const int64_t* codes, const int32_t* order, const int64_t* pointKeys, int64_t begin, int64_t end, int64_t voxel,
+                   int64_t* keys, int32_t* coordinates, int32_t* offsets, int32_t* voxelOfPoint) {
+  int64_t columns = 0;
+  for (int64_t i = begin; i < end; i++) {
+    if (i == 0 || codes[i] != codes[i - 1]) {
+      const int64_t key = pointKeys[order[i]];
+      const Voxel v = unpackKey(key);
+      columns += i == 0 || key >> kColumnBits != pointKeys[order[i - 1]] >> kColumnBits;
+      keys[voxel] = key;
+      coordinates[4 * voxel] = static_cast<int32_t>(v.batch);
+      coordinates[4 * voxel + 1] = v.x;
+      coordinates[4 * voxel + 2] = v.y;
+      coordinates[4 * voxel + 3] = v.z;
+      offsets[voxel++] = static_cast<int32_t>(i);
+    }
+    voxelOfPoint[order[i]] = static_cast<int32_t>(voxel - 1);
+  }
+  return columns;
+}
+
+void insertKeys(const int64_t* keys, int64_t count, const Table& table) {
+  for (int64_t slot = 0; slot < table.slots; slot++) {
+    table.entries[2 * slot] = kEmptySlot;
+    table.entries[2 * slot + 1] = 0;
+  }
+  int64_t slot = 0;
+  for (int64_t voxel = 0; voxel < count; voxel++) {
+    const Voxel v = unpackKey(keys[voxel]);
+    if (voxel == 0 || keys[voxel] >> kColumnBits != keys[voxel - 1] >> kColumnBits) {
+      const int64_t column = columnKey(v);
+      slot = slotOf(column, table);
+      while (table.entries[2 * slot] != kEmptySlot) slot = (slot + 1) & (table.slots - 1);
+      table.entries[2 * slot] = column;
+      table.entries[2 * slot + 1] = voxel;
+    }
+    table.entries[2 * slot + 1] |= int64_t{1} << (32 + columnPlace(v.z));
+  }
+}
+
+int64_t lookupRows(DType dtype, const void* queries, const int64_t* batch, int64_t begin, int64_t end, const Grid& grid,
+                   const Table& table, int32_t* out) {
+  if (dtype == DType::f32) return lookupRowsOf(static_cast<const float*>(queries), batch, begin, end, TypedGrid<float>(grid), table, out);
+  return lookupRowsOf(static_cast<const double*>(queries), batch, begin, end, TypedGrid<double>(grid), table, out);
+}
+
+int64_t neighbourRows(DType dtype, const void* queries, const int64_t* batch, int64_t begin, int64_t end, const Grid& grid,
+                      const Table& table, int32_t* out) {
+  if (dtype == DType::f32) return neighbourRowsOf(static_cast<const float*>(queries), batch, begin, end, TypedGrid<float>(grid), table, out);
+  return neighbourRowsOf(static_cast<const double*>(queries), batch, begin, end, TypedGrid<double>(grid), table, out);
+}
+
+void voxelNeighbourRows(const int64_t* keys, int64_t begin, int64_t end, const Table& table, int32_t* out) {
+  eachNeighbourhood(begin, end, table, out, [&](int64_t i, Voxel& v) {
+    v = unpackKey(keys[i]);
+    return true;
+  });
+}
+
+void meanRows(DType dtype, const void* features, int64_t channels, const int32_t* order, const int32_t* offsets, int64_t begin, int64_t end, void* out) {
+  if (dtype == DType::f32) return meanOf(static_cast<const float*>(features), channels, order, offsets, begin, end, static_cast<float*>(out));
+  meanOf(static_cast<const double*>(features), channels, order, offsets, begin, end, static_cast<double*>(out));
+}
+
+void meanGradRows(DType dtype, const void* grad, int64_t channels, const int32_t* voxelOfPoint, const int32_t* offsets,
+                  int64_t begin, int64_t end, void* out) {
+  if (dtype == DType::f32) return meanGradOf(static_cast<const float*>(grad), channels, voxelOfPoint, offsets, begin, end, static_cast<float*>(out));
+  meanGradOf(static_cast<const double*>(grad), channels, voxelOfPoint, offsets, begin, end, static_cast<double*>(out));
+}
+
+}  // namespace md::voxel_hash::MD_ISA

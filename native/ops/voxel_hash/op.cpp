@@ -1,0 +1,251 @@
+#include "op.h"
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <cmath>
+#include <numeric>
+#include <vector>
+
+#include "../elementwise/op.h"
+#include "../sort/op.h"
+
+namespace md::voxel_hash {
+namespace {
+
+constexpr int64_t kPointGrain = 1 << 12;  // points or queries below which a second thread costs more than it brings
+constexpr int64_t kElementGrain = 1 << 14;
+constexpr int64_t kLeastSlots = 16;
+
+void requireGrid(const Grid& grid, const char* op) {
+  if (!(grid.voxelSize > 0) || !std::isfinite(grid.voxelSize) || static_cast<float>(grid.voxelSize) == 0) {
+    fail(ErrorKind::value, op, "voxelSize is ", grid.voxelSize, ", expected a positive finite number");
+  }
+  for (double coordinate : grid.origin) {
+    if (!std::isfinite(coordinate)) fail(ErrorKind::value, op, "origin holds ", coordinate, ", expected finite coordinates");
+  }
+}
+
+// Positions [N, 3] and their batch indices [N], both contiguous, the latter i64.
+struct Rows {
+  Tensor positions, batch;
+  int64_t count;
+};
+
+Rows requireRows(Context& context, const Tensor& positions, const Tensor& batch, const char* op, const char* operand, const char* batchOperand) {
+  requireFloat(positions, op, operand);
+  requireRank(positions, 2, op, operand);
+  requireShape(positions, {positions.dim(0), 3}, op, operand);
+  requireShape(batch, {positions.dim(0)}, op, batchOperand);
+  if (batch.dtype != DType::i32 && batch.dtype != DType::i64) {
+    fail(ErrorKind::dtype, op, batchOperand, " has dtype ", dtypeName(batch.dtype), ", expected i32 or i64");
+  }
+  if (positions.dim(0) > INT32_MAX) fail(ErrorKind::shape, op, operand, " has ", positions.dim(0), " rows, expected fewer than 2^31");
+  return {contiguous(context, positions, op), contiguous(context, elementwise::cast(context, batch, DType::i64, op), op), positions.dim(0)};
+}
+
+// Says what is wrong with a row that could not be binned.
+[[noreturn]] void failRow(const Rows& rows, int64_t row, const char* op, const char* operand) {
+  const int64_t batch = rows.batch.data<int64_t>()[row];
+  const auto at = [&](int axis) {
+    const int64_t i = 3 * row + axis;
+    return rows.positions.dtype == DType::f32 ? static_cast<double>(rows.positions.data<float>()[i]) : rows.positions.data<double>()[i];
+  };
+  if (batch < 0 || batch >= kBatchLimit) {
+    fail(ErrorKind::value, op, operand, " row ", row, " has batch index ", batch, ", expected 0 to ", kBatchLimit - 1);
+  }
+  const bool finite = std::isfinite(at(0)) && std::isfinite(at(1)) && std::isfinite(at(2));
+  fail(ErrorKind::value, op, operand, " row ", row, " is (", at(0), ", ", at(1), ", ", at(2), "), expected ",
+       finite ? "voxel coordinates from -65536 to 65535" : "finite coordinates");
+}
+
+// kernel(begin, end) over rows in parallel; the first bad row it returns becomes the error.
+template <class Kernel>
+void eachRow(Context& context, const Rows& rows, const char* op, const char* operand, Kernel&& kernel) {
+  std::atomic<int64_t> bad{INT64_MAX};
+  parallelFor(context.pool, rows.count, kPointGrain, [&](int64_t begin, int64_t end) {
+    const int64_t row = kernel(begin, end);
+    int64_t least = bad.load();
+    while (row >= 0 && row < least && !bad.compare_exchange_weak(least, row)) {
+    }
+  });
+  if (bad != INT64_MAX) failRow(rows, bad, op, operand);
+}
+
+Table tableOf(const Tensor& table) {
+  const int64_t slots = table.dim(0);
+  return {table.data<int64_t>(), slots, 64 - std::countr_zero(static_cast<uint64_t>(slots))};
+}
+
+Table requireTable(const Tensor& table, const char* op) {
+  requireDType(table, DType::i64, op, "table");
+  requireRank(table, 2, op, "table");
+  if (table.dim(0) < kLeastSlots || !std::has_single_bit(static_cast<uint64_t>(table.dim(0))) || table.dim(1) != 2 || !table.contiguous()) {
+    fail(ErrorKind::shape, op, "table has shape ", table.shape.str(), ", expected the contiguous table of a voxel hash");
+  }
+  return tableOf(table);
+}
+
+void requireOffsets(const Tensor& offsets, int64_t points, const char* op) {
+  requireDType(offsets, DType::i32, op, "voxelOffsets");
+  requireRank(offsets, 1, op, "voxelOffsets");
+  const int64_t voxels = offsets.dim(0) - 1;
+  if (voxels < 0 || !offsets.contiguous()) {
+    fail(ErrorKind::shape, op, "voxelOffsets has shape ", offsets.shape.str(), ", expected a contiguous [voxels + 1]");
+  }
+  const int32_t* at = offsets.data<int32_t>();
+  bool rising = at[0] == 0 && at[voxels] == points;
+  for (int64_t v = 0; v < voxels && rising; v++) rising = at[v] < at[v + 1];
+  if (!rising) fail(ErrorKind::value, op, "voxelOffsets does not rise from 0 to the ", points, " points");
+}
+
+void requireIndices(const Tensor& indices, int64_t count, int64_t limit, const char* op, const char* operand) {
+  requireDType(indices, DType::i32, op, operand);
+  requireShape(indices, {count}, op, operand);
+  const int32_t* at = indices.data<int32_t>();
+  for (int64_t i = 0; i < count; i++) {
+    if (at[i] < 0 || at[i] >= limit) fail(ErrorKind::value, op, operand, "[", i, "] is ", at[i], ", expected 0 to ", limit - 1);
+  }
+}
+
+CodeLayout layoutOf(const KeyRange& range, int& bits) {
+  CodeLayout layout;
+  bits = 0;
+  for (int field = 0; field < 4; field++) {
+    layout.low[field] = range.low[field];
+    layout.bits[field] = std::bit_width(static_cast<uint64_t>(range.high[field] - range.low[field]));
+    bits += layout.bits[field];
+  }
+  return layout;
+}
+
+}  // namespace
+
+VoxelHash build(Context& context, const Tensor& points, const Tensor& pointBatch, const Grid& grid, const char* op) {
+  requireGrid(grid, op);
+  const Rows rows = requireRows(context, points, pointBatch, op, "points", "pointBatch");
+  const int64_t n = rows.count;
+  const int64_t parts = std::clamp<int64_t>(n / kPointGrain, 1, context.pool.threads());
+  VoxelHash hash;
+
+  const Tensor pointKeys = empty(context, DType::i64, {n}, op);
+  std::vector<KeyRange> ranges(static_cast<size_t>(context.pool.threads()));
+  std::atomic<size_t> nextRange{0};
+  eachRow(context, rows, op, "points", [&](int64_t begin, int64_t end) {
+    return MD_CALL(binPoints)(rows.positions.dtype, rows.positions.raw(), rows.batch.data<int64_t>(), begin, end, grid,
+                              pointKeys.data<int64_t>(), ranges[nextRange++]);
+  });
+  KeyRange range = ranges[0];
+  for (const KeyRange& other : ranges) {
+    for (int field = 0; field < 4; field++) {
+      range.low[field] = std::min(range.low[field], other.low[field]);
+      range.high[field] = std::max(range.high[field], other.high[field]);
+    }
+  }
+
+  Tensor codes = empty(context, DType::i64, {n}, op);
+  hash.pointOrder = empty(context, DType::i32, {n}, op);
+  if (n > 0) {
+    int bits;
+    const CodeLayout layout = layoutOf(range, bits);
+    parallelFor(context.pool, n, kPointGrain, [&](int64_t begin, int64_t end) {
+      MD_CALL(encodeKeys)(pointKeys.data<int64_t>(), begin, end, layout, codes.data<int64_t>(), hash.pointOrder.data<int32_t>());
+    });
+    sort::radixSort(context, codes, hash.pointOrder, bits, op);
+  }
+
+  std::vector<int64_t> starts(static_cast<size_t>(parts) + 1, 0);
+  const auto eachPart = [&](auto&& body) {
+    parallelFor(context.pool, parts, 1, [&](int64_t first, int64_t last) {
+      for (int64_t part = first; part < last; part++) body(static_cast<size_t>(part), n * part / parts, n * (part + 1) / parts);
+    });
+  };
+  eachPart([&](size_t part, int64_t begin, int64_t end) { starts[part + 1] = MD_CALL(countVoxels)(codes.data<int64_t>(), begin, end); });
+  for (size_t part = 0; part < static_cast<size_t>(parts); part++) starts[part + 1] += starts[part];
+  const int64_t voxels = starts.back();
+
+  hash.keys = empty(context, DType::i64, {voxels}, op);
+  hash.coordinates = empty(context, DType::i32, {voxels, 4}, op);
+  hash.voxelOffsets = empty(context, DType::i32, {voxels + 1}, op);
+  hash.voxelOfPoint = empty(context, DType::i32, {n}, op);
+  std::vector<int64_t> columns(static_cast<size_t>(parts), 0);
+  eachPart([&](size_t part, int64_t begin, int64_t end) {
+    columns[part] = MD_CALL(emitVoxels)(codes.data<int64_t>(), hash.pointOrder.data<int32_t>(), pointKeys.data<int64_t>(), begin, end, starts[part],
+                        hash.keys.data<int64_t>(), hash.coordinates.data<int32_t>(), hash.voxelOffsets.data<int32_t>(),
+                        hash.voxelOfPoint.data<int32_t>());
+  });
+  hash.voxelOffsets.data<int32_t>()[voxels] = static_cast<int32_t>(n);
+
+  const auto slots = static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(std::max(2 * std::accumulate(columns.begin(), columns.end(), int64_t{0}), kLeastSlots))));
+  hash.table = empty(context, DType::i64, {slots, 2}, op);
+  MD_CALL(insertKeys)(hash.keys.data<int64_t>(), voxels, tableOf(hash.table));
+  return hash;
+}
+
+Tensor lookup(Context& context, const Tensor& queries, const Tensor& queryBatch, const Tensor& tableTensor, const Grid& grid, const char* op) {
+  requireGrid(grid, op);
+  const Table table = requireTable(tableTensor, op);
+  const Rows rows = requireRows(context, queries, queryBatch, op, "queries", "queryBatch");
+  Tensor out = empty(context, DType::i32, {rows.count}, op);
+  eachRow(context, rows, op, "queries", [&](int64_t begin, int64_t end) {
+    return MD_CALL(lookupRows)(rows.positions.dtype, rows.positions.raw(), rows.batch.data<int64_t>(), begin, end, grid, table, out.data<int32_t>());
+  });
+  return out;
+}
+
+Tensor neighbours(Context& context, const Tensor& queries, const Tensor& queryBatch, const Tensor& tableTensor, const Grid& grid, const char* op) {
+  requireGrid(grid, op);
+  const Table table = requireTable(tableTensor, op);
+  const Rows rows = requireRows(context, queries, queryBatch, op, "queries", "queryBatch");
+  Tensor out = empty(context, DType::i32, {rows.count, kNeighbours}, op);
+  eachRow(context, rows, op, "queries", [&](int64_t begin, int64_t end) {
+    return MD_CALL(neighbourRows)(rows.positions.dtype, rows.positions.raw(), rows.batch.data<int64_t>(), begin, end, grid, table, out.data<int32_t>());
+  });
+  return out;
+}
+
+Tensor neighboursOfVoxels(Context& context, const Tensor& keys, const Tensor& tableTensor, const char* op) {
+  const Table table = requireTable(tableTensor, op);
+  requireDType(keys, DType::i64, op, "keys");
+  requireRank(keys, 1, op, "keys");
+  const Tensor voxels = contiguous(context, keys, op);
+  Tensor out = empty(context, DType::i32, {keys.dim(0), kNeighbours}, op);
+  parallelFor(context.pool, keys.dim(0), kPointGrain / kNeighbours, [&](int64_t begin, int64_t end) {
+    MD_CALL(voxelNeighbourRows)(voxels.data<int64_t>(), begin, end, table, out.data<int32_t>());
+  });
+  return out;
+}
+
+Tensor mean(Context& context, const Tensor& features, const Tensor& pointOrder, const Tensor& voxelOffsets, const char* op) {
+  requireFloat(features, op, "features");
+  requireRank(features, 2, op, "features");
+  const int64_t points = features.dim(0), channels = features.dim(1);
+  const Tensor order = contiguous(context, pointOrder, op), offsets = contiguous(context, voxelOffsets, op);
+  requireIndices(order, points, points, op, "pointOrder");
+  requireOffsets(offsets, points, op);
+  const Tensor x = contiguous(context, features, op);
+  Tensor out = empty(context, x.dtype, {offsets.dim(0) - 1, channels}, op);
+  parallelFor(context.pool, out.dim(0), kElementGrain / std::max<int64_t>(1, channels) + 1, [&](int64_t begin, int64_t end) {
+    MD_CALL(meanRows)(x.dtype, x.raw(), channels, order.data<int32_t>(), offsets.data<int32_t>(), begin, end, out.raw());
+  });
+  return out;
+}
+
+Tensor meanGrad(Context& context, const Tensor& grad, const Tensor& voxelOfPoint, const Tensor& voxelOffsets, const char* op) {
+  requireFloat(grad, op, "grad");
+  requireRank(grad, 2, op, "grad");
+  requireRank(voxelOfPoint, 1, op, "voxelOfPoint");
+  const int64_t voxels = grad.dim(0), channels = grad.dim(1), points = voxelOfPoint.dim(0);
+  const Tensor owner = contiguous(context, voxelOfPoint, op), offsets = contiguous(context, voxelOffsets, op);
+  requireIndices(owner, points, voxels, op, "voxelOfPoint");
+  requireOffsets(offsets, points, op);
+  requireShape(offsets, {voxels + 1}, op, "voxelOffsets");
+  const Tensor g = contiguous(context, grad, op);
+  Tensor out = empty(context, g.dtype, {points, channels}, op);
+  parallelFor(context.pool, points, kElementGrain / std::max<int64_t>(1, channels) + 1, [&](int64_t begin, int64_t end) {
+    MD_CALL(meanGradRows)(g.dtype, g.raw(), channels, owner.data<int32_t>(), offsets.data<int32_t>(), begin, end, out.raw());
+  });
+  return out;
+}
+
+}  // namespace md::voxel_hash

@@ -1,0 +1,112 @@
+// The voxel grid's maths, compiled for every device: binning, the packed key, and the hash that picks a slot.
+#pragma once
+#include <cstdint>
+
+// Internal linkage, so that no instruction set's copy can stand in for another's.
+#if defined(__CUDACC__)
+#define MD_SHARED __host__ __device__ static inline
+#else
+#define MD_SHARED static inline
+#endif
+
+namespace md::voxel_hash {
+
+// A key is (batch, x, y, z) in 12 + 17 + 17 + 17 bits, coordinates biased to be unsigned: keys are not negative, and
+// their order is the lexicographic order of (batch, x, y, z).
+constexpr int kCoordinateBits = 17;
+constexpr int kBatchBits = 12;
+constexpr int32_t kCoordinateLimit = 1 << (kCoordinateBits - 1);  // -limit <= coordinate < limit
+constexpr int64_t kBatchLimit = int64_t{1} << kBatchBits;         // 0 <= batch < limit
+constexpr int32_t kOutside = 4 * kCoordinateLimit;                // a coordinate none of whose neighbours is inside
+constexpr int kNeighbours = 27;
+constexpr int64_t kEmptySlot = -1;
+
+struct Grid {
+  double voxelSize;
+  double origin[3];
+};
+
+struct Voxel {
+  int64_t batch;
+  int32_t x, y, z;
+};
+
+// The table maps columns, not voxels: 32 voxels in a row along z are one entry of two words, the column's exact key and
+// (occupied bits << 32 | index of the first voxel). Voxels are in key order, so an index is the first plus the number of
+// lower bits: a 27-neighbourhood takes nine look-ups, and an empty answer needs no second memory access.
+constexpr int kColumnBits = 5;
+constexpr int kColumn = 1 << kColumnBits;
+
+/// Open addressing with linear probing over a power of two of slots; an empty one has key kEmptySlot and no bits.
+struct Table {
+  int64_t* entries;  // [slots, 2]
+  int64_t slots;
+  int shift;  // 64 - log2(slots)
+};
+
+MD_SHARED bool insideGrid(int32_t coordinate) { return coordinate >= -kCoordinateLimit && coordinate < kCoordinateLimit; }
+
+/// floor((p - origin) / voxelSize) in T; ±kOutside beyond the grid and for NaN.
+template <class T>
+MD_SHARED int32_t binOf(T p, T origin, T voxelSize) {
+  const T bin = (p - origin) / voxelSize;
+  if (!(bin >= T(-kCoordinateLimit - 1))) return -kOutside;
+  if (!(bin < T(kCoordinateLimit + 1))) return kOutside;
+  const int32_t truncated = static_cast<int32_t>(bin);
+  return truncated - (bin < static_cast<T>(truncated) ? 1 : 0);
+}
+
+MD_SHARED int64_t packKey(const Voxel& v) {
+  return ((v.batch << kCoordinateBits | (v.x + kCoordinateLimit)) << kCoordinateBits | (v.y + kCoordinateLimit)) << kCoordinateBits |
+         (v.z + kCoordinateLimit);
+}
+
+MD_SHARED Voxel unpackKey(int64_t key) {
+  constexpr int64_t mask = (int64_t{1} << kCoordinateBits) - 1;
+  return {key >> 3 * kCoordinateBits, static_cast<int32_t>(key >> 2 * kCoordinateBits & mask) - kCoordinateLimit,
+          static_cast<int32_t>(key >> kCoordinateBits & mask) - kCoordinateLimit, static_cast<int32_t>(key & mask) - kCoordinateLimit};
+}
+
+/// The column of a voxel inside the grid; y is lowest, so that the hash can keep its neighbours together.
+MD_SHARED int64_t columnKey(const Voxel& v) {
+  const int64_t block = (v.z + kCoordinateLimit) >> kColumnBits;
+  return ((v.batch << kCoordinateBits | (v.x + kCoordinateLimit)) << (kCoordinateBits - kColumnBits) | block) << kCoordinateBits |
+         (v.y + kCoordinateLimit);
+}
+
+/// Position of a voxel within its column.
+MD_SHARED int columnPlace(int32_t z) { return (z + kCoordinateLimit) & (kColumn - 1); }
+
+/// Where the search for a column starts. Four neighbours along y share a cache line.
+MD_SHARED int64_t slotOf(int64_t column, const Table& table) {
+  const uint64_t mixed = (static_cast<uint64_t>(column) >> 2) * 0x9E3779B97F4A7C15u;
+  return static_cast<int64_t>(mixed >> table.shift & ~uint64_t{3}) | (column & 3);
+}
+
+/// The entry of the column with this very key: occupied bits << 32 | index of its first voxel; no bits if there is none.
+MD_SHARED uint64_t findColumn(int64_t column, const Table& table) {
+  int64_t slot = slotOf(column, table);
+  for (int64_t probes = 0; probes < table.slots; probes++) {
+    const int64_t found = table.entries[2 * slot];
+    if (found == column || found == kEmptySlot) return static_cast<uint64_t>(table.entries[2 * slot + 1]);
+    slot = (slot + 1) & (table.slots - 1);
+  }
+  return 0;
+}
+
+MD_SHARED uint32_t countBits(uint32_t bits) {
+#if defined(__CUDA_ARCH__)
+  return static_cast<uint32_t>(__popc(bits));
+#else
+  return static_cast<uint32_t>(__builtin_popcount(bits));
+#endif
+}
+
+/// Index of a voxel inside the grid, -1 if it is empty.
+MD_SHARED int32_t findVoxel(const Voxel& v, const Table& table) {
+  const uint64_t entry = findColumn(columnKey(v), table);
+  const uint32_t bits = static_cast<uint32_t>(entry >> 32), bit = uint32_t{1} << columnPlace(v.z);
+  return bits & bit ? static_cast<int32_t>(static_cast<uint32_t>(entry) + countBits(bits & (bit - 1))) : -1;
+}
+
+}  // namespace md::voxel_hash
