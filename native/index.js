@@ -1,4 +1,5 @@
-// Loads the addon: one built from these sources first, else the packaged binary of this platform.
+// Loads the addon: the file that MD_NATIVE_BINARY names, else one built from these sources, else the packaged binary of
+// this platform.
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -11,7 +12,8 @@ const require = createRequire(import.meta.url);
 
 /** Tries each file in turn; the error of the last resort lists what failed and the one command that helps. */
 function load() {
-  const candidates = [
+  const named = process.env.MD_NATIVE_BINARY;
+  const candidates = named ? [named] : [
     join(here, "build", "Release", "md_native.node"),
     join(here, "prebuilds", `${process.platform}-${process.arch}`, "md_native.node"),
   ];

@@ -1,0 +1,109 @@
+#include <atomic>
+#include <cstring>
+#include <numeric>
+
+#include "../core/philox.h"
+#include "../core/slots.h"
+#include "../core/views.h"
+#include "check.h"
+
+namespace {
+
+using namespace md;
+
+struct Fixture {
+  Allocator allocator;
+  ThreadPool pool{3};
+  Context context{allocator, pool, Stream{}};
+
+  Tensor iota(const Dims& shape) {
+    Tensor out = empty(context, DType::i32, shape, "iota");
+    std::iota(out.data<int32_t>(), out.data<int32_t>() + out.numel(), 0);
+    return out;
+  }
+};
+
+TEST(allocatorReusesAndCounts) {
+  Allocator allocator;
+  void* first = allocator.allocate(1000, "test");
+  const size_t live = allocator.stats().liveBytes;
+  CHECK(live >= 1000);
+  allocator.release(first, 1000);
+  CHECK(allocator.stats().liveBytes == 0 && allocator.stats().peakBytes == live);
+  void* second = allocator.allocate(990, "test");
+  CHECK(second != nullptr && allocator.stats().peakBytes == live);
+  allocator.release(second, 990);
+  allocator.flush();
+  CHECK(allocator.stats().cachedBytes == 0);
+}
+
+TEST(allocatorRefusesBeyondItsLimit) {
+  Allocator allocator;
+  allocator.setLimit(1 << 20);
+  CHECK(tests::throwsKind(ErrorKind::outOfMemory, [&] { allocator.allocate(2 << 20, "test"); }));
+  CHECK(allocator.stats().liveBytes == 0);
+}
+
+TEST(poolRunsEveryItemOnceAcrossResizes) {
+  ThreadPool pool(2);
+  for (int threads : {2, 5, 1, 3}) {
+    pool.resize(threads);
+    for (int round = 0; round < 200; round++) {
+      std::atomic<int64_t> total{0};
+      parallelFor(pool, 1000, 1, [&](int64_t begin, int64_t end) { total += (begin + end - 1) * (end - begin) / 2; });
+      CHECK(total == 499500);
+    }
+  }
+}
+
+TEST(reshapeSharesStorageWhereStridesAllow) {
+  Fixture f;
+  const Tensor x = f.iota({4, 6});
+  const Tensor turned = permuteView(x, {1, 0}, "permute");
+  CHECK(reshapeView(f.context, x, {2, 2, 6}, "reshape").storage == x.storage);
+  CHECK(reshapeView(f.context, turned, {2, 3, 4}, "reshape").storage == x.storage);
+  const Tensor copy = reshapeView(f.context, turned, {24}, "reshape");
+  CHECK(copy.storage != x.storage && copy.data<int32_t>()[1] == 6 && copy.data<int32_t>()[4] == 1);
+  CHECK(tests::throwsKind(ErrorKind::shape, [&] { reshapeView(f.context, x, {5, 5}, "reshape"); }));
+}
+
+TEST(slicesOfSlicesReadTheRightElements) {
+  Fixture f;
+  const Tensor x = f.iota({6, 5});
+  const Tensor rows = sliceView(x, {1, 0}, {3, 5}, {2, 1}, "slice");
+  const Tensor part = sliceView(rows, {1, 2}, {2, 2}, {1, 2}, "slice");
+  const Tensor copy = contiguous(f.context, part, "contiguous");
+  const int32_t expected[] = {17, 19, 27, 29};
+  CHECK(std::memcmp(copy.raw(), expected, sizeof expected) == 0);
+  CHECK(tests::throwsKind(ErrorKind::shape, [&] { sliceView(x, {4, 0}, {3, 5}, {1, 1}, "slice"); }));
+  const Tensor spread = sliceAdjoint(f.context, copy, {3, 5}, {1, 2}, {1, 2}, "sliceGrad");
+  CHECK(spread.data<int32_t>()[7] == 17 && spread.data<int32_t>()[14] == 29 && spread.data<int32_t>()[0] == 0);
+}
+
+TEST(expandRepeatsWithoutCopying) {
+  Fixture f;
+  const Tensor x = f.iota({3, 1});
+  const Tensor wide = expandView(x, {2, 3, 4}, "expand");
+  CHECK(wide.storage == x.storage && contiguous(f.context, wide, "contiguous").data<int32_t>()[23] == 2);
+  CHECK(tests::throwsKind(ErrorKind::shape, [&] { expandView(x, {4, 4}, "expand"); }));
+}
+
+TEST(slotsAreReusedAndRefusedAfterFree) {
+  Fixture f;
+  SlotTable slots;
+  const int32_t slot = slots.add(f.iota({2}));
+  slots.free(slot);
+  CHECK(tests::throwsKind(ErrorKind::disposed, [&] { slots.at(slot, "test"); }));
+  CHECK(tests::throwsKind(ErrorKind::disposed, [&] { slots.free(slot); }));
+  CHECK(slots.add(f.iota({3})) == slot && slots.live() == 1);
+}
+
+// Known answers of Random123's kat_vectors for philox4x32-10.
+TEST(philoxMatchesItsKnownAnswers) {
+  const Philox4 zeros = philox(0, 0, 0);
+  CHECK(zeros.v[0] == 0x6627e8d5u && zeros.v[1] == 0xe169c58du && zeros.v[2] == 0xbc57ac4cu && zeros.v[3] == 0x9b00dbd8u);
+  const Philox4 ones = philox(~uint64_t{0}, ~uint64_t{0}, ~uint64_t{0});
+  CHECK(ones.v[0] == 0x408f276du && ones.v[1] == 0x41c83b0eu && ones.v[2] == 0xa20bc7c6u && ones.v[3] == 0x6d5451fdu);
+}
+
+}  // namespace
