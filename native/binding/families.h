@@ -5,18 +5,26 @@
 namespace md::binding {
 
 void registerAttention(Napi::Env, Napi::Object, Environment&);
+void registerCrossEntropy(Napi::Env, Napi::Object, Environment&);
 void registerElementwise(Napi::Env, Napi::Object, Environment&);
 void registerMatmul(Napi::Env, Napi::Object, Environment&);
+void registerNorms(Napi::Env, Napi::Object, Environment&);
 void registerRandom(Napi::Env, Napi::Object, Environment&);
 void registerReduce(Napi::Env, Napi::Object, Environment&);
+void registerRotary(Napi::Env, Napi::Object, Environment&);
+void registerSoftmax(Napi::Env, Napi::Object, Environment&);
 void registerStorage(Napi::Env, Napi::Object, Environment&);
 
 constexpr Register families[] = {
     registerAttention,
+    registerCrossEntropy,
     registerElementwise,
     registerMatmul,
+    registerNorms,
     registerRandom,
     registerReduce,
+    registerRotary,
+    registerSoftmax,
     registerStorage,
 };
 

@@ -1,0 +1,22 @@
+#include "../ops/softmax/op.h"
+
+#include "families.h"
+
+namespace md::binding {
+namespace {
+
+/// softmax(x, axis, log)
+void softmaxAxis(Call& call) { call.emit(softmax::softmax(call.context(), call.tensor(0), call.integer64(1), call.flag(2), call.op)); }
+
+/// softmaxGrad(y, grad, axis, log)
+void softmaxGrad(Call& call) {
+  call.emit(softmax::softmaxGrad(call.context(), call.tensor(0), call.tensor(1), call.integer64(2), call.flag(3), call.op));
+}
+
+}  // namespace
+
+void registerSoftmax(Napi::Env env, Napi::Object exports, Environment& environment) {
+  define(env, exports, environment, {Entry{"softmax", softmaxAxis}, Entry{"softmaxGrad", softmaxGrad}});
+}
+
+}  // namespace md::binding

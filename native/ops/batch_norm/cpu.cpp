@@ -1,0 +1,186 @@
+#include <cmath>
+
+#include "../../isa/run.h"
+#include "op.h"
+
+namespace md::batch_norm::MD_ISA {
+namespace {
+
+using md::MD_ISA::gradSumsOf;
+using md::MD_ISA::squaredDistanceOf;
+using md::MD_ISA::sumOf;
+
+/// First item and number of items of a chunk.
+struct Chunk {
+  int64_t first, rows;
+  Chunk(const Layout& layout, int64_t index) : first(index * layout.chunkRows()) {
+    rows = layout.batch - first < layout.chunkRows() ? layout.batch - first : layout.chunkRows();
+  }
+};
+
+// Mean and sum of squared distances of each column; the chunk stays in cache for the second pass.
+template <class T>
+void columnStatistics(const T* __restrict x, int64_t rows, int64_t columns, T* __restrict mean, T* __restrict squares) {
+  for (int64_t c = 0; c < columns; c++) mean[c] = squares[c] = 0;
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t c = 0; c < columns; c++) mean[c] += x[r * columns + c];
+  for (int64_t c = 0; c < columns; c++) mean[c] /= static_cast<T>(rows);
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t c = 0; c < columns; c++) {
+      const T d = x[r * columns + c] - mean[c];
+      squares[c] += d * d;
+    }
+}
+
+template <class T>
+void columnGradSums(const T* __restrict x, const T* __restrict g, int64_t rows, int64_t columns, const T* __restrict mean,
+                    const T* __restrict rstd, T* __restrict sumX, T* __restrict sumG) {
+  for (int64_t c = 0; c < columns; c++) sumX[c] = sumG[c] = 0;
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t c = 0; c < columns; c++) {
+      const T grad = g[r * columns + c];
+      sumG[c] += grad;
+      sumX[c] += grad * ((x[r * columns + c] - mean[c]) * rstd[c]);
+    }
+}
+
+// f(offset, channel index of the first element, elements, channel step): rows of channels where spatial = 1, else runs
+// of one channel.
+template <class F>
+void overRuns(const Layout& layout, int64_t begin, int64_t end, F&& f) {
+  for (int64_t chunk = begin; chunk < end; chunk++) {
+    const Chunk part(layout, chunk);
+    const int64_t base = part.first * layout.channels * layout.spatial;
+    if (layout.spatial == 1) {
+      for (int64_t r = 0; r < part.rows; r++) f(base + r * layout.channels, int64_t{0}, layout.channels, std::true_type{});
+    } else {
+      for (int64_t c = 0; c < layout.channels; c++) f(base + c * layout.spatial, c, layout.spatial, std::false_type{});
+    }
+  }
+}
+
+}  // namespace
+
+void statisticsChunks(DType dtype, const Layout& layout, int64_t begin, int64_t end, const void* input, void* partial) {
+  dispatchFloat(dtype, "batchNorm", [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    const int64_t channels = layout.channels, spatial = layout.spatial;
+    for (int64_t chunk = begin; chunk < end; chunk++) {
+      const Chunk part(layout, chunk);
+      const T* x = static_cast<const T*>(input) + part.first * channels * spatial;
+      T* mean = static_cast<T*>(partial) + chunk * 2 * channels;
+      T* squares = mean + channels;
+      if (spatial == 1) {
+        columnStatistics(x, part.rows, channels, mean, squares);
+      } else {
+        for (int64_t c = 0; c < channels; c++) {
+          mean[c] = spatial ? sumOf(x + c * spatial, spatial) / static_cast<T>(spatial) : T(0);
+          squares[c] = squaredDistanceOf(x + c * spatial, mean[c], spatial);
+        }
+      }
+    }
+  });
+}
+
+void combineStatistics(DType dtype, const Layout& layout, const void* partial, void* means, void* variances) {
+  dispatchFloat(dtype, "batchNorm", [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    const int64_t channels = layout.channels;
+    for (int64_t c = 0; c < channels; c++) {
+      double count = 0, mean = 0, squares = 0;
+      for (int64_t chunk = 0; chunk < layout.chunks(); chunk++) {
+        const T* in = static_cast<const T*>(partial) + chunk * 2 * channels + c;
+        const double n = static_cast<double>(Chunk(layout, chunk).rows * layout.spatial);
+        const double delta = static_cast<double>(in[0]) - mean, total = count + n;
+        mean += delta * (n / total);
+        squares += static_cast<double>(in[channels]) + delta * delta * (count * n / total);
+        count = total;
+      }
+      static_cast<T*>(means)[c] = static_cast<T>(mean);
+      static_cast<T*>(variances)[c] = static_cast<T>(squares / count);
+    }
+  });
+}
+
+void affine(DType dtype, int64_t channels, double eps, const void* variance, const void* weight, const void* bias, void* rstd, void* scale, void* shift) {
+  dispatchFloat(dtype, "batchNorm", [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    for (int64_t c = 0; c < channels; c++) {
+      const T r = T(1) / std::sqrt(static_cast<const T*>(variance)[c] + static_cast<T>(eps));
+      static_cast<T*>(rstd)[c] = r;
+      static_cast<T*>(scale)[c] = weight ? r * static_cast<const T*>(weight)[c] : r;
+      static_cast<T*>(shift)[c] = bias ? static_cast<const T*>(bias)[c] : T(0);
+    }
+  });
+}
+
+void normalizeChunks(DType dtype, const Layout& layout, int64_t begin, int64_t end, const void* input, const void* means, const void* scales,
+                     const void* shifts, void* output) {
+  dispatchFloat(dtype, "batchNorm", [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    overRuns(layout, begin, end, [&](int64_t at, int64_t channel, int64_t n, auto perElement) {
+      const T* __restrict x = static_cast<const T*>(input) + at;
+      T* __restrict y = static_cast<T*>(output) + at;
+      const T* __restrict mean = static_cast<const T*>(means) + channel;
+      const T* __restrict scale = static_cast<const T*>(scales) + channel;
+      const T* __restrict shift = static_cast<const T*>(shifts) + channel;
+      if constexpr (perElement) {
+        for (int64_t i = 0; i < n; i++) y[i] = (x[i] - mean[i]) * scale[i] + shift[i];
+      } else {
+        const T m = *mean, s = *scale, b = *shift;
+        for (int64_t i = 0; i < n; i++) y[i] = (x[i] - m) * s + b;
+      }
+    });
+  });
+}
+
+void gradSumsChunks(DType dtype, const Layout& layout, int64_t begin, int64_t end, const void* input, const void* means, const void* rstds,
+                    const void* grad, void* partial) {
+  dispatchFloat(dtype, "batchNormGrad", [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    const int64_t channels = layout.channels, spatial = layout.spatial;
+    const T *mean = static_cast<const T*>(means), *rstd = static_cast<const T*>(rstds);
+    for (int64_t chunk = begin; chunk < end; chunk++) {
+      const Chunk part(layout, chunk);
+      const T* x = static_cast<const T*>(input) + part.first * channels * spatial;
+      const T* g = static_cast<const T*>(grad) + part.first * channels * spatial;
+      T* sumX = static_cast<T*>(partial) + chunk * 2 * channels;
+      T* sumG = sumX + channels;
+      if (spatial == 1) {
+        columnGradSums(x, g, part.rows, channels, mean, rstd, sumX, sumG);
+      } else {
+        for (int64_t c = 0; c < channels; c++) gradSumsOf(x + c * spatial, g + c * spatial, mean[c], rstd[c], spatial, sumG[c], sumX[c]);
+      }
+    }
+  });
+}
+
+void gradChunks(DType dtype, const Layout& layout, int64_t begin, int64_t end, const void* input, const void* means, const void* rstds,
+                const void* scales, const void* gradient, const void* sums, void* output) {
+  dispatchFloat(dtype, "batchNormGrad", [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    const T inverse = T(1) / static_cast<T>(layout.batch * layout.spatial);
+    overRuns(layout, begin, end, [&](int64_t at, int64_t channel, int64_t n, auto perElement) {
+      const T* __restrict x = static_cast<const T*>(input) + at;
+      const T* __restrict g = static_cast<const T*>(gradient) + at;
+      T* __restrict dx = static_cast<T*>(output) + at;
+      const T* __restrict mean = static_cast<const T*>(means) + channel;
+      const T* __restrict rstd = static_cast<const T*>(rstds) + channel;
+      const T* __restrict scale = static_cast<const T*>(scales) + channel;
+      const T* __restrict sumX = sums ? static_cast<const T*>(sums) + channel : nullptr;
+      const T* __restrict sumG = sums ? sumX + layout.channels : nullptr;
+      if constexpr (perElement) {
+        if (sums) {
+          for (int64_t i = 0; i < n; i++) dx[i] = scale[i] * (g[i] - inverse * (sumG[i] + (x[i] - mean[i]) * rstd[i] * sumX[i]));
+        } else {
+          for (int64_t i = 0; i < n; i++) dx[i] = scale[i] * g[i];
+        }
+      } else {
+        const T m = *mean, r = *rstd, s = *scale, a = sums ? *sumG * inverse : T(0), b = sums ? *sumX * inverse : T(0);
+        for (int64_t i = 0; i < n; i++) dx[i] = s * (g[i] - a - (x[i] - m) * r * b);
+      }
+    });
+  });
+}
+
+}  // namespace md::batch_norm::MD_ISA

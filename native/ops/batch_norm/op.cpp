@@ -1,0 +1,100 @@
+#include "op.h"
+
+#include "../reduce/op.h"
+
+namespace md::batch_norm {
+namespace {
+
+constexpr int64_t kGrain = 1 << 13;
+
+Layout layoutOf(const Tensor& x, const char* op) {
+  requireFloat(x, op, "x");
+  if (x.rank() < 2) fail(ErrorKind::shape, op, "x has shape ", x.shape.str(), ", expected [batch, channels, ...]");
+  Layout layout{x.shape[0], x.shape[1], 1};
+  for (int i = 2; i < x.rank(); i++) layout.spatial *= x.shape[i];
+  return layout;
+}
+
+Tensor perChannel(Context& context, const Tensor* p, const Tensor& x, const char* op, const char* operand) {
+  if (!p) return {};
+  requireDType(*p, x.dtype, op, operand);
+  requireShape(*p, Dims{x.shape[1]}, op, operand);
+  return contiguous(context, *p, op);
+}
+
+const void* address(const Tensor& x) { return x.storage ? x.raw() : nullptr; }
+
+template <class Chunks>
+void overChunks(Context& context, const Layout& layout, Chunks&& chunks) {
+  const int64_t elements = layout.chunkRows() * layout.channels * layout.spatial;
+  parallelFor(context.pool, layout.chunks(), kGrain / (elements + 1) + 1, chunks);
+}
+
+void requireEps(double eps, const char* op) {
+  if (!(eps > 0)) fail(ErrorKind::value, op, "eps is ", eps, ", expected more than 0");
+}
+
+}  // namespace
+
+Output batchNorm(Context& context, const Tensor& input, const Tensor* weight, const Tensor* bias, const Tensor* mean, const Tensor* variance,
+                 double eps, const char* op) {
+  const Layout layout = layoutOf(input, op);
+  requireEps(eps, op);
+  const Tensor x = contiguous(context, input, op);
+  const Tensor w = perChannel(context, weight, x, op, "weight"), b = perChannel(context, bias, x, op, "bias");
+  const Dims channels{layout.channels};
+  Output out;
+  if (mean && variance) {
+    out.mean = perChannel(context, mean, x, op, "mean");
+    out.variance = perChannel(context, variance, x, op, "variance");
+  } else {
+    if (layout.batch * layout.spatial < 2) fail(ErrorKind::shape, op, "x has shape ", x.shape.str(), ", expected at least 2 elements a channel");
+    out.mean = empty(context, x.dtype, channels, op);
+    out.variance = empty(context, x.dtype, channels, op);
+    Tensor partial = empty(context, x.dtype, Dims{layout.chunks(), 2, layout.channels}, op);
+    overChunks(context, layout, [&](int64_t begin, int64_t end) { MD_CALL(statisticsChunks)(x.dtype, layout, begin, end, x.raw(), partial.raw()); });
+    MD_CALL(combineStatistics)(x.dtype, layout, partial.raw(), out.mean.raw(), out.variance.raw());
+  }
+  out.y = empty(context, x.dtype, x.shape, op);
+  Tensor rstd = empty(context, x.dtype, channels, op), scale = empty(context, x.dtype, channels, op), shift = empty(context, x.dtype, channels, op);
+  MD_CALL(affine)(x.dtype, layout.channels, eps, out.variance.raw(), address(w), address(b), rstd.raw(), scale.raw(), shift.raw());
+  overChunks(context, layout, [&](int64_t begin, int64_t end) {
+    MD_CALL(normalizeChunks)(x.dtype, layout, begin, end, x.raw(), out.mean.raw(), scale.raw(), shift.raw(), out.y.raw());
+  });
+  return out;
+}
+
+Gradients batchNormGrad(Context& context, const Tensor& input, const Tensor* weight, const Tensor& mean, const Tensor& variance,
+                        const Tensor& gradient, double eps, bool fromBatch, const char* op) {
+  const Layout layout = layoutOf(input, op);
+  requireEps(eps, op);
+  requireDType(gradient, input.dtype, op, "grad");
+  requireShape(gradient, input.shape, op, "grad");
+  const Tensor x = contiguous(context, input, op), grad = contiguous(context, gradient, op);
+  const Tensor w = perChannel(context, weight, x, op, "weight"), m = perChannel(context, &mean, x, op, "mean");
+  const Tensor v = perChannel(context, &variance, x, op, "variance");
+  const Dims channels{layout.channels};
+  Tensor rstd = empty(context, x.dtype, channels, op), scale = empty(context, x.dtype, channels, op), shift = empty(context, x.dtype, channels, op);
+  MD_CALL(affine)(x.dtype, layout.channels, eps, v.raw(), address(w), nullptr, rstd.raw(), scale.raw(), shift.raw());
+
+  Tensor partial = empty(context, x.dtype, Dims{layout.chunks(), 2, layout.channels}, op);
+  overChunks(context, layout, [&](int64_t begin, int64_t end) {
+    MD_CALL(gradSumsChunks)(x.dtype, layout, begin, end, x.raw(), m.raw(), rstd.raw(), grad.raw(), partial.raw());
+  });
+  const Tensor sums = reduce::reduce(context, reduce::Reduction::sum, partial, Dims{0}, false, op);
+
+  Gradients out;
+  out.x = empty(context, x.dtype, x.shape, op);
+  overChunks(context, layout, [&](int64_t begin, int64_t end) {
+    MD_CALL(gradChunks)(x.dtype, layout, begin, end, x.raw(), m.raw(), rstd.raw(), scale.raw(), grad.raw(), fromBatch ? sums.raw() : nullptr, out.x.raw());
+  });
+  out.weight = out.bias = sums;
+  for (Tensor* t : {&out.weight, &out.bias}) {
+    t->shape = channels;
+    t->stride = Dims{1};
+  }
+  out.bias.offset += layout.channels;
+  return out;
+}
+
+}  // namespace md::batch_norm

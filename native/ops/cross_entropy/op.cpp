@@ -1,0 +1,85 @@
+#include "op.h"
+
+#include <algorithm>
+
+namespace md::cross_entropy {
+namespace {
+
+constexpr int64_t kGrain = 1 << 12;
+
+// The target as contiguous i64, every index checked.
+Tensor checkedTarget(Context& context, const Tensor& logits, const Tensor& target, const char* op) {
+  if (logits.rank() < 1) fail(ErrorKind::shape, op, "logits have shape [], expected [..., classes]");
+  if (target.dtype != DType::i32 && target.dtype != DType::i64) {
+    fail(ErrorKind::dtype, op, "target has dtype ", dtypeName(target.dtype), ", expected i32 or i64");
+  }
+  Dims shape = logits.shape;
+  shape.rank--;
+  requireShape(target, shape, op, "target");
+  const Tensor from = contiguous(context, target, op);
+  Tensor out = from;
+  if (from.dtype == DType::i32) {
+    out = empty(context, DType::i64, shape, op);
+    std::copy_n(from.data<int32_t>(), from.numel(), out.data<int64_t>());
+  }
+  const int64_t classes = logits.dim(-1);
+  const int64_t* index = out.data<int64_t>();
+  for (int64_t i = 0; i < out.numel(); i++) {
+    if (index[i] < 0 || index[i] >= classes) fail(ErrorKind::value, op, "target ", index[i], " at item ", i, ", expected 0 to ", classes - 1);
+  }
+  return out;
+}
+
+void requireSmoothing(double smoothing, const char* op) {
+  if (!(smoothing >= 0 && smoothing <= 1)) fail(ErrorKind::value, op, "labelSmoothing is ", smoothing, ", expected 0 to 1");
+}
+
+// In order and in f64, whatever the number of threads.
+Tensor reduceLosses(Context& context, const Tensor& losses, Mode mode, const char* op) {
+  Tensor out = empty(context, losses.dtype, Dims{}, op);
+  const int64_t n = losses.numel();
+  dispatchFloat(losses.dtype, op, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    double total = 0;
+    for (int64_t i = 0; i < n; i++) total += static_cast<double>(losses.data<T>()[i]);
+    *out.data<T>() = static_cast<T>(mode == Mode::mean ? total / static_cast<double>(n) : total);
+  });
+  return out;
+}
+
+}  // namespace
+
+Output crossEntropy(Context& context, const Tensor& input, const Tensor& labels, double smoothing, Mode mode, const char* op) {
+  requireFloat(input, op, "logits");
+  requireSmoothing(smoothing, op);
+  const Tensor target = checkedTarget(context, input, labels, op);
+  const Tensor logits = contiguous(context, input, op);
+  const int64_t classes = logits.dim(-1);
+  Tensor losses = empty(context, logits.dtype, target.shape, op), logSumExp = empty(context, logits.dtype, target.shape, op);
+  parallelFor(context.pool, target.numel(), kGrain / (classes + 1) + 1, [&](int64_t begin, int64_t end) {
+    MD_CALL(lossRange)(logits.dtype, classes, smoothing, begin, end, logits.raw(), target.data<int64_t>(), losses.raw(), logSumExp.raw());
+  });
+  return {mode == Mode::none ? losses : reduceLosses(context, losses, mode, op), logSumExp};
+}
+
+Tensor crossEntropyGrad(Context& context, const Tensor& input, const Tensor& labels, const Tensor& logSumExp, const Tensor& gradient,
+                        double smoothing, Mode mode, const char* op) {
+  requireFloat(input, op, "logits");
+  requireSmoothing(smoothing, op);
+  const Tensor target = checkedTarget(context, input, labels, op);
+  requireDType(logSumExp, input.dtype, op, "logSumExp");
+  requireShape(logSumExp, target.shape, op, "logSumExp");
+  requireDType(gradient, input.dtype, op, "grad");
+  requireShape(gradient, mode == Mode::none ? target.shape : Dims{}, op, "grad");
+  const Tensor logits = contiguous(context, input, op), sums = contiguous(context, logSumExp, op), grad = contiguous(context, gradient, op);
+  const int64_t classes = logits.dim(-1), items = target.numel();
+  Tensor out = empty(context, logits.dtype, logits.shape, op);
+  const double scale = mode == Mode::mean ? 1.0 / static_cast<double>(items) : 1.0;
+  parallelFor(context.pool, items, kGrain / (classes + 1) + 1, [&](int64_t begin, int64_t end) {
+    MD_CALL(lossGradRange)(logits.dtype, classes, smoothing, begin, end, logits.raw(), target.data<int64_t>(), sums.raw(), grad.raw(),
+                           mode == Mode::none ? 1 : 0, scale, out.raw());
+  });
+  return out;
+}
+
+}  // namespace md::cross_entropy

@@ -1,0 +1,122 @@
+#include "../../isa/math.h"
+#include "../../isa/run.h"
+#include "op.h"
+
+namespace md::softmax::MD_ISA {
+namespace {
+
+using md::MD_ISA::dotOf;
+using md::MD_ISA::expOf;
+using md::MD_ISA::maxOf;
+using md::MD_ISA::sumOf;
+
+template <class T>
+void row(const T* __restrict x, T* __restrict out, int64_t n, bool log) {
+  const T top = maxOf(x, n);
+  for (int64_t i = 0; i < n; i++) out[i] = expOf(x[i] - top);
+  const T total = sumOf(out, n);
+  if (log) {
+    const T shift = std::log(total);
+    for (int64_t i = 0; i < n; i++) out[i] = (x[i] - top) - shift;
+  } else {
+    const T scale = T(1) / total;
+    for (int64_t i = 0; i < n; i++) out[i] *= scale;
+  }
+}
+
+template <class T>
+void gradRow(const T* __restrict y, const T* __restrict g, T* __restrict out, int64_t n, bool log) {
+  if (log) {
+    const T total = sumOf(g, n);
+    for (int64_t i = 0; i < n; i++) out[i] = g[i] - expOf(y[i]) * total;
+  } else {
+    const T total = dotOf(y, g, n);
+    for (int64_t i = 0; i < n; i++) out[i] = y[i] * (g[i] - total);
+  }
+}
+
+// `columns` <= kTile softmaxes side by side, `step` elements from one element of a softmax to the next.
+template <class T>
+void tile(const T* __restrict x, T* __restrict out, int64_t n, int64_t step, int64_t columns, bool log) {
+  T top[kTile], total[kTile];
+  for (int64_t j = 0; j < columns; j++) top[j] = x[j];
+  for (int64_t i = 1; i < n; i++)
+    for (int64_t j = 0; j < columns; j++) {
+      const T v = x[i * step + j];
+      top[j] = (top[j] > v) | (top[j] != top[j]) ? top[j] : v;
+    }
+  for (int64_t j = 0; j < columns; j++) total[j] = 0;
+  for (int64_t i = 0; i < n; i++)
+    for (int64_t j = 0; j < columns; j++) {
+      const T e = expOf(x[i * step + j] - top[j]);
+      out[i * step + j] = e;
+      total[j] += e;
+    }
+  if (log) {
+    for (int64_t j = 0; j < columns; j++) total[j] = std::log(total[j]);
+    for (int64_t i = 0; i < n; i++)
+      for (int64_t j = 0; j < columns; j++) out[i * step + j] = (x[i * step + j] - top[j]) - total[j];
+  } else {
+    for (int64_t j = 0; j < columns; j++) total[j] = T(1) / total[j];
+    for (int64_t i = 0; i < n; i++)
+      for (int64_t j = 0; j < columns; j++) out[i * step + j] *= total[j];
+  }
+}
+
+template <class T>
+void gradTile(const T* __restrict y, const T* __restrict g, T* __restrict out, int64_t n, int64_t step, int64_t columns, bool log) {
+  T total[kTile];
+  for (int64_t j = 0; j < columns; j++) total[j] = 0;
+  for (int64_t i = 0; i < n; i++)
+    for (int64_t j = 0; j < columns; j++) {
+      const int64_t at = i * step + j;
+      total[j] += log ? g[at] : g[at] * y[at];
+    }
+  for (int64_t i = 0; i < n; i++)
+    for (int64_t j = 0; j < columns; j++) {
+      const int64_t at = i * step + j;
+      out[at] = log ? g[at] - expOf(y[at]) * total[j] : y[at] * (g[at] - total[j]);
+    }
+}
+
+// f(offset of the first element, columns) for each unit.
+template <class F>
+void overUnits(const AxisSplit& split, int64_t begin, int64_t end, F&& f) {
+  const int64_t tiles = (split.inner + kTile - 1) / kTile;
+  for (int64_t unit = begin; unit < end; unit++) {
+    const int64_t first = unit % tiles * kTile;
+    const int64_t columns = split.inner - first < kTile ? split.inner - first : kTile;
+    f(unit / tiles * split.extent * split.inner + first, columns);
+  }
+}
+
+}  // namespace
+
+void softmaxUnits(DType dtype, const AxisSplit& s, bool log, int64_t begin, int64_t end, const void* input, void* output) {
+  dispatchFloat(dtype, "softmax", [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    const T* x = static_cast<const T*>(input);
+    T* out = static_cast<T*>(output);
+    if (s.inner == 1) {
+      for (int64_t r = begin; r < end; r++) row(x + r * s.extent, out + r * s.extent, s.extent, log);
+    } else {
+      overUnits(s, begin, end, [&](int64_t at, int64_t columns) { tile(x + at, out + at, s.extent, s.inner, columns, log); });
+    }
+  });
+}
+
+void softmaxGradUnits(DType dtype, const AxisSplit& s, bool log, int64_t begin, int64_t end, const void* output, const void* grad, void* dx) {
+  dispatchFloat(dtype, "softmaxGrad", [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    const T* y = static_cast<const T*>(output);
+    const T* g = static_cast<const T*>(grad);
+    T* out = static_cast<T*>(dx);
+    if (s.inner == 1) {
+      for (int64_t r = begin; r < end; r++) gradRow(y + r * s.extent, g + r * s.extent, out + r * s.extent, s.extent, log);
+    } else {
+      overUnits(s, begin, end, [&](int64_t at, int64_t columns) { gradTile(y + at, g + at, out + at, s.extent, s.inner, columns, log); });
+    }
+  });
+}
+
+}  // namespace md::softmax::MD_ISA
