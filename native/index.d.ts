@@ -44,6 +44,32 @@ export interface Native {
   cast(x: number, dtype: number): void;
 
   reduce(kind: number, x: number, axes: Int32Array, keepdim: boolean): void;
+
+  /** Outputs: out, logSumExp. Mask: see `maskAt` in binding/attention.cpp; `dense` is -1 for none. */
+  maskedAttention(
+    q: number, k: number, v: number, scale: number, kind: number, samples: number, tokensPerSample: number,
+    conditionTokens: number, queryIntegers: Int32Array, cuSeqlensK: Int32Array, dense: number,
+  ): void;
+  maskedAttentionGrad(
+    q: number, k: number, v: number, out: number, logSumExp: number, grad: number, scale: number, kind: number,
+    samples: number, tokensPerSample: number, conditionTokens: number, queryIntegers: Int32Array, cuSeqlensK: Int32Array,
+    dense: number,
+  ): void;
+  rotaryTable(xyz: number, headDim: number, scale: number, base: number): void;
+  applyRotary(x: number, table: number, inverse: boolean): void;
+
+  /** Outputs: keys, coordinates, voxelOfPoint, pointOrder, voxelOffsets, table. */
+  voxelHash(points: number, pointBatch: number, voxelSize: number, originX: number, originY: number, originZ: number): void;
+  voxelLookup(queries: number, queryBatch: number, table: number, voxelSize: number, originX: number, originY: number, originZ: number): void;
+  voxelNeighbours(queries: number, queryBatch: number, table: number, voxelSize: number, originX: number, originY: number, originZ: number): void;
+  neighboursOfVoxels(keys: number, table: number): void;
+  voxelMean(features: number, pointOrder: number, voxelOffsets: number): void;
+  voxelMeanGrad(grad: number, voxelOfPoint: number, voxelOffsets: number): void;
+  /** Outputs: hitQueries, hitVoxels, hitOffsets. */
+  localKernelMap(neighbours: number, voxels: number): void;
+  localKernelQuery(hitQueries: number, hitVoxels: number, hitOffsets: number, queries: number, means: number, weight: number): void;
+  localKernelMeansGrad(hitQueries: number, hitVoxels: number, hitOffsets: number, voxels: number, weight: number, grad: number): void;
+  localKernelWeightGrad(hitQueries: number, hitVoxels: number, hitOffsets: number, means: number, grad: number): void;
 }
 
 export declare const native: Native;

@@ -7,6 +7,7 @@ namespace md::binding {
 void registerAttention(Napi::Env, Napi::Object, Environment&);
 void registerCrossEntropy(Napi::Env, Napi::Object, Environment&);
 void registerElementwise(Napi::Env, Napi::Object, Environment&);
+void registerLocalKernelQuery(Napi::Env, Napi::Object, Environment&);
 void registerMatmul(Napi::Env, Napi::Object, Environment&);
 void registerNorms(Napi::Env, Napi::Object, Environment&);
 void registerRandom(Napi::Env, Napi::Object, Environment&);
@@ -14,11 +15,13 @@ void registerReduce(Napi::Env, Napi::Object, Environment&);
 void registerRotary(Napi::Env, Napi::Object, Environment&);
 void registerSoftmax(Napi::Env, Napi::Object, Environment&);
 void registerStorage(Napi::Env, Napi::Object, Environment&);
+void registerVoxelHash(Napi::Env, Napi::Object, Environment&);
 
 constexpr Register families[] = {
     registerAttention,
     registerCrossEntropy,
     registerElementwise,
+    registerLocalKernelQuery,
     registerMatmul,
     registerNorms,
     registerRandom,
@@ -26,6 +29,7 @@ constexpr Register families[] = {
     registerRotary,
     registerSoftmax,
     registerStorage,
+    registerVoxelHash,
 };
 
 }  // namespace md::binding

@@ -1,0 +1,10 @@
+import type { Rule } from "../autograd.js";
+import { type AttentionAttrs, maskedAttentionGrad } from "../ops/attention.js";
+
+export const attentionRules: { [P in keyof AttentionAttrs]: Rule<AttentionAttrs[P]> | "nondiff" } = {
+  maskedAttention: {
+    saves: { inputs: [0, 1, 2, 3], outputs: [0, 1] },
+    grad: ({ inputs, outputs, attrs }, [g]) => [...maskedAttentionGrad(inputs, outputs, g!, attrs), null],
+  },
+  maskedAttentionGrad: "nondiff",
+};
