@@ -1,0 +1,30 @@
+import * as md from "../../src/index.js";
+import type { GoldenOps } from "./table.js";
+
+export const elementwiseGoldens: GoldenOps = {
+  neg: ([x]) => md.neg(x!),
+  abs: ([x]) => md.abs(x!),
+  exp: ([x]) => md.exp(x!),
+  tanh: ([x]) => md.tanh(x!),
+  sigmoid: ([x]) => md.sigmoid(x!),
+  silu: ([x]) => md.silu(x!),
+  relu: ([x]) => md.relu(x!),
+  sin: ([x]) => md.sin(x!),
+  cos: ([x]) => md.cos(x!),
+  square: ([x]) => md.square(x!),
+  softplus: ([x]) => md.softplus(x!),
+  erf: ([x]) => md.erf(x!),
+  log: ([x]) => md.log(x!),
+  sqrt: ([x]) => md.sqrt(x!),
+  rsqrt: ([x]) => md.rsqrt(x!),
+  gelu: ([x], attrs) => md.gelu(x!, attrs.approximate as "none" | "tanh" | undefined),
+  leaky_relu: ([x], attrs) => md.leakyRelu(x!, attrs.negative_slope as number | undefined),
+  clamp: ([x], attrs) => md.clamp(x!, { min: attrs.min as number | undefined, max: attrs.max as number | undefined }),
+  add: ([a, b]) => md.add(a!, b!),
+  sub: ([a, b]) => md.sub(a!, b!),
+  mul: ([a, b]) => md.mul(a!, b!),
+  div: ([a, b]) => md.div(a!, b!),
+  maximum: ([a, b]) => md.maximum(a!, b!),
+  minimum: ([a, b]) => md.minimum(a!, b!),
+  where: ([condition, a, b]) => md.where(condition!, a!, b!),
+};
