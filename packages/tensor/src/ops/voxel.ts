@@ -1,0 +1,172 @@
+import { DTypeError, native, ShapeError } from "@md/native";
+import type { DType } from "../dtype.js";
+import { execute, executeAll } from "../primitives.js";
+import type { Tensor } from "../tensor.js";
+
+export interface VoxelAttrs {
+  voxelHash: object;
+  voxelLookup: object;
+  voxelNeighbours: object;
+  neighboursOfVoxels: object;
+  voxelMean: object;
+  voxelMeanGrad: object;
+  localKernelMap: object;
+  localKernelQuery: object;
+  localKernelMeansGrad: object;
+  localKernelWeightGrad: object;
+}
+
+export interface VoxelOptions {
+  /** Edge of a voxel, in the unit of the points. */
+  voxelSize: number;
+  /** A corner of voxel (0, 0, 0). Default the origin. */
+  origin?: readonly [number, number, number];
+}
+
+/**
+ * The occupied voxels of a batch of point clouds (Mini-Diffuser, Eqs. 15-17), V of P points, in the order of
+ * (batch, x, y, z). Points and queries are binned alike: floor((p - origin) / voxelSize), in the dtype of the points.
+ * Keys are exact: distant voxels never share one, and nothing wraps at the borders. Positions get no gradient: they
+ * choose voxels, which is piecewise constant.
+ */
+export class VoxelHash {
+  private constructor(
+    /** i64 [V], ascending: batch, x, y, z packed into one integer. */
+    readonly keys: Tensor,
+    /** i32 [V, 4]: batch, x, y, z of each voxel. */
+    readonly coordinates: Tensor,
+    /** i32 [P]: the voxel of each point. */
+    readonly voxelOfPoint: Tensor,
+    /** i32 [P]: points grouped by voxel, in their own order within one. */
+    readonly pointOrder: Tensor,
+    /** i32 [V + 1]: voxel v holds the points pointOrder[voxelOffsets[v]] up to pointOrder[voxelOffsets[v + 1] - 1]. */
+    readonly voxelOffsets: Tensor,
+    /** i64 [slots, 2]: the open-addressing table behind the look-ups. */
+    readonly table: Tensor,
+    private readonly dtype: DType,
+    private readonly grid: readonly [voxelSize: number, x: number, y: number, z: number],
+  ) {}
+
+  /**
+   * @param points [P, 3], f32 or f64
+   * @param pointBatch [P], i32 or i64: the item that each point belongs to, 0 to 4095
+   * @throws ValueError naming the row of a point that is not finite or lies beyond voxel ±65536
+   */
+  static build(points: Tensor, pointBatch: Tensor, { voxelSize, origin = [0, 0, 0] }: VoxelOptions): VoxelHash {
+    const [keys, coordinates, voxelOfPoint, pointOrder, voxelOffsets, table] = executeAll("voxelHash", [points, pointBatch], {}, 6, () =>
+      native.voxelHash(points.slot, pointBatch.slot, voxelSize, ...origin),
+    );
+    return new VoxelHash(keys!, coordinates!, voxelOfPoint!, pointOrder!, voxelOffsets!, table!, points.dtype, [voxelSize, ...origin]);
+  }
+
+  /** V, the number of occupied voxels. */
+  get size(): number {
+    return this.keys.size;
+  }
+
+  /**
+   * i32 [Q]: the voxel that each query lies in, -1 where it is empty.
+   * @param queries [Q, 3], finite, in the dtype of the points
+   * @param queryBatch [Q], i32 or i64
+   */
+  lookup(queries: Tensor, queryBatch: Tensor): Tensor {
+    this.requireDType("voxelLookup", queries);
+    return execute("voxelLookup", [queries, queryBatch, this.table], {}, () =>
+      native.voxelLookup(queries.slot, queryBatch.slot, this.table.slot, ...this.grid),
+    );
+  }
+
+  /** i32 [Q, 27]: the voxels around each query (Eq. 16), dx slowest and dz fastest, each -1, 0, 1; -1 where empty. */
+  neighbours(queries: Tensor, queryBatch: Tensor): Tensor {
+    this.requireDType("voxelNeighbours", queries);
+    return execute("voxelNeighbours", [queries, queryBatch, this.table], {}, () =>
+      native.voxelNeighbours(queries.slot, queryBatch.slot, this.table.slot, ...this.grid),
+    );
+  }
+
+  /** i32 [V, 27]: the voxels around each voxel, in the order of {@link neighbours}. */
+  neighboursOfVoxels(): Tensor {
+    return execute("neighboursOfVoxels", [this.keys, this.table], {}, () => native.neighboursOfVoxels(this.keys.slot, this.table.slot));
+  }
+
+  /** Eq. 17: features [P, C] to the means [V, C] of each voxel's points. Differentiable. */
+  mean(features: Tensor): Tensor {
+    return execute("voxelMean", [features, this.pointOrder, this.voxelOffsets, this.voxelOfPoint], {}, () =>
+      native.voxelMean(features.slot, this.pointOrder.slot, this.voxelOffsets.slot),
+    );
+  }
+
+  /** The map that {@link localKernelQuery} works on, for queries [Q, 3] of items [Q]. Built once, used by every layer. */
+  localKernelMap(queries: Tensor, queryBatch: Tensor): LocalKernelMap {
+    const neighbours = this.neighbours(queries, queryBatch);
+    const map = localKernelMap(neighbours, this.size);
+    neighbours.dispose();
+    return map;
+  }
+
+  /** Takes all tensors out of their scope: they live until {@link dispose}. */
+  keep(): this {
+    for (const tensor of this.tensors()) tensor.keep();
+    return this;
+  }
+
+  dispose(): void {
+    for (const tensor of this.tensors()) tensor.dispose();
+  }
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  private tensors(): readonly Tensor[] {
+    return [this.keys, this.coordinates, this.voxelOfPoint, this.pointOrder, this.voxelOffsets, this.table];
+  }
+
+  private requireDType(op: string, queries: Tensor): void {
+    if (queries.dtype !== this.dtype) {
+      throw new DTypeError(`[${op}] queries has dtype ${queries.dtype}, expected ${this.dtype} as the points, so that both are binned alike`);
+    }
+  }
+}
+
+/** The H occupied neighbours of Q queries among V voxels, grouped by kernel offset. */
+export interface LocalKernelMap {
+  /** i32 [H] */
+  readonly hitQueries: Tensor;
+  /** i32 [H] */
+  readonly hitVoxels: Tensor;
+  /** i32 [K + 1]: offset k has the hits hitOffsets[k] up to hitOffsets[k + 1] - 1. */
+  readonly hitOffsets: Tensor;
+  readonly queries: number;
+  readonly voxels: number;
+}
+
+/**
+ * Groups neighbours by kernel offset.
+ * @param neighbours [Q, K] i32, indices of voxels, -1 where empty
+ * @param voxels V; ValueError for an index of V or more
+ */
+export function localKernelMap(neighbours: Tensor, voxels: number): LocalKernelMap {
+  const [hitQueries, hitVoxels, hitOffsets] = executeAll("localKernelMap", [neighbours], {}, 3, () =>
+    native.localKernelMap(neighbours.slot, voxels),
+  );
+  return { hitQueries: hitQueries!, hitVoxels: hitVoxels!, hitOffsets: hitOffsets!, queries: neighbours.shape[0]!, voxels };
+}
+
+/**
+ * Eq. 18: out[q] = sum over offsets k of weight[k] · means[voxel at offset k of q]. Empty neighbours are not
+ * multiplied; a query without any gives 0. A row does not depend on the other queries, to the bit. Gradients flow to
+ * `means` and `weight`, none to the positions of the queries.
+ *
+ * @param means [V, in], f32 or f64, of {@link VoxelHash.mean}
+ * @param weight [K, out, in]: K = 27 offsets, dx slowest and dz fastest
+ * @returns [Q, out]
+ */
+export function localKernelQuery(map: LocalKernelMap, means: Tensor, weight: Tensor): Tensor {
+  if (means.shape[0] !== map.voxels) {
+    throw new ShapeError(`[localKernelQuery] means has shape [${means.shape}], expected [${map.voxels},in] for the voxels of the map`);
+  }
+  const { hitQueries, hitVoxels, hitOffsets, queries } = map;
+  return execute("localKernelQuery", [hitQueries, hitVoxels, hitOffsets, means, weight], {}, () =>
+    native.localKernelQuery(hitQueries.slot, hitVoxels.slot, hitOffsets.slot, queries, means.slot, weight.slot),
+  );
+}
