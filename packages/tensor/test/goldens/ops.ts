@@ -1,6 +1,7 @@
+import { attentionGoldens } from "./attention.js";
 import { elementwiseGoldens } from "./elementwise.js";
 import type { GoldenOps } from "./table.js";
 import { viewGoldens } from "./views.js";
 
 /** Every op that golden files may name; each family has its own table. */
-export const goldenOps: GoldenOps = { ...elementwiseGoldens, ...viewGoldens };
+export const goldenOps: GoldenOps = { ...attentionGoldens, ...elementwiseGoldens, ...viewGoldens };
