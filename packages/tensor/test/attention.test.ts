@@ -7,14 +7,18 @@ const { causal, dense, level2, varlen } = md.masks;
 function random(shape: number[], seed: number, dtype: "f32" | "f64" = "f32"): md.Tensor {
   const next = md.mulberry32(seed);
   const size = shape.reduce((total, extent) => total * extent, 1);
-  return md.tensor(Float32Array.from({ length: size }, () => next() * 4 - 2), { shape, dtype });
+  return md.tensor(
+    Float32Array.from({ length: size }, () => next() * 4 - 2),
+    { shape, dtype },
+  );
 }
 
 /** [batch, heads, tokens, headDim] with the tokens of `range` replaced by `value`. */
 function replaced(x: md.Tensor, [begin, end]: [number, number], value: number): md.Tensor {
   const [batch, heads, tokens, headDim] = x.shape as [number, number, number, number];
   const data = x.data() as Float32Array;
-  for (let row = 0; row < batch * heads; row++) data.fill(value, (row * tokens + begin) * headDim, (row * tokens + end) * headDim);
+  for (let row = 0; row < batch * heads; row++)
+    data.fill(value, (row * tokens + begin) * headDim, (row * tokens + end) * headDim);
   return md.tensor(data, { shape: x.shape });
 }
 
@@ -22,17 +26,31 @@ function replaced(x: md.Tensor, [begin, end]: [number, number], value: number): 
 const bits = (x: md.Tensor): string => Buffer.from(x.data().buffer).toString("latin1");
 
 describe("level2 isolation", () => {
-  for (const [samples, length] of [[7, 1], [64, 1], [5, 3], [3, 20]] as const) {
+  for (const [samples, length] of [
+    [7, 1],
+    [64, 1],
+    [5, 3],
+    [3, 20],
+  ] as const) {
     for (const value of [3.5, 1e30, NaN]) {
       it(`${samples} samples of ${length}: sample 2 set to ${value} changes no bit of another token`, () => {
         const condition = 150;
         const tokens = samples * length + condition;
         const mask = level2({ samples, tokensPerSample: length, conditionTokens: condition });
-        const [q, k, v] = [1, 2, 3].map((seed) => random([2, 3, tokens, 18], seed)) as [md.Tensor, md.Tensor, md.Tensor];
+        const [q, k, v] = [1, 2, 3].map((seed) => random([2, 3, tokens, 18], seed)) as [
+          md.Tensor,
+          md.Tensor,
+          md.Tensor,
+        ];
         const own: [number, number] = [2 * length, 3 * length];
         const before = md.maskedAttention(q, k, v, { mask });
-        const after = md.maskedAttention(replaced(q, own, value), replaced(k, own, value), replaced(v, own, value), { mask });
-        for (const [begin, end] of [[0, own[0]], [own[1], tokens]] as const) {
+        const after = md.maskedAttention(replaced(q, own, value), replaced(k, own, value), replaced(v, own, value), {
+          mask,
+        });
+        for (const [begin, end] of [
+          [0, own[0]],
+          [own[1], tokens],
+        ] as const) {
           expect(bits(after.narrow(2, begin, end - begin)) === bits(before.narrow(2, begin, end - begin))).toBe(true);
         }
         expect(bits(after.narrow(2, own[0], length)) === bits(before.narrow(2, own[0], length))).toBe(false);
@@ -49,9 +67,19 @@ describe("level2 isolation", () => {
     const after = md.maskedAttention(q2, k2, v2, { mask });
     expect(bits(after) === bits(before)).toBe(true);
     md.sum(after.mul(random([2, 2, 16, 12], 4))).backward();
-    expect(after.narrow(2, 12, 4).toFlatArray().every((x) => x === 0)).toBe(true);
+    expect(
+      after
+        .narrow(2, 12, 4)
+        .toFlatArray()
+        .every((x) => x === 0),
+    ).toBe(true);
     for (const x of [q2, k2, v2]) {
-      expect(x.grad!.narrow(2, 12, 4).toFlatArray().every((g) => g === 0)).toBe(true);
+      expect(
+        x
+          .grad!.narrow(2, 12, 4)
+          .toFlatArray()
+          .every((g) => g === 0),
+      ).toBe(true);
       expect(x.grad!.toFlatArray().every(Number.isFinite)).toBe(true);
     }
   });
@@ -101,8 +129,24 @@ describe("maskedAttention", () => {
 
   it("keeps scores beyond the range of exp", () => {
     const q = md.tensor([[[[300, 0]]]]);
-    const k = md.tensor([[[[300, 0], [-300, 0], [299.99, 0]]]]);
-    const v = md.tensor([[[[1, 0], [0, 1], [5, 5]]]]);
+    const k = md.tensor([
+      [
+        [
+          [300, 0],
+          [-300, 0],
+          [299.99, 0],
+        ],
+      ],
+    ]);
+    const v = md.tensor([
+      [
+        [
+          [1, 0],
+          [0, 1],
+          [5, 5],
+        ],
+      ],
+    ]);
     const [a, b] = md.maskedAttention(q, k, v).toFlatArray();
     const weight = 1 / (1 + Math.exp((300 * 0.01) / Math.SQRT2));
     expect(a).toBeCloseTo(1 - weight + 5 * weight, 2);
@@ -111,7 +155,10 @@ describe("maskedAttention", () => {
 
   it("refuses what does not fit, naming both sides", () => {
     const x = random([2, 4, 7, 18], 1);
-    const attention = (mask: md.AttentionMask, y = x) => () => md.maskedAttention(y, y, y, { mask });
+    const attention =
+      (mask: md.AttentionMask, y = x) =>
+      () =>
+        md.maskedAttention(y, y, y, { mask });
     expect(() => md.maskedAttention(x, random([2, 4, 7, 16], 1), x)).toThrow(
       "[maskedAttention] k has shape [2,4,7,16], expected [2,4,*,18] to match q",
     );
@@ -120,17 +167,22 @@ describe("maskedAttention", () => {
     expect(() => md.maskedAttention(random([4, 7, 18], 1), x, x)).toThrow(md.ShapeError);
     expect(() => md.maskedAttention(x, x, x, { scale: NaN })).toThrow(md.ValueError);
     const sizes = { samples: 3, tokensPerSample: 1, conditionTokens: 4 };
-    expect(attention(level2({ ...sizes, samples: 4 }))).toThrow("expected 8 or 4 queries and 8 keys for 4 samples of 1 and 4 condition tokens");
+    expect(attention(level2({ ...sizes, samples: 4 }))).toThrow(
+      "expected 8 or 4 queries and 8 keys for 4 samples of 1 and 4 condition tokens",
+    );
     expect(attention(level2({ ...sizes, tokensPerSample: 0 }))).toThrow(md.ValueError);
     expect(attention(level2({ ...sizes, conditionLengths: [4] }))).toThrow(md.ShapeError);
     expect(attention(level2({ ...sizes, conditionLengths: [4, 5] }))).toThrow(md.ValueError);
     expect(() => level2({ ...sizes, samples: 1.5 })).toThrow(md.ValueError);
     const flat = random([1, 4, 7, 18], 1);
     expect(attention(varlen({ cuSeqlensQ: [0, 7] }))).toThrow("q has a batch of 2, expected 1 with a varlen mask");
-    for (const cuSeqlensQ of [[], [0], [0, 5], [1, 7], [0, 5, 3, 7]]) expect(attention(varlen({ cuSeqlensQ }), flat)).toThrow(md.ValueError);
+    for (const cuSeqlensQ of [[], [0], [0, 5], [1, 7], [0, 5, 3, 7]])
+      expect(attention(varlen({ cuSeqlensQ }), flat)).toThrow(md.ValueError);
     expect(attention(varlen({ cuSeqlensQ: [0, 7], cuSeqlensK: [0, 3, 7] }), flat)).toThrow(md.ValueError);
     expect(attention(dense(random([7, 7], 1)))).toThrow(md.DTypeError);
-    expect(attention(dense(md.zeros([7, 6], { dtype: "bool" })))).toThrow("mask has shape [7,6], expected one that broadcasts to [2,4,7,7]");
+    expect(attention(dense(md.zeros([7, 6], { dtype: "bool" })))).toThrow(
+      "mask has shape [7,6], expected one that broadcasts to [2,4,7,7]",
+    );
   });
 });
 
@@ -153,7 +205,9 @@ describe("rotaryEmbedding3d", () => {
 
   it("refuses what does not fit", () => {
     const x = random([2, 3, 5, 12], 1);
-    expect(() => md.rotaryEmbedding3d(x, random([2, 5, 2], 2))).toThrow("xyz has shape [2,5,2], expected [..., tokens, 3]");
+    expect(() => md.rotaryEmbedding3d(x, random([2, 5, 2], 2))).toThrow(
+      "xyz has shape [2,5,2], expected [..., tokens, 3]",
+    );
     expect(() => md.rotaryEmbedding3d(x, random([2, 4, 3], 2))).toThrow(md.ShapeError);
     expect(() => md.applyRotary(x, md.rotaryTable(random([2, 5, 3], 2), 18))).toThrow(md.ShapeError);
     expect(() => md.rotaryTable(random([5, 3], 2), 0)).toThrow(md.ValueError);

@@ -28,7 +28,9 @@ function maskArguments(mask: AttentionMask | undefined): MaskArguments {
     samples: mask?.kind === "level2" ? mask.samples : 0,
     tokensPerSample: mask?.kind === "level2" ? mask.tokensPerSample : 0,
     conditionTokens: mask?.kind === "level2" ? mask.conditionTokens : 0,
-    queryIntegers: (mask?.kind === "level2" ? mask.conditionLengths : mask?.kind === "varlen" ? mask.cuSeqlensQ : null) ?? noIntegers,
+    queryIntegers:
+      (mask?.kind === "level2" ? mask.conditionLengths : mask?.kind === "varlen" ? mask.cuSeqlensQ : null) ??
+      noIntegers,
     cuSeqlensK: mask?.kind === "varlen" ? mask.cuSeqlensK : noIntegers,
   };
 }
@@ -54,8 +56,17 @@ export function maskedAttention(
   const scale = options.scale ?? 1 / Math.sqrt(q.shape.at(-1) || 1);
   const [out, logSumExp] = executeAll("maskedAttention", [q, k, v, dense], { scale, mask }, 2, () =>
     native.maskedAttention(
-      q.slot, k.slot, v.slot, scale, mask.kind, mask.samples, mask.tokensPerSample, mask.conditionTokens,
-      mask.queryIntegers, mask.cuSeqlensK, dense?.slot ?? -1,
+      q.slot,
+      k.slot,
+      v.slot,
+      scale,
+      mask.kind,
+      mask.samples,
+      mask.tokensPerSample,
+      mask.conditionTokens,
+      mask.queryIntegers,
+      mask.cuSeqlensK,
+      dense?.slot ?? -1,
     ),
   );
   logSumExp!.dispose();
@@ -71,8 +82,20 @@ export function maskedAttentionGrad(
 ): Tensor[] {
   return executeAll("maskedAttentionGrad", [q!, k!, v!, grad], {}, 3, () =>
     native.maskedAttentionGrad(
-      q!.slot, k!.slot, v!.slot, out!.slot, logSumExp!.slot, grad.slot, scale, mask.kind, mask.samples,
-      mask.tokensPerSample, mask.conditionTokens, mask.queryIntegers, mask.cuSeqlensK, dense?.slot ?? -1,
+      q!.slot,
+      k!.slot,
+      v!.slot,
+      out!.slot,
+      logSumExp!.slot,
+      grad.slot,
+      scale,
+      mask.kind,
+      mask.samples,
+      mask.tokensPerSample,
+      mask.conditionTokens,
+      mask.queryIntegers,
+      mask.cuSeqlensK,
+      dense?.slot ?? -1,
     ),
   );
 }

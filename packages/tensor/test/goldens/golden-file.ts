@@ -33,7 +33,10 @@ export class GoldenFile {
   constructor(path: string) {
     const bytes = readFileSync(path);
     const headerEnd = 8 + Number(bytes.readBigUInt64LE(0));
-    const { __metadata__: metadata, ...entries } = JSON.parse(bytes.toString("utf8", 8, headerEnd)) as Record<string, Entry> & {
+    const { __metadata__: metadata, ...entries } = JSON.parse(bytes.toString("utf8", 8, headerEnd)) as Record<
+      string,
+      Entry
+    > & {
       __metadata__?: Record<string, string>;
     };
     this.metadata = metadata ?? {};
@@ -52,7 +55,10 @@ export class GoldenFile {
   tensor(name: string): Tensor {
     const entry = this.entries.get(name);
     const layout = entry && layouts[entry.dtype];
-    if (!layout) throw new Error(`golden ${name}: found ${entry?.dtype ?? "nothing"}, expected ${Object.keys(layouts).join(", ")}`);
+    if (!layout)
+      throw new Error(
+        `golden ${name}: found ${entry?.dtype ?? "nothing"}, expected ${Object.keys(layouts).join(", ")}`,
+      );
     const [dtype, View] = layout;
     const bytes = this.payload.subarray(...entry.data_offsets);
     const copy = new ArrayBuffer(bytes.length);

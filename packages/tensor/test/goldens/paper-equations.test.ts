@@ -21,7 +21,9 @@ it("paper_equations.safetensors", (ctx) => {
     }
   }
   const pending = cases.filter((golden) => golden.pending).length;
-  console.info(`paper_equations: ${cases.length - pending - failures.length} passed, ${failures.length} failed, ${pending} pending`);
+  console.info(
+    `paper_equations: ${cases.length - pending - failures.length} passed, ${failures.length} failed, ${pending} pending`,
+  );
   expect(failures).toEqual([]);
   expect(cases.length - pending).toBeGreaterThan(0);
 });

@@ -30,7 +30,12 @@ const families: Readonly<Record<string, Family>> = {
     run([q, k, v, dense], file, id) {
       const out = md.maskedAttention(q!, k!, v!, { mask: maskOf(file, id) });
       const written = md.noGrad(() => md.maskedAttention(q!, k!, v!, { mask: md.masks.dense(dense!) }));
-      md.compareNumbers(`mask.${id}: description against the written mask`, out.toFlatArray(), written.toFlatArray(), 1e-5);
+      md.compareNumbers(
+        `mask.${id}: description against the written mask`,
+        out.toFlatArray(),
+        written.toFlatArray(),
+        1e-5,
+      );
       return out;
     },
   },

@@ -56,10 +56,22 @@ function row(name: string, sizes: Sizes, mask: md.AttentionMask | undefined, all
   };
 }
 
-function level2Row(samples: number, length: number, condition: number, headDim: number, queriesAll = true, lengths?: number[]): OpCase {
+function level2Row(
+  samples: number,
+  length: number,
+  condition: number,
+  headDim: number,
+  queriesAll = true,
+  lengths?: number[],
+): OpCase {
   const actions = samples * length;
   const keys = actions + condition;
-  const mask = md.masks.level2({ samples, tokensPerSample: length, conditionTokens: condition, conditionLengths: lengths });
+  const mask = md.masks.level2({
+    samples,
+    tokensPerSample: length,
+    conditionTokens: condition,
+    conditionLengths: lengths,
+  });
   const valid = (b: number, token: number): boolean => token < actions + (lengths?.[b] ?? condition);
   const sizes = { batch: 2, heads: 2, queries: queriesAll ? keys : actions, keys, headDim };
   const suffix = (queriesAll ? "" : ", action queries") + (lengths ? `, lengths ${lengths}` : "");
@@ -67,7 +79,10 @@ function level2Row(samples: number, length: number, condition: number, headDim: 
     `level2 ${samples}x${length}+${condition}, headDim ${headDim}${suffix}`,
     sizes,
     mask,
-    (b, _, i, j) => valid(b, i) && valid(b, j) && (j >= actions || (i < actions && Math.floor(i / length) === Math.floor(j / length))),
+    (b, _, i, j) =>
+      valid(b, i) &&
+      valid(b, j) &&
+      (j >= actions || (i < actions && Math.floor(i / length) === Math.floor(j / length))),
   );
 }
 
@@ -93,8 +108,18 @@ export const attentionCases: OpCase[] = [
     (_b, _h, i, j) => segment(cuSeqlensQ, i) === segment(cuSeqlensK, j),
   ),
   row("causal", { batch: 1, heads: 2, queries: 7, keys: 7, headDim: 5 }, md.masks.causal(), (_b, _h, i, j) => j <= i),
-  row("causal, cached keys", { batch: 1, heads: 1, queries: 3, keys: 8, headDim: 4 }, md.masks.causal(), (_b, _h, i, j) => j <= i + 5),
-  row("causal, empty rows", { batch: 1, heads: 1, queries: 6, keys: 4, headDim: 4 }, md.masks.causal(), (_b, _h, i, j) => j <= i - 2),
+  row(
+    "causal, cached keys",
+    { batch: 1, heads: 1, queries: 3, keys: 8, headDim: 4 },
+    md.masks.causal(),
+    (_b, _h, i, j) => j <= i + 5,
+  ),
+  row(
+    "causal, empty rows",
+    { batch: 1, heads: 1, queries: 6, keys: 4, headDim: 4 },
+    md.masks.causal(),
+    (_b, _h, i, j) => j <= i - 2,
+  ),
   ...[
     [5, 6],
     [2, 1, 5, 6],
@@ -103,10 +128,14 @@ export const attentionCases: OpCase[] = [
     const sizes = { batch: 2, heads: 3, queries: 5, keys: 6, headDim: 4 };
     const full = [2, 3, 5, 6];
     const size = shape.reduce((total, extent) => total * extent, 1);
-    const bits = Array.from({ length: size }, (_, i) => (i % 6 < 5 ? (i * 7 + 3) % 3 : 0)).map((bit) => (bit > 0 ? 1 : 0));
+    const bits = Array.from({ length: size }, (_, i) => (i % 6 < 5 ? (i * 7 + 3) % 3 : 0)).map((bit) =>
+      bit > 0 ? 1 : 0,
+    );
     const allows: Allows = (...index) => {
       let at = 0;
-      shape.forEach((extent, axis) => (at = at * extent + (extent === 1 ? 0 : index[axis + full.length - shape.length]!)));
+      shape.forEach(
+        (extent, axis) => (at = at * extent + (extent === 1 ? 0 : index[axis + full.length - shape.length]!)),
+      );
       return bits[at] === 1;
     };
     const base = row(`dense [${shape}]`, sizes, undefined, allows);
