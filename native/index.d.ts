@@ -44,6 +44,34 @@ export interface Native {
   cast(x: number, dtype: number): void;
 
   reduce(kind: number, x: number, axes: Int32Array, keepdim: boolean): void;
+  /** Index of the extreme element along `axis`. */
+  argExtreme(kind: number, x: number, axis: number, keepdim: boolean): void;
+
+  softmax(x: number, axis: number, log: boolean): void;
+  softmaxGrad(y: number, grad: number, axis: number, log: boolean): void;
+  /** Outputs: loss, logSumExp. */
+  crossEntropy(logits: number, target: number, smoothing: number, mode: number): void;
+  crossEntropyGrad(logits: number, target: number, logSumExp: number, grad: number, smoothing: number, mode: number): void;
+
+  /** Outputs: y, mean, rstd. -1 stands for an absent weight or bias, here and below. */
+  layerNorm(x: number, weight: number, bias: number, axes: number, eps: number): void;
+  /** Outputs: dx and, where `affine`, dWeight, dBias. */
+  layerNormGrad(x: number, weight: number, mean: number, rstd: number, grad: number, axes: number, affine: boolean): void;
+  /** Outputs: y, mean, rstd. */
+  groupNorm(x: number, weight: number, bias: number, groups: number, eps: number): void;
+  /** Outputs: dx and, where `affine`, dWeight, dBias. */
+  groupNormGrad(x: number, weight: number, mean: number, rstd: number, grad: number, groups: number, affine: boolean): void;
+  /** Outputs: y, mean, variance. */
+  batchNorm(x: number, weight: number, bias: number, mean: number, variance: number, eps: number): void;
+  /** Outputs: dx, dWeight, dBias. */
+  batchNormGrad(x: number, weight: number, mean: number, variance: number, grad: number, eps: number, fromBatch: boolean): void;
+
+  uniform(dtype: number, shape: Int32Array, low: number, high: number, seed: number, offset: number): void;
+  normal(dtype: number, shape: Int32Array, mean: number, std: number, seed: number, offset: number): void;
+  randint(shape: Int32Array, low: number, high: number, seed: number, offset: number): void;
+  bernoulli(shape: Int32Array, probability: number, seed: number, offset: number): void;
+  dropout(x: number, p: number, seed: number, offset: number): void;
+  childSeed(seed: number, index: number): number;
 
   /** Outputs: out, logSumExp. Mask: see `maskAt` in binding/attention.cpp; `dense` is -1 for none. */
   maskedAttention(

@@ -9,12 +9,19 @@ export { maskedAttention } from "./ops/attention.js";
 export * as masks from "./ops/attention-mask.js";
 export type { AttentionMask } from "./ops/attention-mask.js";
 export * from "./ops/create.js";
+export { dropout } from "./ops/dropout.js";
 export * from "./ops/elementwise.js";
+export {
+  binaryCrossEntropyWithLogits, crossEntropy, l1Loss, type LossOptions, type LossReduction, mseLoss, smoothL1Loss,
+} from "./ops/losses.js";
+export { type AffineOptions, batchNorm, type BatchNormResult, groupNorm, layerNorm, normalize } from "./ops/norms.js";
 export * from "./ops/reduce.js";
-export { applyRotary, rotaryEmbedding3d, type RotaryOptions, rotaryTable } from "./ops/rotary.js";
+export { logSoftmax, softmax } from "./ops/softmax.js";
 export * from "./ops/views.js";
 export * from "./ops/voxel.js";
+export { applyRotary, rotaryEmbedding3d, type RotaryOptions, rotaryTable } from "./ops/rotary.js";
 export { Profile, profile, type ProfileRow } from "./profile.js";
+export * from "./random.js";
 export { scope } from "./scope.js";
 export { type Device, Tensor } from "./tensor.js";
 export * from "./testing/gradcheck.js";

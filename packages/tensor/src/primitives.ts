@@ -2,16 +2,30 @@ import { DeviceError } from "@md/native";
 import { anomalyEnabled, checkAnomaly } from "./anomaly.js";
 import { gradEnabled, record } from "./autograd.js";
 import type { AttentionAttrs } from "./ops/attention.js";
+import type { DropoutAttrs } from "./ops/dropout.js";
 import type { ElementwiseAttrs } from "./ops/elementwise.js";
+import type { LossAttrs } from "./ops/losses.js";
+import type { NormAttrs } from "./ops/norms.js";
 import type { ReduceAttrs } from "./ops/reduce.js";
 import type { RotaryAttrs } from "./ops/rotary.js";
+import type { SoftmaxAttrs } from "./ops/softmax.js";
 import type { ViewAttrs } from "./ops/views.js";
 import type { VoxelAttrs } from "./ops/voxel.js";
 import { activeProfile } from "./profile.js";
 import { takeOutput, type Tensor } from "./tensor.js";
 
 /** Every op of the addon, with the attributes that its gradient rule reads. Each op file adds its own. */
-export interface Primitives extends AttentionAttrs, ElementwiseAttrs, ReduceAttrs, RotaryAttrs, ViewAttrs, VoxelAttrs {}
+export interface Primitives
+  extends AttentionAttrs,
+    DropoutAttrs,
+    ElementwiseAttrs,
+    LossAttrs,
+    NormAttrs,
+    ReduceAttrs,
+    RotaryAttrs,
+    SoftmaxAttrs,
+    ViewAttrs,
+    VoxelAttrs {}
 export type Primitive = keyof Primitives;
 
 /**

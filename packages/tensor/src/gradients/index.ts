@@ -1,18 +1,26 @@
 import type { Rule } from "../autograd.js";
 import type { Primitives } from "../primitives.js";
 import { attentionRules } from "./attention.js";
+import { dropoutRules } from "./dropout.js";
 import { elementwiseRules } from "./elementwise.js";
+import { lossRules } from "./losses.js";
+import { normRules } from "./norms.js";
 import { reduceRules } from "./reduce.js";
 import { rotaryRules } from "./rotary.js";
+import { softmaxRules } from "./softmax.js";
 import { viewRules } from "./views.js";
 import { voxelRules } from "./voxel.js";
 
 /** The gradient of every op, or "nondiff": a missing one does not compile. */
 export const rules: { [P in keyof Primitives]: Rule<Primitives[P]> | "nondiff" } = {
   ...attentionRules,
+  ...dropoutRules,
   ...elementwiseRules,
+  ...lossRules,
+  ...normRules,
   ...reduceRules,
   ...rotaryRules,
+  ...softmaxRules,
   ...viewRules,
   ...voxelRules,
 };

@@ -1,10 +1,25 @@
 import type { OpCase } from "../../src/index.js";
 import { attentionCases } from "./attention.js";
+import { dropoutCases } from "./dropout.js";
 import { elementwiseCases } from "./elementwise.js";
+import { lossCases } from "./losses.js";
+import { normCases } from "./norms.js";
 import { reduceCases } from "./reduce.js";
 import { rotaryCases } from "./rotary.js";
+import { softmaxCases } from "./softmax.js";
 import { viewCases } from "./views.js";
 import { voxelCases } from "./voxel.js";
 
 /** Every op's rows; a primitive without one fails the meta-test. */
-export const opCases: OpCase[] = [...attentionCases, ...elementwiseCases, ...reduceCases, ...rotaryCases, ...viewCases, ...voxelCases];
+export const opCases: OpCase[] = [
+  ...attentionCases,
+  ...dropoutCases,
+  ...elementwiseCases,
+  ...lossCases,
+  ...normCases,
+  ...reduceCases,
+  ...rotaryCases,
+  ...softmaxCases,
+  ...viewCases,
+  ...voxelCases,
+];
