@@ -1,0 +1,93 @@
+import { ValueError } from "@md/tensor";
+import { closest } from "fastest-levenshtein";
+
+/** One key of a configuration: its default, and what is wrong with a value (undefined: nothing). */
+export interface Field<T> {
+  default: T;
+  expected: string;
+  accepts(value: unknown): boolean;
+}
+export type Fields<C> = { [K in keyof C]: Field<C[K]> };
+
+/** An integer of at least `minimum`. */
+export const integer = (fallback: number, minimum: number): Field<number> => ({
+  default: fallback,
+  expected: `an integer of at least ${minimum}`,
+  accepts: (value) => Number.isSafeInteger(value) && (value as number) >= minimum,
+});
+
+/** A number between two bounds, both excluded. */
+export const between = (fallback: number, low: number, high: number): Field<number> => ({
+  default: fallback,
+  expected: high === Infinity ? `a number above ${low}` : `a number between ${low} and ${high}`,
+  accepts: (value) => typeof value === "number" && value > low && value < high,
+});
+
+export const flag = (fallback: boolean): Field<boolean> => ({
+  default: fallback,
+  expected: "true or false",
+  accepts: (value) => typeof value === "boolean",
+});
+
+/** One of a list of names. */
+export const oneOf = <T extends string>(fallback: T, names: readonly T[]): Field<T> => ({
+  default: fallback,
+  expected: names.map((name) => `"${name}"`).join(", "),
+  accepts: (value) => (names as readonly unknown[]).includes(value),
+});
+
+/**
+ * `given` completed with defaults, frozen. Keys that are undefined count as absent.
+ *
+ * @throws ValueError naming `owner` and the key, for an unknown key (with the nearest known one) or a value out of range
+ */
+export function resolveConfig<C extends object>(owner: string, fields: Fields<C>, given: unknown): Readonly<C> {
+  if (typeof given !== "object" || given === null || Array.isArray(given)) {
+    throw new ValueError(`[${owner}] config is ${JSON.stringify(given)}, expected an object`);
+  }
+  const known = Object.keys(fields) as (keyof C & string)[];
+  const values = given as { [K in keyof C]?: unknown };
+  for (const key of Object.keys(given)) {
+    if (!Object.hasOwn(fields, key)) {
+      throw new ValueError(`[${owner}] unknown config key "${key}"; the nearest is "${closest(key, known)}"`);
+    }
+  }
+  const config = known.map((key) => {
+    const field: Field<unknown> = fields[key];
+    const value = values[key] ?? field.default;
+    if (values[key] === null || !field.accepts(value)) {
+      throw new ValueError(
+        `[${owner}] config key "${key}" is ${JSON.stringify(values[key])}, expected ${field.expected}`,
+      );
+    }
+    return [key, value];
+  });
+  return Object.freeze(Object.fromEntries(config) as C);
+}
+
+// What diffusers writes beside the keys that we have: neutral values, and keys without meaning while those are neutral.
+const diffusersOnly: Record<string, (value: unknown) => boolean> = {
+  trained_betas: (value) => value === null,
+  thresholding: (value) => value === false,
+  rescale_betas_zero_snr: (value) => value === false,
+  dynamic_thresholding_ratio: () => true,
+  sample_max_value: () => true,
+};
+
+/**
+ * The camelCase form of a diffusers `scheduler_config.json`. Keys that start with an underscore are its bookkeeping.
+ *
+ * @throws ValueError for trained betas, thresholding or zero-SNR rescaling, which the schedulers here do not have
+ */
+export function fromDiffusersConfig(owner: string, json: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const config: Record<string, unknown> = {};
+  for (const [key, value] of Object.entries(json)) {
+    if (key.startsWith("_")) continue;
+    if (!Object.hasOwn(diffusersOnly, key)) {
+      config[key.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase())] = value;
+    } else if (!diffusersOnly[key]!(value)) {
+      throw new ValueError(`[${owner}] "${key}" is ${JSON.stringify(value)}, which is not supported`);
+    }
+  }
+  return config;
+}
