@@ -1,53 +1,96 @@
-// Activation functions and their derivatives, as scalars that the compiler vectorises.
+// Activation functions and their derivatives on whole vectors, for kernels that hold their values in registers.
 #pragma once
 #include "math.h"
+#include "simd.h"
 
 namespace md::MD_ISA {
 
-constexpr double kSqrtHalf = 0.70710678118654752440;
-constexpr double kInvSqrt2Pi = 0.39894228040143267794;
-constexpr double kSqrt2OverPi = 0.79788456080286535588;
+/// erf; within 1.2e-7: an odd polynomial below 0.9, 1 - 2^p(|x|) above, both minimax fits.
+inline Vec<float> erfOf(Vec<float> x) {
+  using V = Vec<float>;
+  const V a = min(V::set(4.0f), abs(x));  // erf(4) rounds to 1
+  V r = V::set(2.84473068e-4f);
+  r = fma(r, a, V::set(-4.40830956e-3f));
+  r = fma(r, a, V::set(3.21390418e-2f));
+  r = fma(r, a, V::set(-1.5009418e-1f));
+  r = fma(r, a, V::set(-9.19082951e-1f));
+  r = fma(r, a, V::set(-1.6269987f));
+  r = fma(r, a, V::set(-2.56071204e-4f));
+  const V large = withSign(V::set(1.0f) - exp2NonPositive(r), x);
+  const V s = a * a;
+  V p = V::set(-6.090408555e-4f);
+  p = fma(p, s, V::set(5.011973719e-3f));
+  p = fma(p, s, V::set(-2.677891783e-2f));
+  p = fma(p, s, V::set(1.128214113e-1f));
+  p = fma(p, s, V::set(-3.761252332e-1f));
+  p = fma(p, s, V::set(1.28379154e-1f));
+  return selectLess(a, V::set(0.9f), fma(x, p, x), large);
+}
+inline Vec<double> erfOf(Vec<double> x) {
+  double lanes[Vec<double>::width];
+  x.store(lanes);
+  for (double& lane : lanes) lane = std::erf(lane);
+  return Vec<double>::load(lanes);
+}
 
-/// max(x, 0); NaN stays NaN.
+/// 1 / (1 + e^-x), from e^-|x| so that nothing overflows.
 template <class T>
-inline T reluOf(T x) {
-  return x > 0 || x != x ? x : T(0);
+inline Vec<T> sigmoidOf(Vec<T> x) {
+  using V = Vec<T>;
+  const V e = exp2NonPositive(abs(x) * V::set(T(-1.44269504088896340736)));
+  return selectLess(x, V::zero(), e, V::set(1)) / (V::set(1) + e);
+}
+
+template <class T>
+inline Vec<T> reluOf(Vec<T> x) {
+  return maxOrNan(x, Vec<T>::zero());
 }
 template <class T>
-inline T reluGradOf(T x) {
-  return x > 0 ? T(1) : T(0);
+inline Vec<T> reluGradOf(Vec<T> x) {
+  return selectLess(Vec<T>::zero(), x, Vec<T>::set(1), Vec<T>::zero());
 }
 
 /// x Φ(x), Φ the normal distribution function (Hendrycks & Gimpel, 2016).
 template <class T>
-inline T geluOf(T x) {
-  return T(0.5) * x * (T(1) + erfOf(x * T(kSqrtHalf)));
+inline Vec<T> geluOf(Vec<T> x) {
+  using V = Vec<T>;
+  const V half = x * V::set(T(0.5));
+  return fma(half, erfOf(x * V::set(T(0.70710678118654752440))), half);
 }
 template <class T>
-inline T geluGradOf(T x) {
-  return T(0.5) * (T(1) + erfOf(x * T(kSqrtHalf))) + x * T(kInvSqrt2Pi) * expOf(T(-0.5) * x * x);
+inline Vec<T> geluGradOf(Vec<T> x) {
+  using V = Vec<T>;
+  const V phi = exp2NonPositive(x * x * V::set(T(-0.72134752044448170368))) * V::set(T(0.39894228040143267794));
+  const V half = V::set(T(0.5));
+  return fma(x, phi, fma(half, erfOf(x * V::set(T(0.70710678118654752440))), half));
 }
 
-/// The tanh approximation of gelu.
+/// The tanh approximation of gelu, as x σ(2u) with u = √(2/π) (x + 0.044715 x³).
 template <class T>
-inline T geluTanhOf(T x) {
-  return T(0.5) * x * (T(1) + tanhOf(T(kSqrt2OverPi) * (x + T(0.044715) * x * x * x)));
+inline Vec<T> geluTanhOf(Vec<T> x) {
+  using V = Vec<T>;
+  const V u2 = x * fma(x * x, V::set(T(0.07135481627260024878)), V::set(T(1.59576912160573071176)));
+  return x * sigmoidOf(u2);
 }
 template <class T>
-inline T geluTanhGradOf(T x) {
-  const T t = tanhOf(T(kSqrt2OverPi) * (x + T(0.044715) * x * x * x));
-  return T(0.5) * (T(1) + t) + T(0.5) * x * (T(1) - t * t) * T(kSqrt2OverPi) * (T(1) + T(3 * 0.044715) * x * x);
+inline Vec<T> geluTanhGradOf(Vec<T> x) {
+  using V = Vec<T>;
+  const V square = x * x;
+  const V s = sigmoidOf(x * fma(square, V::set(T(0.07135481627260024878)), V::set(T(1.59576912160573071176))));
+  const V slope = fma(square, V::set(T(0.21406444881780074633)), V::set(T(1.59576912160573071176)));
+  return fma(x * slope, s * (V::set(1) - s), s);
 }
 
 /// x σ(x)
 template <class T>
-inline T siluOf(T x) {
+inline Vec<T> siluOf(Vec<T> x) {
   return x * sigmoidOf(x);
 }
 template <class T>
-inline T siluGradOf(T x) {
-  const T s = sigmoidOf(x);
-  return s * (T(1) + x * (T(1) - s));
+inline Vec<T> siluGradOf(Vec<T> x) {
+  using V = Vec<T>;
+  const V s = sigmoidOf(x);
+  return fma(x * s, V::set(1) - s, s);
 }
 
 }  // namespace md::MD_ISA

@@ -6,9 +6,11 @@
 
 namespace md::MD_ISA {
 
-/// e^x; f32 within 2 ulp: x = n ln2 + r, a degree-6 polynomial of r, and n into the exponent bits.
+/// e^x; f32 within 2 ulp: x = n ln2 + r, a degree-6 polynomial of r, and n into the exponent bits. The bounds are where
+/// the result has become 0 or infinity by itself; NaN passes through.
 inline float expOf(float x) {
-  const float bounded = x < -103.97f ? -103.97f : (x > 88.72284f ? 88.72284f : x);
+  const float above = x < -104.5f ? -104.5f : x;
+  const float bounded = above > 89.0f ? 89.0f : above;
   const float shifted = bounded * 1.44269504f + 12582912.0f;  // 1.5 * 2^23: rounds to an integer in the low bits
   const float n = shifted - 12582912.0f;
   const float r = (bounded - n * 0.693359375f) + n * 2.12194440e-4f;
@@ -22,11 +24,7 @@ inline float expOf(float x) {
   // Two factors keep both ends in range: 2^n is no float for n = 128 nor for n < -126.
   const int32_t k = std::bit_cast<int32_t>(shifted) - 0x4B400000;
   const int32_t half = k >> 1;
-  const float low = std::bit_cast<float>((half + 127) << 23), high = std::bit_cast<float>((k - half + 127) << 23);
-  const float result = p * low * high;
-  const float upper = x > 88.72284f ? INFINITY : result;
-  const float ranged = x < -103.97f ? 0.0f : upper;
-  return x == x ? ranged : x;
+  return p * std::bit_cast<float>((half + 127) << 23) * std::bit_cast<float>((k - half + 127) << 23);
 }
 inline double expOf(double x) { return std::exp(x); }
 
@@ -51,7 +49,28 @@ inline float tanhOf(float x) {
 }
 inline double tanhOf(double x) { return std::tanh(x); }
 
-inline float erfOf(float x) { return std::erf(x); }
+/// erf; f32 within 1e-7: an odd polynomial below 0.9, 1 - e^p(|x|) above, both minimax fits.
+inline float erfOf(float x) {
+  const float magnitude = std::fabs(x);
+  const float a = magnitude > 4.0f ? 4.0f : magnitude;  // erf(4) rounds to 1
+  float r = 1.97181705e-4f;
+  r = r * a + -3.05560734e-3f;
+  r = r * a + 2.22770862e-2f;
+  r = r * a + -1.04037358e-1f;
+  r = r * a + -6.37059756e-1f;
+  r = r * a + -1.12774956f;
+  r = r * a + -1.77495033e-4f;
+  const float large = std::copysign(1.0f - expOf(r), x);
+  const float s = a * a;
+  float p = -6.090408555e-4f;
+  p = p * s + 5.011973719e-3f;
+  p = p * s + -2.677891783e-2f;
+  p = p * s + 1.128214113e-1f;
+  p = p * s + -3.761252332e-1f;
+  p = p * s + 1.28379154e-1f;
+  const float small = x * p + x;
+  return a < 0.9f ? small : large;
+}
 inline double erfOf(double x) { return std::erf(x); }
 
 }  // namespace md::MD_ISA

@@ -113,6 +113,23 @@ inline Vec<double> exp2NonPositive(Vec<double> x) {
   return Vec<double>::load(lanes);
 }
 
+inline Vec<float> abs(Vec<float> x) { return {_mm256_andnot_ps(_mm256_set1_ps(-0.0f), x.v)}; }
+inline Vec<double> abs(Vec<double> x) { return {_mm256_andnot_pd(_mm256_set1_pd(-0.0), x.v)}; }
+/// x >= 0 with the sign of `sign`.
+inline Vec<float> withSign(Vec<float> x, Vec<float> sign) {
+  return {_mm256_or_ps(x.v, _mm256_and_ps(_mm256_set1_ps(-0.0f), sign.v))};
+}
+inline Vec<double> withSign(Vec<double> x, Vec<double> sign) {
+  return {_mm256_or_pd(x.v, _mm256_and_pd(_mm256_set1_pd(-0.0), sign.v))};
+}
+/// a < b ? x : y; y where a or b is NaN.
+inline Vec<float> selectLess(Vec<float> a, Vec<float> b, Vec<float> x, Vec<float> y) {
+  return {_mm256_blendv_ps(y.v, x.v, _mm256_cmp_ps(a.v, b.v, _CMP_LT_OQ))};
+}
+inline Vec<double> selectLess(Vec<double> a, Vec<double> b, Vec<double> x, Vec<double> y) {
+  return {_mm256_blendv_pd(y.v, x.v, _mm256_cmp_pd(a.v, b.v, _CMP_LT_OQ))};
+}
+
 /// Rows become columns.
 inline void transpose(Vec<float> (&r)[8]) {
   const __m256 a0 = _mm256_unpacklo_ps(r[0].v, r[1].v), a1 = _mm256_unpackhi_ps(r[0].v, r[1].v);

@@ -104,6 +104,21 @@ inline Vec<double> exp2NonPositive(Vec<double> x) {
   return out;
 }
 
+template <class T>
+inline Vec<T> abs(Vec<T> x) {
+  return {x.v < 0 ? -x.v : x.v + T(0)};
+}
+/// x >= 0 with the sign of `sign`.
+template <class T>
+inline Vec<T> withSign(Vec<T> x, Vec<T> sign) {
+  return {sign.v < 0 ? -x.v : x.v};
+}
+/// a < b ? x : y; y where a or b is NaN.
+template <class T>
+inline Vec<T> selectLess(Vec<T> a, Vec<T> b, Vec<T> x, Vec<T> y) {
+  return {a.v < b.v ? x.v : y.v};
+}
+
 /// Rows become columns.
 template <class T>
 inline void transpose(Vec<T> (&rows)[Vec<T>::width]) {

@@ -26,23 +26,22 @@ constexpr int64_t kDotRows = 12, kDotCols = 4, kDotDepth = 24;
 inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 inline int64_t roundUp(int64_t x, int64_t unit) { return (x + unit - 1) / unit * unit; }
 
+template <class T, class F>
+void mapVectors(T* x, int64_t n, F f) {
+  constexpr int W = kWidth<T>;
+  int64_t i = 0;
+  for (; i + W <= n; i += W) f(Vec<T>::load(x + i)).store(x + i);
+  if (i < n) f(Vec<T>::loadPart(x + i, static_cast<int>(n - i))).storePart(x + i, static_cast<int>(n - i));
+}
+
 template <class T>
 void activate(Activation activation, T* x, int64_t n) {
   switch (activation) {
-    case Activation::relu:
-      for (int64_t i = 0; i < n; i++) x[i] = md::MD_ISA::reluOf(x[i]);
-      return;
-    case Activation::gelu:
-      for (int64_t i = 0; i < n; i++) x[i] = md::MD_ISA::geluOf(x[i]);
-      return;
-    case Activation::geluTanh:
-      for (int64_t i = 0; i < n; i++) x[i] = md::MD_ISA::geluTanhOf(x[i]);
-      return;
-    case Activation::silu:
-      for (int64_t i = 0; i < n; i++) x[i] = md::MD_ISA::siluOf(x[i]);
-      return;
-    default:
-      return;
+    case Activation::relu: return mapVectors(x, n, [](Vec<T> v) { return reluOf(v); });
+    case Activation::gelu: return mapVectors(x, n, [](Vec<T> v) { return geluOf(v); });
+    case Activation::geluTanh: return mapVectors(x, n, [](Vec<T> v) { return geluTanhOf(v); });
+    case Activation::silu: return mapVectors(x, n, [](Vec<T> v) { return siluOf(v); });
+    default: return;
   }
 }
 

@@ -1,0 +1,140 @@
+#include "op.h"
+
+#include <algorithm>
+
+#include "../../core/views.h"
+
+namespace md::linear {
+namespace {
+
+using matmul::GemmArgs;
+
+constexpr int64_t kGrain = 1 << 14;  // elements below which a second thread costs more than it brings
+
+void requireOperands(const Tensor& x, const Tensor& weight, const char* op) {
+  requireFloat(x, op, "x");
+  requireDType(weight, x.dtype, op, "weight");
+  requireRank(weight, 2, op, "weight");
+  if (x.rank() == 0 || x.dim(-1) != weight.dim(1)) {
+    fail(ErrorKind::shape, op, "x has shape ", x.shape.str(), ", expected [*,", weight.dim(1), "] for weight ", weight.shape.str());
+  }
+}
+
+Dims outputShape(const Tensor& x, const Tensor& weight) {
+  Dims shape = x.shape;
+  shape[shape.rank - 1] = weight.dim(0);
+  return shape;
+}
+
+/// x with its leading axes merged: [rows, channels].
+Tensor asMatrix(Context& context, const Tensor& x, const char* op) {
+  int64_t rows = 1;
+  for (int axis = 0; axis + 1 < x.rank(); axis++) rows *= x.shape[axis];
+  return reshapeView(context, x, {rows, x.dim(-1)}, op);
+}
+
+void setA(GemmArgs& g, const Tensor& matrix, bool transposed) {
+  g.a = matrix.raw();
+  g.aRow = matrix.stride[transposed];
+  g.aCol = matrix.stride[!transposed];
+}
+void setB(GemmArgs& g, const Tensor& matrix, bool transposed) {
+  g.b = matrix.raw();
+  g.bRow = matrix.stride[transposed];
+  g.bCol = matrix.stride[!transposed];
+}
+
+}  // namespace
+
+Outputs linear(Context& context, const Tensor& x, const Tensor& weight, const Tensor* bias, Activation activation, bool save, const char* op) {
+  requireOperands(x, weight, op);
+  if (bias) {
+    requireDType(*bias, x.dtype, op, "bias");
+    requireShape(*bias, {weight.dim(0)}, op, "bias");
+  }
+  const Tensor rows = asMatrix(context, x, op);
+  Outputs out;
+  out.y = empty(context, x.dtype, outputShape(x, weight), op);
+  const Saved saved = save ? savedFor(activation) : Saved::nothing;
+  if (saved == Saved::output) out.saved = out.y;
+  if (saved == Saved::preActivation) out.saved = empty(context, x.dtype, out.y.shape, op);
+  GemmArgs g;
+  g.dtype = x.dtype;
+  g.m = rows.dim(0);
+  g.n = weight.dim(0);
+  g.k = weight.dim(1);
+  setA(g, rows, false);
+  setB(g, weight, true);
+  g.c = out.y.raw();
+  g.cRow = g.n;
+  if (bias) {
+    g.bias = bias->raw();
+    g.biasCol = bias->stride[0];
+  }
+  g.activation = activation;
+  if (saved == Saved::preActivation) g.preActivation = out.saved.raw();
+  matmul::gemm(context, g, op);
+  return out;
+}
+
+Gradients linearGrad(Context& context, const Tensor& x, const Tensor& weight, const Tensor* saved, const Tensor& gradient, Activation activation,
+                     Wanted wanted, const char* op) {
+  requireOperands(x, weight, op);
+  requireDType(gradient, x.dtype, op, "grad");
+  requireShape(gradient, outputShape(x, weight), op, "grad");
+  if ((saved != nullptr) != (savedFor(activation) != Saved::nothing)) fail(ErrorKind::value, op, "saved does not fit the activation");
+  if (saved) {
+    requireDType(*saved, x.dtype, op, "saved");
+    requireShape(*saved, gradient.shape, op, "saved");
+  }
+  const Tensor rows = asMatrix(context, x, op);
+  const int64_t m = rows.dim(0), out = weight.dim(0), in = weight.dim(1);
+  Tensor grad = contiguous(context, gradient, op);
+  grad.shape = {m, out};
+  grad.stride = contiguousStrides(grad.shape);
+
+  Gradients results;
+  if (saved || wanted.bias) {
+    const Tensor from = grad;
+    const Tensor savedRows = saved ? contiguous(context, *saved, op) : Tensor{};
+    if (saved) grad = empty(context, x.dtype, from.shape, op);
+    const int64_t parts = std::clamp<int64_t>(m * out / kGrain, 1, context.pool.threads());
+    Tensor sums;
+    if (wanted.bias) sums = empty(context, x.dtype, {parts, 2, out}, op);
+    parallelFor(context.pool, parts, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t part = begin; part < end; part++) {
+        void* partSums = wanted.bias ? static_cast<char*>(sums.raw()) + part * 2 * out * static_cast<int64_t>(itemSize(x.dtype)) : nullptr;
+        MD_CALL(activationGradRows)(x.dtype, activation, m * part / parts, m * (part + 1) / parts, out, saved ? savedRows.raw() : nullptr,
+                                    from.raw(), saved ? grad.raw() : nullptr, partSums);
+      }
+    });
+    if (wanted.bias) {
+      results.bias = empty(context, x.dtype, {out}, op);
+      MD_CALL(sumParts)(x.dtype, sums.raw(), parts, out, results.bias.raw());
+    }
+  }
+  GemmArgs g;
+  g.dtype = x.dtype;
+  g.n = g.cRow = in;
+  if (wanted.x) {
+    results.x = empty(context, x.dtype, x.shape, op);
+    g.m = m;
+    g.k = out;
+    setA(g, grad, false);
+    setB(g, weight, false);
+    g.c = results.x.raw();
+    matmul::gemm(context, g, op);
+  }
+  if (wanted.weight) {
+    results.weight = empty(context, x.dtype, weight.shape, op);
+    g.m = out;
+    g.k = m;
+    setA(g, grad, true);
+    setB(g, rows, false);
+    g.c = results.weight.raw();
+    matmul::gemm(context, g, op);
+  }
+  return results;
+}
+
+}  // namespace md::linear

@@ -1,0 +1,47 @@
+// y = act(x Wᵀ + b): one GEMM whose epilogue adds the bias and applies the activation while a tile is in registers.
+#pragma once
+#include "../matmul/op.h"
+
+namespace md::linear {
+
+using matmul::Activation;
+
+/// What the derivative of the activation is computed from.
+enum class Saved { nothing, output, preActivation };
+
+/// relu's derivative can be read from its output; those of gelu and silu need x Wᵀ + b.
+constexpr Saved savedFor(Activation activation) {
+  if (activation == Activation::none) return Saved::nothing;
+  return activation == Activation::relu ? Saved::output : Saved::preActivation;
+}
+
+/// `saved` holds what linearGrad needs, empty where it needs nothing or the caller asked for nothing.
+struct Outputs {
+  Tensor y, saved;
+};
+
+/// x [..., in], weight [out, in], bias [out] or null; f32 or f64. Where y itself is saved, both share storage.
+Outputs linear(Context& context, const Tensor& x, const Tensor& weight, const Tensor* bias, Activation activation, bool save, const char* op);
+
+struct Wanted {
+  bool x, weight, bias;
+};
+/// Tensors that were not wanted are empty.
+struct Gradients {
+  Tensor x, weight, bias;
+};
+
+/// Gradients for the cotangent `grad` [..., out]. `saved` is null for Activation::none.
+Gradients linearGrad(Context& context, const Tensor& x, const Tensor& weight, const Tensor* saved, const Tensor& grad, Activation activation,
+                     Wanted wanted, const char* op);
+
+// Kernels of cpu.cpp.
+
+/// Rows [begin, end): out = grad · act'(saved), where out is not null; the sum of those rows to columnSums (a scratch of
+/// 2 x cols), where it is not null.
+MD_KERNEL(void, activationGradRows, DType dtype, Activation activation, int64_t begin, int64_t end, int64_t cols, const void* saved,
+          const void* grad, void* out, void* columnSums)
+/// out = the first `cols` numbers of each of `parts` scratches of activationGradRows, summed in order.
+MD_KERNEL(void, sumParts, DType dtype, const void* columnSums, int64_t parts, int64_t cols, void* out)
+
+}  // namespace md::linear
