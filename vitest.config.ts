@@ -6,8 +6,27 @@ export default defineConfig({
   resolve: { conditions },
   ssr: { resolve: { conditions, externalConditions: conditions } },
   test: {
-    include: ["packages/*/test/**/*.test.ts", "native/tests/**/*.test.ts", "examples/**/*.test.ts", "scripts/**/*.test.ts"],
     pool: "forks",
     testTimeout: 60_000,
+    reporters: ["default", "./scripts/summary-reporter.ts"],
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: "main",
+          include: [
+            "packages/*/test/**/*.test.ts",
+            "native/tests/**/*.test.ts",
+            "examples/**/*.test.ts",
+            "scripts/**/*.test.ts",
+          ],
+        },
+      },
+      {
+        // Every op once more on the portable kernels.
+        extends: true,
+        test: { name: "baseline", include: ["packages/tensor/test/**/*.test.ts"], env: { MD_ISA: "baseline" } },
+      },
+    ],
   },
 });
