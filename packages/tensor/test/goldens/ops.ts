@@ -1,7 +1,17 @@
 import { attentionGoldens } from "./attention.js";
 import { elementwiseGoldens } from "./elementwise.js";
+import { lossGoldens } from "./losses.js";
+import { normGoldens } from "./norms.js";
+import { reduceGoldens } from "./reduce.js";
 import type { GoldenOps } from "./table.js";
 import { viewGoldens } from "./views.js";
 
 /** Every op that golden files may name; each family has its own table. */
-export const goldenOps: GoldenOps = { ...attentionGoldens, ...elementwiseGoldens, ...viewGoldens };
+export const goldenOps: GoldenOps = {
+  ...attentionGoldens,
+  ...elementwiseGoldens,
+  ...lossGoldens,
+  ...normGoldens,
+  ...reduceGoldens,
+  ...viewGoldens,
+};
