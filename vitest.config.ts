@@ -25,7 +25,11 @@ export default defineConfig({
       {
         // Every op once more on the portable kernels.
         extends: true,
-        test: { name: "baseline", include: ["packages/tensor/test/**/*.test.ts"], env: { MD_ISA: "baseline" } },
+        test: {
+          name: "baseline",
+          include: ["packages/tensor/test/**/*.test.ts", "scripts/goldens/*.test.ts"],
+          env: { MD_ISA: "baseline" },
+        },
       },
     ],
   },

@@ -4,4 +4,6 @@ import type { Tensor } from "../../src/index.js";
 export type GoldenAttrs = Readonly<Record<string, unknown>>;
 
 /** Ops of golden files by their name there: inputs (views already applied) to outputs. */
-export type GoldenOps = Readonly<Record<string, (inputs: readonly Tensor[], attrs: GoldenAttrs) => Tensor | readonly Tensor[]>>;
+export type GoldenOps = Readonly<
+  Record<string, (inputs: readonly Tensor[], attrs: GoldenAttrs) => Tensor | readonly Tensor[]>
+>;

@@ -1,0 +1,43 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { goldenOps } from "../../packages/tensor/test/goldens/ops.js";
+import { checkRlbenchGolden } from "../../packages/rlbench-data/test/support/check-rlbench-golden.js";
+import { checkOps, isOps } from "./check-ops.js";
+import { checkPaperEquations, isPaperEquations } from "./check-paper-equations.js";
+import { checkSchedulers, isSchedulers } from "./check-schedulers.js";
+import { type GoldenFile, metadata, readGolden } from "./golden-file.js";
+import type { GoldenReport } from "./report.js";
+
+/** A kind of golden file, known by its metadata, and what runs its cases. */
+interface Form {
+  matches(golden: GoldenFile): boolean;
+  check(golden: GoldenFile, path: string): GoldenReport;
+}
+
+const forms: readonly Form[] = [
+  { matches: isOps, check: (golden) => checkOps(golden, goldenOps) },
+  { matches: isSchedulers, check: checkSchedulers },
+  { matches: isPaperEquations, check: checkPaperEquations },
+  { matches: isRlbench, check: (_, path) => checkRlbenchGolden(path) },
+];
+
+function isRlbench(golden: GoldenFile): boolean {
+  const index = metadata(golden, "index");
+  return (
+    typeof index === "object" &&
+    index !== null &&
+    Object.values(index).every((entry) => Array.isArray(entry?.key_frames))
+  );
+}
+
+/** Runs all cases of a golden file of a known form; null where its metadata has no known form. */
+export function checkGolden(path: string): GoldenReport | null {
+  const golden = readGolden(path);
+  return forms.find(({ matches }) => matches(golden))?.check(golden, path) ?? null;
+}
+
+/** A file of the folder by its name, with or without `.safetensors`. */
+export function findGolden(folder: string, name: string): string {
+  const exact = join(folder, name);
+  return existsSync(exact) ? exact : `${exact}.safetensors`;
+}

@@ -1,0 +1,44 @@
+import { type HostTensor, readSafetensorsArrays } from "@md/nn";
+import { type Tensor, tensor } from "@md/tensor";
+
+/** A golden file in memory. */
+export interface GoldenFile {
+  metadata: Readonly<Record<string, string>>;
+  arrays: ReadonlyMap<string, HostTensor>;
+}
+
+/** Reads a golden file whole; SafetensorsError where it is absent or malformed. */
+export const readGolden = (path: string): GoldenFile => readSafetensorsArrays(path);
+
+/** An entry of the metadata, parsed; undefined where it is absent or no JSON. */
+export function metadata(golden: GoldenFile, key: string): unknown {
+  const text = golden.metadata[key];
+  try {
+    return text === undefined ? undefined : JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether an entry of the metadata is a list of objects, each with a string under `key`. */
+export function listsObjectsWith(golden: GoldenFile, entry: string, key: string): boolean {
+  const list = metadata(golden, entry);
+  return (
+    Array.isArray(list) &&
+    list.every((item: Partial<Record<string, unknown>> | null) => typeof item?.[key] === "string")
+  );
+}
+
+/** An array by name. Error where it is absent. */
+export function array(golden: GoldenFile, name: string): HostTensor {
+  const found = golden.arrays.get(name);
+  if (!found) throw new Error(`tensor "${name}" is absent`);
+  return found;
+}
+
+/** An array as a tensor; floats in another dtype where one is given. */
+export function load(golden: GoldenFile, name: string, float?: "f32" | "f64"): Tensor {
+  const { dtype, shape, data } = array(golden, name);
+  const isFloat = dtype === "f32" || dtype === "f64";
+  return tensor(data, { shape, dtype: isFloat ? (float ?? dtype) : dtype });
+}
