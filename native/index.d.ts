@@ -73,6 +73,15 @@ export interface Native {
   dropout(x: number, p: number, seed: number, offset: number): void;
   childSeed(seed: number, index: number): number;
 
+  matmul(a: number, b: number): void;
+  /** Outputs: y and, with `save` and an activation, what linearGrad needs. `bias` is -1 for none. */
+  linear(x: number, weight: number, bias: number, activation: number, save: boolean): void;
+  /** Outputs: the wanted gradients, in the order x, weight, bias. `saved` is -1 for none. */
+  linearGrad(
+    x: number, weight: number, saved: number, grad: number, activation: number, wantsX: boolean, wantsWeight: boolean,
+    wantsBias: boolean,
+  ): void;
+
   /** Outputs: out, logSumExp. Mask: see `maskAt` in binding/attention.cpp; `dense` is -1 for none. */
   maskedAttention(
     q: number, k: number, v: number, scale: number, kind: number, samples: number, tokensPerSample: number,
@@ -98,6 +107,21 @@ export interface Native {
   localKernelQuery(hitQueries: number, hitVoxels: number, hitOffsets: number, queries: number, means: number, weight: number): void;
   localKernelMeansGrad(hitQueries: number, hitVoxels: number, hitOffsets: number, voxels: number, weight: number, grad: number): void;
   localKernelWeightGrad(hitQueries: number, hitVoxels: number, hitOffsets: number, means: number, grad: number): void;
+
+  cat(slots: Int32Array, axis: number): void;
+  indexSelect(x: number, index: number, axis: number): void;
+  indexAdd(x: number, index: number, source: number, axis: number): void;
+  indexSelectGrad(grad: number, index: number, extent: number, axis: number): void;
+  gather(x: number, index: number, axis: number): void;
+  scatterAdd(x: number, index: number, source: number, axis: number): void;
+  gatherGrad(grad: number, index: number, shape: Int32Array, axis: number): void;
+  oneHot(index: number, classes: number, dtype: number): void;
+
+  /** Outputs: values, indices. */
+  sort(x: number, axis: number, descending: boolean): void;
+  /** Outputs: values, indices. */
+  topk(x: number, k: number, axis: number, largest: boolean): void;
+  cumsum(x: number, axis: number, reverse: boolean): void;
 }
 
 export declare const native: Native;

@@ -7,6 +7,7 @@ namespace md::binding {
 void registerAttention(Napi::Env, Napi::Object, Environment&);
 void registerCrossEntropy(Napi::Env, Napi::Object, Environment&);
 void registerElementwise(Napi::Env, Napi::Object, Environment&);
+void registerIndex(Napi::Env, Napi::Object, Environment&);
 void registerLocalKernelQuery(Napi::Env, Napi::Object, Environment&);
 void registerMatmul(Napi::Env, Napi::Object, Environment&);
 void registerNorms(Napi::Env, Napi::Object, Environment&);
@@ -14,6 +15,7 @@ void registerRandom(Napi::Env, Napi::Object, Environment&);
 void registerReduce(Napi::Env, Napi::Object, Environment&);
 void registerRotary(Napi::Env, Napi::Object, Environment&);
 void registerSoftmax(Napi::Env, Napi::Object, Environment&);
+void registerSort(Napi::Env, Napi::Object, Environment&);
 void registerStorage(Napi::Env, Napi::Object, Environment&);
 void registerVoxelHash(Napi::Env, Napi::Object, Environment&);
 
@@ -21,6 +23,7 @@ constexpr Register families[] = {
     registerAttention,
     registerCrossEntropy,
     registerElementwise,
+    registerIndex,
     registerLocalKernelQuery,
     registerMatmul,
     registerNorms,
@@ -28,6 +31,7 @@ constexpr Register families[] = {
     registerReduce,
     registerRotary,
     registerSoftmax,
+    registerSort,
     registerStorage,
     registerVoxelHash,
 };

@@ -4,11 +4,14 @@ import { gradEnabled, record } from "./autograd.js";
 import type { AttentionAttrs } from "./ops/attention.js";
 import type { DropoutAttrs } from "./ops/dropout.js";
 import type { ElementwiseAttrs } from "./ops/elementwise.js";
+import type { IndexingAttrs } from "./ops/indexing.js";
 import type { LossAttrs } from "./ops/losses.js";
+import type { MatmulAttrs } from "./ops/matmul.js";
 import type { NormAttrs } from "./ops/norms.js";
 import type { ReduceAttrs } from "./ops/reduce.js";
 import type { RotaryAttrs } from "./ops/rotary.js";
 import type { SoftmaxAttrs } from "./ops/softmax.js";
+import type { SortAttrs } from "./ops/sort.js";
 import type { ViewAttrs } from "./ops/views.js";
 import type { VoxelAttrs } from "./ops/voxel.js";
 import { activeProfile } from "./profile.js";
@@ -19,11 +22,14 @@ export interface Primitives
   extends AttentionAttrs,
     DropoutAttrs,
     ElementwiseAttrs,
+    IndexingAttrs,
     LossAttrs,
+    MatmulAttrs,
     NormAttrs,
     ReduceAttrs,
     RotaryAttrs,
     SoftmaxAttrs,
+    SortAttrs,
     ViewAttrs,
     VoxelAttrs {}
 export type Primitive = keyof Primitives;

@@ -1,8 +1,19 @@
 import { DTypeError } from "@md/native";
 import { describe, expect, it } from "vitest";
-import { localKernelMap, localKernelQuery, memory, mulberry32, scope, tensor, type Tensor, ValueError, VoxelHash } from "../src/index.js";
+import {
+  localKernelMap,
+  localKernelQuery,
+  memory,
+  mulberry32,
+  scope,
+  tensor,
+  type Tensor,
+  ValueError,
+  VoxelHash,
+} from "../src/index.js";
 
-const cloud = (rows: number[][], dtype: "f32" | "f64" = "f32"): Tensor => tensor(rows.flat(), { shape: [rows.length, 3], dtype });
+const cloud = (rows: number[][], dtype: "f32" | "f64" = "f32"): Tensor =>
+  tensor(rows.flat(), { shape: [rows.length, 3], dtype });
 const batchOf = (items: number[]): Tensor => tensor(items, { shape: [items.length], dtype: "i32" });
 const uniform = (count: number, seed: number): number[] => {
   const random = mulberry32(seed);
@@ -12,7 +23,12 @@ const uniform = (count: number, seed: number): number[] => {
 describe("VoxelHash", () => {
   it("bins by floor, orders by (batch, x, y, z) and groups duplicates", () => {
     scope(() => {
-      const points = cloud([[-0.1, 0, 0], [0.1, 0, 0], [-0.2, 0, 0], [0.1, 0, 0]]);
+      const points = cloud([
+        [-0.1, 0, 0],
+        [0.1, 0, 0],
+        [-0.2, 0, 0],
+        [0.1, 0, 0],
+      ]);
       const hash = VoxelHash.build(points, batchOf([0, 0, 0, 1]), { voxelSize: 1 });
       expect(hash.coordinates.toFlatArray()).toEqual([0, -1, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0]);
       expect(hash.voxelOfPoint.toFlatArray()).toEqual([0, 1, 0, 2]);
@@ -26,24 +42,58 @@ describe("VoxelHash", () => {
     scope(() => {
       const low = -65536;
       const high = 65535;
-      const corners = [[low, low, low], [high, high, high], [low, high, low], [0, 0, low], [0, 1, high]];
+      const corners = [
+        [low, low, low],
+        [high, high, high],
+        [low, high, low],
+        [0, 0, low],
+        [0, 1, high],
+      ];
       const centre = (rows: number[][]): Tensor => cloud(rows.map((row) => row.map((bin) => bin + 0.5)));
       const hash = VoxelHash.build(centre(corners), batchOf([4095, 4095, 4095, 0, 0]), { voxelSize: 1 });
       const inside = (row: number[]): number => row.filter((voxel) => voxel >= 0).length;
       const rows = hash.neighboursOfVoxels().toFlatArray();
       for (let voxel = 0; voxel < 5; voxel++) expect(inside(rows.slice(27 * voxel, 27 * voxel + 27))).toBe(1);
-      const beyond = hash.neighbours(centre([[high + 1, high + 1, high + 1], [1e9, -1e9, 0]]), batchOf([4095, 4095])).toFlatArray();
+      const beyond = hash
+        .neighbours(
+          centre([
+            [high + 1, high + 1, high + 1],
+            [1e9, -1e9, 0],
+          ]),
+          batchOf([4095, 4095]),
+        )
+        .toFlatArray();
       expect(beyond.slice(0, 27).findIndex((voxel) => voxel >= 0)).toBe(0);
       expect(inside(beyond)).toBe(1);
-      expect(hash.lookup(centre([[high + 1, high, high], [high, high, high]]), batchOf([4095, 4095])).toFlatArray()).toEqual([-1, 4]);
+      expect(
+        hash
+          .lookup(
+            centre([
+              [high + 1, high, high],
+              [high, high, high],
+            ]),
+            batchOf([4095, 4095]),
+          )
+          .toFlatArray(),
+      ).toEqual([-1, 4]);
     });
   });
 
   it("names the row of a point that cannot be binned", () => {
     scope(() => {
-      const build = (rows: number[][], batch: number[], voxelSize = 1): (() => VoxelHash) => () =>
-        VoxelHash.build(cloud(rows), batchOf(batch), { voxelSize });
-      expect(build([[0, 0, 0], [0, NaN, 0]], [0, 0])).toThrow(/\[voxelHash\] points row 1 is \(0, nan, 0\), expected finite/);
+      const build =
+        (rows: number[][], batch: number[], voxelSize = 1): (() => VoxelHash) =>
+        () =>
+          VoxelHash.build(cloud(rows), batchOf(batch), { voxelSize });
+      expect(
+        build(
+          [
+            [0, 0, 0],
+            [0, NaN, 0],
+          ],
+          [0, 0],
+        ),
+      ).toThrow(/\[voxelHash\] points row 1 is \(0, nan, 0\), expected finite/);
       expect(build([[0, Infinity, 0]], [0])).toThrow(ValueError);
       expect(build([[0, 1e9, 0]], [0])).toThrow(/row 0 .* expected voxel coordinates from -65536 to 65535/);
       expect(build([[0, 0, 0]], [-1])).toThrow(/row 0 has batch index -1, expected 0 to 4095/);
@@ -73,7 +123,10 @@ describe("localKernelQuery", () => {
       const weight = tensor(uniform(27 * 21 * 19, 3), { shape: [27, 21, 19] });
       const queries = uniform(3 * 40, 4);
       const run = (flat: number[]): number[] => {
-        const map = hash.localKernelMap(tensor(flat, { shape: [flat.length / 3, 3] }), batchOf(Array(flat.length / 3).fill(0)));
+        const map = hash.localKernelMap(
+          tensor(flat, { shape: [flat.length / 3, 3] }),
+          batchOf(Array(flat.length / 3).fill(0)),
+        );
         return localKernelQuery(map, means, weight).toFlatArray();
       };
       const all = run(queries);
@@ -87,7 +140,9 @@ describe("localKernelQuery", () => {
       expect(() => localKernelMap(neighbours, 3)).toThrow(/neighbours holds an index outside -1 to 2/);
       const map = localKernelMap(neighbours, 4);
       const weight = tensor(uniform(12, 5), { shape: [3, 2, 2] });
-      expect(() => localKernelQuery(map, tensor(uniform(4, 6), { shape: [2, 2] }), weight)).toThrow(/means has shape \[2,2\], expected \[4,in\]/);
+      expect(() => localKernelQuery(map, tensor(uniform(4, 6), { shape: [2, 2] }), weight)).toThrow(
+        /means has shape \[2,2\], expected \[4,in\]/,
+      );
     });
   });
 });

@@ -3,11 +3,14 @@ import type { Primitives } from "../primitives.js";
 import { attentionRules } from "./attention.js";
 import { dropoutRules } from "./dropout.js";
 import { elementwiseRules } from "./elementwise.js";
+import { indexingRules } from "./indexing.js";
 import { lossRules } from "./losses.js";
+import { matmulRules } from "./matmul.js";
 import { normRules } from "./norms.js";
 import { reduceRules } from "./reduce.js";
 import { rotaryRules } from "./rotary.js";
 import { softmaxRules } from "./softmax.js";
+import { sortRules } from "./sort.js";
 import { viewRules } from "./views.js";
 import { voxelRules } from "./voxel.js";
 
@@ -16,11 +19,14 @@ export const rules: { [P in keyof Primitives]: Rule<Primitives[P]> | "nondiff" }
   ...attentionRules,
   ...dropoutRules,
   ...elementwiseRules,
+  ...indexingRules,
   ...lossRules,
+  ...matmulRules,
   ...normRules,
   ...reduceRules,
   ...rotaryRules,
   ...softmaxRules,
+  ...sortRules,
   ...viewRules,
   ...voxelRules,
 };

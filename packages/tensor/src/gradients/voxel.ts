@@ -11,7 +11,9 @@ export const voxelRules: { [P in keyof VoxelAttrs]: Rule<VoxelAttrs[P]> | "nondi
   voxelMean: {
     saves: { inputs: [2, 3] },
     grad: ({ inputs: [, , offsets, voxelOfPoint] }, [g]) => [
-      execute("voxelMeanGrad", [g!, voxelOfPoint!, offsets!], {}, () => native.voxelMeanGrad(g!.slot, voxelOfPoint!.slot, offsets!.slot)),
+      execute("voxelMeanGrad", [g!, voxelOfPoint!, offsets!], {}, () =>
+        native.voxelMeanGrad(g!.slot, voxelOfPoint!.slot, offsets!.slot),
+      ),
       null,
       null,
       null,
@@ -34,7 +36,9 @@ export const voxelRules: { [P in keyof VoxelAttrs]: Rule<VoxelAttrs[P]> | "nondi
             )
           : null,
         needs[4]
-          ? execute("localKernelWeightGrad", [...map, means!, g!], {}, () => native.localKernelWeightGrad(...hits, means!.slot, g!.slot))
+          ? execute("localKernelWeightGrad", [...map, means!, g!], {}, () =>
+              native.localKernelWeightGrad(...hits, means!.slot, g!.slot),
+            )
           : null,
       ];
     },

@@ -53,10 +53,17 @@ export class VoxelHash {
    * @throws ValueError naming the row of a point that is not finite or lies beyond voxel ±65536
    */
   static build(points: Tensor, pointBatch: Tensor, { voxelSize, origin = [0, 0, 0] }: VoxelOptions): VoxelHash {
-    const [keys, coordinates, voxelOfPoint, pointOrder, voxelOffsets, table] = executeAll("voxelHash", [points, pointBatch], {}, 6, () =>
-      native.voxelHash(points.slot, pointBatch.slot, voxelSize, ...origin),
+    const [keys, coordinates, voxelOfPoint, pointOrder, voxelOffsets, table] = executeAll(
+      "voxelHash",
+      [points, pointBatch],
+      {},
+      6,
+      () => native.voxelHash(points.slot, pointBatch.slot, voxelSize, ...origin),
     );
-    return new VoxelHash(keys!, coordinates!, voxelOfPoint!, pointOrder!, voxelOffsets!, table!, points.dtype, [voxelSize, ...origin]);
+    return new VoxelHash(keys!, coordinates!, voxelOfPoint!, pointOrder!, voxelOffsets!, table!, points.dtype, [
+      voxelSize,
+      ...origin,
+    ]);
   }
 
   /** V, the number of occupied voxels. */
@@ -86,7 +93,9 @@ export class VoxelHash {
 
   /** i32 [V, 27]: the voxels around each voxel, in the order of {@link neighbours}. */
   neighboursOfVoxels(): Tensor {
-    return execute("neighboursOfVoxels", [this.keys, this.table], {}, () => native.neighboursOfVoxels(this.keys.slot, this.table.slot));
+    return execute("neighboursOfVoxels", [this.keys, this.table], {}, () =>
+      native.neighboursOfVoxels(this.keys.slot, this.table.slot),
+    );
   }
 
   /** Eq. 17: features [P, C] to the means [V, C] of each voxel's points. Differentiable. */
@@ -123,7 +132,9 @@ export class VoxelHash {
 
   private requireDType(op: string, queries: Tensor): void {
     if (queries.dtype !== this.dtype) {
-      throw new DTypeError(`[${op}] queries has dtype ${queries.dtype}, expected ${this.dtype} as the points, so that both are binned alike`);
+      throw new DTypeError(
+        `[${op}] queries has dtype ${queries.dtype}, expected ${this.dtype} as the points, so that both are binned alike`,
+      );
     }
   }
 }
@@ -149,7 +160,13 @@ export function localKernelMap(neighbours: Tensor, voxels: number): LocalKernelM
   const [hitQueries, hitVoxels, hitOffsets] = executeAll("localKernelMap", [neighbours], {}, 3, () =>
     native.localKernelMap(neighbours.slot, voxels),
   );
-  return { hitQueries: hitQueries!, hitVoxels: hitVoxels!, hitOffsets: hitOffsets!, queries: neighbours.shape[0]!, voxels };
+  return {
+    hitQueries: hitQueries!,
+    hitVoxels: hitVoxels!,
+    hitOffsets: hitOffsets!,
+    queries: neighbours.shape[0]!,
+    voxels,
+  };
 }
 
 /**
@@ -163,7 +180,9 @@ export function localKernelMap(neighbours: Tensor, voxels: number): LocalKernelM
  */
 export function localKernelQuery(map: LocalKernelMap, means: Tensor, weight: Tensor): Tensor {
   if (means.shape[0] !== map.voxels) {
-    throw new ShapeError(`[localKernelQuery] means has shape [${means.shape}], expected [${map.voxels},in] for the voxels of the map`);
+    throw new ShapeError(
+      `[localKernelQuery] means has shape [${means.shape}], expected [${map.voxels},in] for the voxels of the map`,
+    );
   }
   const { hitQueries, hitVoxels, hitOffsets, queries } = map;
   return execute("localKernelQuery", [hitQueries, hitVoxels, hitOffsets, means, weight], {}, () =>

@@ -2,11 +2,14 @@ import type { OpCase } from "../../src/index.js";
 import { attentionCases } from "./attention.js";
 import { dropoutCases } from "./dropout.js";
 import { elementwiseCases } from "./elementwise.js";
+import { indexingCases } from "./indexing.js";
 import { lossCases } from "./losses.js";
+import { matmulCases } from "./matmul.js";
 import { normCases } from "./norms.js";
 import { reduceCases } from "./reduce.js";
 import { rotaryCases } from "./rotary.js";
 import { softmaxCases } from "./softmax.js";
+import { sortCases } from "./sort.js";
 import { viewCases } from "./views.js";
 import { voxelCases } from "./voxel.js";
 
@@ -15,11 +18,14 @@ export const opCases: OpCase[] = [
   ...attentionCases,
   ...dropoutCases,
   ...elementwiseCases,
+  ...indexingCases,
   ...lossCases,
+  ...matmulCases,
   ...normCases,
   ...reduceCases,
   ...rotaryCases,
   ...softmaxCases,
+  ...sortCases,
   ...viewCases,
   ...voxelCases,
 ];

@@ -8,7 +8,8 @@ const queryBatch: OperandSpec = { shape: [5], dtype: "i64", values: [0, 0, 1, 1,
 const grid = { voxelSize: 0.5, origin: [0.1, 0, -0.1] as const };
 const origin = grid.origin;
 
-const build = (p: Tensor, batch: Tensor): md.VoxelHash => md.VoxelHash.build(p, batch, { voxelSize: grid.voxelSize, origin: [...origin] });
+const build = (p: Tensor, batch: Tensor): md.VoxelHash =>
+  md.VoxelHash.build(p, batch, { voxelSize: grid.voxelSize, origin: [...origin] });
 
 const keyOf = (p: number[], batch: number[], row: number): number[] => [
   batch[row]!,
@@ -41,7 +42,10 @@ function denseNeighbours(keys: number[][], voxels: { key: number[] }[]): number[
 
 function denseMeans(features: number[], channels: number, voxels: { points: number[] }[]): number[][] {
   return voxels.map((voxel) =>
-    Array.from({ length: channels }, (_, c) => voxel.points.reduce((sum, p) => sum + features[p * channels + c]!, 0) / voxel.points.length),
+    Array.from(
+      { length: channels },
+      (_, c) => voxel.points.reduce((sum, p) => sum + features[p * channels + c]!, 0) / voxel.points.length,
+    ),
   );
 }
 
@@ -80,7 +84,10 @@ export const voxelCases: OpCase[] = [
       return [
         keys.map((key) => voxels.findIndex((voxel) => String(voxel.key) === String(key))),
         denseNeighbours(keys, voxels),
-        denseNeighbours(voxels.map((voxel) => voxel.key), voxels),
+        denseNeighbours(
+          voxels.map((voxel) => voxel.key),
+          voxels,
+        ),
       ];
     },
     gradient: false,
@@ -103,7 +110,10 @@ export const voxelCases: OpCase[] = [
     reference: (p, batch, q, qBatch, features, weight) => {
       const voxels = denseVoxels(p, batch);
       const means = denseMeans(features, 3, voxels);
-      const neighbours = denseNeighbours(qBatch.map((_, row) => keyOf(q, qBatch, row)), voxels);
+      const neighbours = denseNeighbours(
+        qBatch.map((_, row) => keyOf(q, qBatch, row)),
+        voxels,
+      );
       return qBatch.flatMap((_, row) =>
         [0, 1].map((o) =>
           offsets.reduce((sum, _offset, k) => {
@@ -117,12 +127,7 @@ export const voxelCases: OpCase[] = [
   {
     primitives: ["localKernelQuery", "voxelMean"],
     name: "local kernel query of no points and no queries",
-    inputs: [
-      { shape: [0, 3], grad: false },
-      { shape: [0], dtype: "i32" },
-      { shape: [0, 4] },
-      { shape: [27, 4, 4] },
-    ],
+    inputs: [{ shape: [0, 3], grad: false }, { shape: [0], dtype: "i32" }, { shape: [0, 4] }, { shape: [27, 4, 4] }],
     run: (p, batch, features, weight) => {
       const hash = build(p, batch);
       return md.localKernelQuery(hash.localKernelMap(p, batch), hash.mean(features), weight);

@@ -1,0 +1,237 @@
+#include "op.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "../elementwise/op.h"
+
+namespace md::index {
+namespace {
+
+constexpr int64_t kElementGrain = 1 << 14;  // elements below which a second thread costs more than it brings
+
+// Contiguous i64 indices, all in [0, limit).
+Tensor requireIndex(Context& context, const Tensor& index, int64_t limit, const char* op) {
+  if (index.dtype != DType::i32 && index.dtype != DType::i64) {
+    fail(ErrorKind::dtype, op, "index has dtype ", dtypeName(index.dtype), ", expected i32 or i64");
+  }
+  const Tensor checked = contiguous(context, elementwise::cast(context, index, DType::i64, op), op);
+  const int64_t bad = MD_CALL(findOutside)(checked.data<int64_t>(), checked.numel(), limit);
+  if (bad >= 0) {
+    fail(ErrorKind::value, op, "index of shape ", index.shape.str(), " has element ", bad, " = ", checked.data<int64_t>()[bad],
+         ", expected 0 to ", limit - 1);
+  }
+  return checked;
+}
+
+void requireNumbers(const Tensor& x, const char* op, const char* operand) {
+  if (x.dtype == DType::boolean) fail(ErrorKind::dtype, op, operand, " has dtype bool, expected a number");
+}
+
+int64_t grainOf(int64_t rowElements) { return kElementGrain / std::max<int64_t>(1, rowElements) + 1; }
+
+// `rows` blocks of `bytes`, each at its own pitch.
+void copyBlocks(Context& context, const char* from, int64_t fromPitch, char* to, int64_t toPitch, int64_t bytes, int64_t rows) {
+  if (rows == 1) {
+    parallelFor(context.pool, bytes, kElementGrain * 8, [&](int64_t begin, int64_t end) {
+      std::memcpy(to + begin, from + begin, static_cast<size_t>(end - begin));
+    });
+    return;
+  }
+  parallelFor(context.pool, rows, grainOf(bytes / 4), [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; row++) std::memcpy(to + row * toPitch, from + row * fromPitch, static_cast<size_t>(bytes));
+  });
+}
+
+Tensor copyOf(Context& context, const Tensor& x, const char* op) {
+  Tensor out = empty(context, x.dtype, x.shape, op);
+  copyInto(context, x, out.raw());
+  return out;
+}
+
+Tensor zerosOf(Context& context, DType dtype, const Dims& shape, const char* op) {
+  Tensor out = empty(context, dtype, shape, op);
+  std::memset(out.raw(), 0, static_cast<size_t>(out.numel()) * itemSize(dtype));
+  return out;
+}
+
+// out[…, index[i], …] += source[…, i, …]: parts own outer indices, or target rows where there are too few of those.
+void addInto(Context& context, const Tensor& out, const Tensor& index, const Tensor& given, int axis, const char* op) {
+  const AxisSplit split = splitAt(out.shape, axis);
+  const Tensor source = contiguous(context, given, op);
+  const int64_t count = index.numel();
+  if (source.numel() == 0) return;
+  if (split.outer >= context.pool.threads()) {
+    parallelFor(context.pool, split.outer, grainOf(count * split.inner), [&](int64_t begin, int64_t end) {
+      MD_CALL(addRows)(out.dtype, source.raw(), index.data<int64_t>(), count, split, begin, end, 0, 1, out.raw());
+    });
+    return;
+  }
+  const int64_t parts = std::clamp<int64_t>(source.numel() / kElementGrain, 1, context.pool.threads());
+  parallelFor(context.pool, parts, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t part = begin; part < end; part++) {
+      MD_CALL(addRows)(out.dtype, source.raw(), index.data<int64_t>(), count, split, 0, split.outer, part, parts, out.raw());
+    }
+  });
+}
+
+void requireIndexShape(const Tensor& index, const Dims& shape, int axis, const char* op) {
+  bool fits = index.rank() == shape.rank;
+  for (int i = 0; i < shape.rank && fits; i++) fits = i == axis || index.shape[i] <= shape[i];
+  if (!fits) fail(ErrorKind::shape, op, "index has shape ", index.shape.str(), ", expected at most ", shape.str(), " but for axis ", axis);
+}
+
+// body(loop, data, index, value) in parallel over parts that never share an element of data: cut along the longest axis
+// of the index other than the indexed one (or any, where data is only read).
+template <class Body>
+void eachPart(Context& context, const Tensor& data, const Tensor& index, const Tensor& value, int axis, bool reading, Body&& body) {
+  if (index.numel() == 0) return;
+  int cut = -1;
+  for (int i = 0; i < index.rank(); i++) {
+    if ((reading || i != axis) && (cut < 0 || index.shape[i] > index.shape[cut])) cut = i;
+  }
+  const auto run = [&](int64_t begin, int64_t end) {
+    IndexLoop loop{};
+    loop.rank = index.rank();
+    loop.along = data.stride[axis];
+    for (int i = 0; i < loop.rank; i++) {
+      loop.extent[i] = index.shape[i];
+      loop.data[i] = i == axis ? 0 : data.stride[i];
+      loop.index[i] = index.stride[i];
+      loop.value[i] = value.stride[i];
+    }
+    if (cut >= 0) loop.extent[cut] = end - begin;
+    const auto at = [&](const Tensor& x, int64_t stride) {
+      return static_cast<char*>(x.raw()) + (cut < 0 ? 0 : begin * stride) * static_cast<int64_t>(itemSize(x.dtype));
+    };
+    const int64_t axisOrNone = cut < 0 ? 0 : cut;
+    body(loop, at(data, loop.data[axisOrNone]), index.data<int64_t>() + (cut < 0 ? 0 : begin * loop.index[axisOrNone]), at(value, loop.value[axisOrNone]));
+  };
+  if (cut < 0) return run(0, 1);
+  parallelFor(context.pool, index.shape[cut], grainOf(index.numel() / index.shape[cut]), run);
+}
+
+void scatterInto(Context& context, const Tensor& out, const Tensor& index, const Tensor& source, int axis) {
+  eachPart(context, out, index, source, axis, false, [&](const IndexLoop& loop, void* data, const int64_t* at, const void* value) {
+    MD_CALL(scatterAddLoop)(out.dtype, loop, data, at, value);
+  });
+}
+
+}  // namespace
+
+Tensor cat(Context& context, std::span<const Tensor> parts, int64_t givenAxis, const char* op) {
+  if (parts.empty()) fail(ErrorKind::value, op, "found no tensors, expected at least one");
+  const Tensor& first = parts[0];
+  const int axis = resolveAxis(givenAxis, first.rank(), op);
+  Dims shape = first.shape;
+  shape[axis] = 0;
+  for (const Tensor& part : parts) {
+    requireDType(part, first.dtype, op, "a tensor");
+    bool fits = part.rank() == first.rank();
+    for (int i = 0; i < first.rank() && fits; i++) fits = i == axis || part.shape[i] == first.shape[i];
+    if (!fits) {
+      fail(ErrorKind::shape, op, "a tensor has shape ", part.shape.str(), ", expected ", first.shape.str(), " but for axis ", axis);
+    }
+    shape[axis] += part.shape[axis];
+  }
+  Tensor out = empty(context, first.dtype, shape, op);
+  const AxisSplit split = splitAt(shape, axis);
+  const int64_t unit = split.inner * static_cast<int64_t>(itemSize(first.dtype));
+  char* to = static_cast<char*>(out.raw());
+  for (const Tensor& part : parts) {
+    const Tensor x = contiguous(context, part, op);
+    const int64_t bytes = x.shape[axis] * unit;
+    copyBlocks(context, static_cast<const char*>(x.raw()), bytes, to, split.extent * unit, bytes, split.outer);
+    to += bytes;
+  }
+  return out;
+}
+
+Tensor indexSelect(Context& context, const Tensor& given, const Tensor& givenIndex, int64_t givenAxis, const char* op) {
+  const int axis = resolveAxis(givenAxis, given.rank(), op);
+  requireRank(givenIndex, 1, op, "index");
+  const Tensor index = requireIndex(context, givenIndex, given.shape[axis], op), x = contiguous(context, given, op);
+  Dims shape = x.shape;
+  shape[axis] = index.numel();
+  Tensor out = empty(context, x.dtype, shape, op);
+  const AxisSplit split = splitAt(x.shape, axis);
+  parallelFor(context.pool, split.outer * index.numel(), grainOf(split.inner), [&](int64_t begin, int64_t end) {
+    MD_CALL(selectRows)(itemSize(x.dtype), x.raw(), index.data<int64_t>(), index.numel(), split, begin, end, out.raw());
+  });
+  return out;
+}
+
+Tensor indexAdd(Context& context, const Tensor& x, const Tensor& givenIndex, const Tensor& source, int64_t givenAxis, const char* op) {
+  const int axis = resolveAxis(givenAxis, x.rank(), op);
+  requireNumbers(x, op, "x");
+  requireDType(source, x.dtype, op, "source");
+  requireRank(givenIndex, 1, op, "index");
+  Dims expected = x.shape;
+  expected[axis] = givenIndex.dim(0);
+  requireShape(source, expected, op, "source");
+  const Tensor index = requireIndex(context, givenIndex, x.shape[axis], op);
+  Tensor out = copyOf(context, x, op);
+  addInto(context, out, index, source, axis, op);
+  return out;
+}
+
+Tensor indexSelectGrad(Context& context, const Tensor& grad, const Tensor& givenIndex, int64_t extent, int64_t givenAxis, const char* op) {
+  const int axis = resolveAxis(givenAxis, grad.rank(), op);
+  requireFloat(grad, op, "grad");
+  requireShape(givenIndex, {grad.shape[axis]}, op, "index");
+  const Tensor index = requireIndex(context, givenIndex, extent, op);
+  Dims shape = grad.shape;
+  shape[axis] = extent;
+  Tensor out = zerosOf(context, grad.dtype, shape, op);
+  addInto(context, out, index, grad, axis, op);
+  return out;
+}
+
+Tensor gather(Context& context, const Tensor& x, const Tensor& givenIndex, int64_t givenAxis, const char* op) {
+  const int axis = resolveAxis(givenAxis, x.rank(), op);
+  requireIndexShape(givenIndex, x.shape, axis, op);
+  const Tensor index = requireIndex(context, givenIndex, x.shape[axis], op);
+  Tensor out = empty(context, x.dtype, index.shape, op);
+  eachPart(context, x, index, out, axis, true, [&](const IndexLoop& loop, const void* data, const int64_t* at, void* value) {
+    MD_CALL(gatherLoop)(itemSize(x.dtype), loop, data, at, value);
+  });
+  return out;
+}
+
+Tensor scatterAdd(Context& context, const Tensor& x, const Tensor& givenIndex, const Tensor& source, int64_t givenAxis, const char* op) {
+  const int axis = resolveAxis(givenAxis, x.rank(), op);
+  requireNumbers(x, op, "x");
+  requireDType(source, x.dtype, op, "source");
+  requireIndexShape(givenIndex, x.shape, axis, op);
+  requireShape(source, givenIndex.shape, op, "source");
+  const Tensor index = requireIndex(context, givenIndex, x.shape[axis], op);
+  Tensor out = copyOf(context, x, op);
+  scatterInto(context, out, index, source, axis);
+  return out;
+}
+
+Tensor gatherGrad(Context& context, const Tensor& grad, const Tensor& givenIndex, const Dims& shape, int64_t givenAxis, const char* op) {
+  const int axis = resolveAxis(givenAxis, shape.rank, op);
+  requireFloat(grad, op, "grad");
+  requireIndexShape(givenIndex, shape, axis, op);
+  requireShape(grad, givenIndex.shape, op, "grad");
+  const Tensor index = requireIndex(context, givenIndex, shape[axis], op);
+  Tensor out = zerosOf(context, grad.dtype, shape, op);
+  scatterInto(context, out, index, grad, axis);
+  return out;
+}
+
+Tensor oneHot(Context& context, const Tensor& givenIndex, int64_t classes, DType dtype, const char* op) {
+  if (classes < 0) fail(ErrorKind::value, op, "classes is ", classes, ", expected 0 or more");
+  if (givenIndex.rank() == kMaxRank) fail(ErrorKind::shape, op, "index has shape ", givenIndex.shape.str(), ", expected rank below ", kMaxRank);
+  const Tensor index = requireIndex(context, givenIndex, classes, op);
+  Dims shape = index.shape;
+  shape.push(classes);
+  Tensor out = empty(context, dtype, shape, op);
+  parallelFor(context.pool, index.numel(), grainOf(classes), [&](int64_t begin, int64_t end) {
+    MD_CALL(setOnes)(dtype, index.data<int64_t>(), begin, end, classes, out.raw());
+  });
+  return out;
+}
+
+}  // namespace md::index
