@@ -73,6 +73,15 @@ export interface Native {
   dropout(x: number, p: number, seed: number, offset: number): void;
   childSeed(seed: number, index: number): number;
 
+  /** In place, on lists of slots. */
+  adamwStep(
+    parameters: Int32Array, grads: Int32Array, expAvgs: Int32Array, expAvgSqs: Int32Array, lr: number, beta1: number,
+    beta2: number, eps: number, weightDecay: number, step: number,
+  ): void;
+  scaleInPlace(tensors: Int32Array, factor: number): void;
+  emaUpdate(averages: Int32Array, tensors: Int32Array, decay: number): void;
+  globalNorm(tensors: Int32Array): number;
+
   matmul(a: number, b: number): void;
   /** Outputs: y and, with `save` and an activation, what linearGrad needs. `bias` is -1 for none. */
   linear(x: number, weight: number, bias: number, activation: number, save: boolean): void;

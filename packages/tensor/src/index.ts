@@ -9,9 +9,13 @@ export { maskedAttention } from "./ops/attention.js";
 export * as masks from "./ops/attention-mask.js";
 export type { AttentionMask } from "./ops/attention-mask.js";
 export * from "./ops/create.js";
+export * from "./ops/elementwise.js";
+export * from "./ops/optimizer.js";
+export * from "./ops/reduce.js";
+export * from "./ops/views.js";
+export * from "./ops/voxel.js";
 export { dropout } from "./ops/dropout.js";
 export { einsum } from "./ops/einsum.js";
-export * from "./ops/elementwise.js";
 export {
   cat, embedding, gather, indexAdd, indexSelect, oneHot, scatterAdd, stack,
 } from "./ops/indexing.js";
@@ -20,11 +24,8 @@ export {
 } from "./ops/losses.js";
 export { type Activation, linear, matmul } from "./ops/matmul.js";
 export { type AffineOptions, batchNorm, type BatchNormResult, groupNorm, layerNorm, normalize } from "./ops/norms.js";
-export * from "./ops/reduce.js";
 export { logSoftmax, softmax } from "./ops/softmax.js";
 export { argsort, cumsum, sort, type Sorted, type SortOptions, topk } from "./ops/sort.js";
-export * from "./ops/views.js";
-export * from "./ops/voxel.js";
 export { applyRotary, rotaryEmbedding3d, type RotaryOptions, rotaryTable } from "./ops/rotary.js";
 export { Profile, profile, type ProfileRow } from "./profile.js";
 export * from "./random.js";

@@ -2,6 +2,7 @@ import { backward } from "./autograd.js";
 import type { DType } from "./dtype.js";
 import { toNdarray } from "./ops/create.js";
 import * as elementwise from "./ops/elementwise.js";
+import { matmul } from "./ops/matmul.js";
 import * as views from "./ops/views.js";
 import { Tensor } from "./tensor.js";
 
@@ -24,6 +25,7 @@ const methods = {
   div: elementwise.div,
   pow: elementwise.pow,
   clamp: elementwise.clamp,
+  matmul,
   reshape: views.reshape,
   permute: views.permute,
   transpose: views.transpose,

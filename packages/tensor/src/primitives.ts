@@ -8,6 +8,7 @@ import type { IndexingAttrs } from "./ops/indexing.js";
 import type { LossAttrs } from "./ops/losses.js";
 import type { MatmulAttrs } from "./ops/matmul.js";
 import type { NormAttrs } from "./ops/norms.js";
+import type { OptimizerAttrs } from "./ops/optimizer.js";
 import type { ReduceAttrs } from "./ops/reduce.js";
 import type { RotaryAttrs } from "./ops/rotary.js";
 import type { SoftmaxAttrs } from "./ops/softmax.js";
@@ -26,6 +27,7 @@ export interface Primitives
     LossAttrs,
     MatmulAttrs,
     NormAttrs,
+    OptimizerAttrs,
     ReduceAttrs,
     RotaryAttrs,
     SoftmaxAttrs,

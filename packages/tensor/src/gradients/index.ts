@@ -7,6 +7,7 @@ import { indexingRules } from "./indexing.js";
 import { lossRules } from "./losses.js";
 import { matmulRules } from "./matmul.js";
 import { normRules } from "./norms.js";
+import { optimizerRules } from "./optimizer.js";
 import { reduceRules } from "./reduce.js";
 import { rotaryRules } from "./rotary.js";
 import { softmaxRules } from "./softmax.js";
@@ -23,6 +24,7 @@ export const rules: { [P in keyof Primitives]: Rule<Primitives[P]> | "nondiff" }
   ...lossRules,
   ...matmulRules,
   ...normRules,
+  ...optimizerRules,
   ...reduceRules,
   ...rotaryRules,
   ...softmaxRules,

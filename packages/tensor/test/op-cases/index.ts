@@ -6,6 +6,7 @@ import { indexingCases } from "./indexing.js";
 import { lossCases } from "./losses.js";
 import { matmulCases } from "./matmul.js";
 import { normCases } from "./norms.js";
+import { optimizerCases } from "./optimizer.js";
 import { reduceCases } from "./reduce.js";
 import { rotaryCases } from "./rotary.js";
 import { softmaxCases } from "./softmax.js";
@@ -22,6 +23,7 @@ export const opCases: OpCase[] = [
   ...lossCases,
   ...matmulCases,
   ...normCases,
+  ...optimizerCases,
   ...reduceCases,
   ...rotaryCases,
   ...softmaxCases,

@@ -1,0 +1,60 @@
+import { native } from "@md/native";
+import { gradEnabled } from "../autograd.js";
+import { execute, executeAll } from "../primitives.js";
+import type { Tensor } from "../tensor.js";
+
+/** In the order of `enum class Activation` in native/ops/matmul/op.h. */
+export const activations = ["none", "relu", "gelu", "geluTanh", "silu"] as const;
+/** What {@link linear} applies to its result; "gelu" is the exact one, "geluTanh" its tanh form. */
+export type Activation = (typeof activations)[number];
+
+export interface MatmulAttrs {
+  matmul: object;
+  /** Without an activation, or without a gradient. */
+  linear: object;
+  linearActivation: { activation: Activation };
+  linearGrad: object;
+}
+
+/**
+ * Matrix product, as PyTorch's: a [..., m, k] and b [..., k, n] give [..., m, n], leading axes broadcast. A vector is a
+ * row on the left and a column on the right; its axis is dropped from the result. Strided operands (transposed,
+ * permuted, expanded) are read in place. f32 or f64.
+ *
+ * @throws ShapeError, DTypeError
+ */
+export const matmul = (a: Tensor, b: Tensor): Tensor => execute("matmul", [a, b], {}, () => native.matmul(a.slot, b.slot));
+
+/**
+ * act(x weightᵀ + bias) in one pass over the result: x is [..., in], weight [out, in], bias [out] or absent; f32 or f64.
+ * Where a gradient will be wanted, gelu, geluTanh and silu also keep x weightᵀ + bias for it; relu keeps its result.
+ *
+ * @param options.activation default "none"
+ * @throws ShapeError, DTypeError
+ */
+export function linear(x: Tensor, weight: Tensor, bias: Tensor | null = null, { activation = "none" }: { activation?: Activation } = {}): Tensor {
+  const operands = [x, weight, bias];
+  const code = activations.indexOf(activation);
+  const recorded = gradEnabled() && operands.some((operand) => operand?.requiresGrad);
+  const run = (save: boolean) => () => native.linear(x.slot, weight.slot, bias?.slot ?? -1, code, save);
+  if (activation === "none" || !recorded) return execute("linear", operands, {}, run(false));
+  const [y, saved] = executeAll("linearActivation", operands, { activation }, 2, run(true));
+  saved!.dispose();
+  return y!;
+}
+
+/** Gradients of x, weight and bias for the cotangent `grad`, null where not wanted; `saved` is null without an activation. */
+export function linearGrad(
+  [x, weight]: readonly (Tensor | null)[],
+  saved: Tensor | null,
+  grad: Tensor,
+  activation: Activation,
+  needs: readonly boolean[],
+): (Tensor | null)[] {
+  const code = activations.indexOf(activation);
+  const wanted = needs.filter(Boolean).length;
+  const grads = executeAll("linearGrad", [x!, weight!, saved, grad], {}, wanted, () =>
+    native.linearGrad(x!.slot, weight!.slot, saved?.slot ?? -1, grad.slot, code, needs[0]!, needs[1]!, needs[2]!),
+  );
+  return needs.map((need) => (need ? grads.shift()! : null));
+}
