@@ -11,6 +11,7 @@ void registerIndex(Napi::Env, Napi::Object, Environment&);
 void registerLocalKernelQuery(Napi::Env, Napi::Object, Environment&);
 void registerMatmul(Napi::Env, Napi::Object, Environment&);
 void registerNorms(Napi::Env, Napi::Object, Environment&);
+void registerOptimizer(Napi::Env, Napi::Object, Environment&);
 void registerRandom(Napi::Env, Napi::Object, Environment&);
 void registerReduce(Napi::Env, Napi::Object, Environment&);
 void registerRotary(Napi::Env, Napi::Object, Environment&);
@@ -27,6 +28,7 @@ constexpr Register families[] = {
     registerLocalKernelQuery,
     registerMatmul,
     registerNorms,
+    registerOptimizer,
     registerRandom,
     registerReduce,
     registerRotary,

@@ -9,24 +9,28 @@ export { maskedAttention } from "./ops/attention.js";
 export * as masks from "./ops/attention-mask.js";
 export type { AttentionMask } from "./ops/attention-mask.js";
 export * from "./ops/create.js";
-export * from "./ops/elementwise.js";
-export * from "./ops/optimizer.js";
-export * from "./ops/reduce.js";
-export * from "./ops/views.js";
-export * from "./ops/voxel.js";
 export { dropout } from "./ops/dropout.js";
 export { einsum } from "./ops/einsum.js";
+export * from "./ops/elementwise.js";
+export { cat, embedding, gather, indexAdd, indexSelect, oneHot, scatterAdd, stack } from "./ops/indexing.js";
 export {
-  cat, embedding, gather, indexAdd, indexSelect, oneHot, scatterAdd, stack,
-} from "./ops/indexing.js";
-export {
-  binaryCrossEntropyWithLogits, crossEntropy, l1Loss, type LossOptions, type LossReduction, mseLoss, smoothL1Loss,
+  binaryCrossEntropyWithLogits,
+  crossEntropy,
+  l1Loss,
+  type LossOptions,
+  type LossReduction,
+  mseLoss,
+  smoothL1Loss,
 } from "./ops/losses.js";
 export { type Activation, linear, matmul } from "./ops/matmul.js";
 export { type AffineOptions, batchNorm, type BatchNormResult, groupNorm, layerNorm, normalize } from "./ops/norms.js";
+export * from "./ops/optimizer.js";
+export * from "./ops/reduce.js";
+export { applyRotary, rotaryEmbedding3d, type RotaryOptions, rotaryTable } from "./ops/rotary.js";
 export { logSoftmax, softmax } from "./ops/softmax.js";
 export { argsort, cumsum, sort, type Sorted, type SortOptions, topk } from "./ops/sort.js";
-export { applyRotary, rotaryEmbedding3d, type RotaryOptions, rotaryTable } from "./ops/rotary.js";
+export * from "./ops/views.js";
+export * from "./ops/voxel.js";
 export { Profile, profile, type ProfileRow } from "./profile.js";
 export * from "./random.js";
 export { scope } from "./scope.js";

@@ -1,0 +1,39 @@
+// Updates of many tensors in one call, in place: AdamW, scaling, moving averages; and the norm of many tensors.
+#pragma once
+#include <vector>
+
+#include "../../core/context.h"
+#include "../../isa/isa.h"
+
+namespace md::optimizer {
+
+struct AdamW {
+  double learningRate, beta1, beta2, eps, weightDecay;
+  int64_t step;  // 1 for the first update
+};
+
+/// Loshchilov and Hutter (2019), as torch.optim.AdamW: p ← p (1 - lr · weightDecay), m ← β1 m + (1 - β1) g,
+/// v ← β2 v + (1 - β2) g², p ← p - lr / (1 - β1^step) · m / (√v / √(1 - β2^step) + eps).
+/// Parameters and moments are contiguous; all four of one index have the same shape and dtype (f32 or f64).
+void adamwStep(Context& context, const std::vector<Tensor>& parameters, const std::vector<Tensor>& grads,
+               const std::vector<Tensor>& expAvgs, const std::vector<Tensor>& expAvgSqs, const AdamW& options, const char* op);
+
+/// √ of the sum of squares over all tensors, accumulated in f64 in an order that depends on the shapes alone.
+double globalNorm(Context& context, const std::vector<Tensor>& tensors, const char* op);
+
+/// x ← factor · x for each (contiguous) tensor.
+void scaleInPlace(Context& context, const std::vector<Tensor>& tensors, double factor, const char* op);
+
+/// average ← decay · average + (1 - decay) · x for each pair; averages are contiguous.
+void emaUpdate(Context& context, const std::vector<Tensor>& averages, const std::vector<Tensor>& tensors, double decay, const char* op);
+
+// Kernels of cpu.cpp, over n adjacent elements.
+struct AdamWFactors {
+  double decay, beta1, beta2, stepSize, inverseRootCorrection2, eps;
+};
+MD_KERNEL(void, adamwRange, DType dtype, int64_t n, const AdamWFactors& factors, void* p, const void* g, void* m, void* v)
+MD_KERNEL(double, squaresRange, DType dtype, int64_t n, const void* x)
+MD_KERNEL(void, scaleRange, DType dtype, int64_t n, double factor, void* x)
+MD_KERNEL(void, emaRange, DType dtype, int64_t n, double decay, void* average, const void* x)
+
+}  // namespace md::optimizer

@@ -1,0 +1,64 @@
+import * as md from "../../src/index.js";
+import type { OpCase } from "../../src/index.js";
+
+const copy = (x: md.Tensor): md.Tensor => md.tensor(x.data(), { shape: x.shape });
+const operand = { shape: [3, 11], grad: false };
+const positive = { ...operand, range: [0.1, 1] as const };
+const options = { lr: 0.01, betas: [0.9, 0.98] as const, eps: 1e-8, weightDecay: 0.1, step: 3 };
+
+export const optimizerCases: OpCase[] = [
+  {
+    primitives: ["adamwStep"],
+    name: "adamwStep",
+    inputs: [operand, operand, operand, positive],
+    run: (p, g, m, v) => {
+      const [parameter, expAvg, expAvgSq] = [copy(p!), copy(m!), copy(v!)];
+      md.adamwStep({ parameters: [parameter], grads: [g!], expAvgs: [expAvg], expAvgSqs: [expAvgSq] }, options);
+      return [parameter, expAvg, expAvgSq];
+    },
+    reference: (p, g, m, v) => {
+      const { lr, betas, eps, weightDecay, step } = options;
+      const means = m.map((value, i) => betas[0] * value + (1 - betas[0]) * g[i]!);
+      const squares = v.map((value, i) => betas[1] * value + (1 - betas[1]) * g[i]! ** 2);
+      const parameters = p.map((value, i) => {
+        const mean = means[i]! / (1 - betas[0] ** step);
+        const square = squares[i]! / (1 - betas[1] ** step);
+        return value * (1 - lr * weightDecay) - (lr * mean) / (Math.sqrt(square) + eps);
+      });
+      return [parameters, means, squares];
+    },
+    gradient: false,
+  },
+  {
+    primitives: ["scaleInPlace"],
+    name: "scaleInPlace",
+    inputs: [operand, { shape: [5], grad: false }],
+    run: (a, b) => {
+      const scaled = [copy(a!), copy(b!)];
+      md.scaleInPlace(scaled, -0.5);
+      return scaled;
+    },
+    reference: (a, b) => [a.map((value) => -0.5 * value), b.map((value) => -0.5 * value)],
+    gradient: false,
+  },
+  {
+    primitives: ["emaUpdate"],
+    name: "emaUpdate",
+    inputs: [operand, operand],
+    run: (a, x) => {
+      const average = copy(a!);
+      md.emaUpdate([average], [x!], 0.75);
+      return average;
+    },
+    reference: (a, x) => a.map((value, i) => 0.75 * value + 0.25 * x[i]!),
+    gradient: false,
+  },
+  {
+    primitives: ["globalNorm"],
+    name: "globalNorm",
+    inputs: [operand, { shape: [20_001], grad: false }],
+    run: (a, b) => md.tensor(Float64Array.of(md.globalNorm([a!, b!]))),
+    reference: (a, b) => [Math.sqrt([...a, ...b].reduce((total, value) => total + value * value, 0))],
+    gradient: false,
+  },
+];
