@@ -1,4 +1,28 @@
 export { type Layer, ModuleDict, ModuleList, Sequential } from "./containers.js";
+export * as init from "./init.js";
+export { GELU, ReLU, Sigmoid, SiLU, Tanh } from "./layers/activations.js";
+export { Dropout } from "./layers/dropout.js";
+export { Embedding } from "./layers/embedding.js";
+export { FiLM, type FiLMOptions } from "./layers/film.js";
+export { Linear, type LinearOptions } from "./layers/linear.js";
+export { LocalKernelQuery } from "./layers/local-kernel-query.js";
+export { MLP, type MLPOptions } from "./layers/mlp.js";
+export {
+  type AttendOptions,
+  type AttentionOptions,
+  type KeyValue,
+  MultiheadAttention,
+  type MultiheadAttentionOptions,
+} from "./layers/multihead-attention.js";
+export { BatchNorm1d, GroupNorm, LayerNorm, type NormOptions } from "./layers/norms.js";
+export type { LayerOptions, RandomLayerOptions } from "./layers/options.js";
+export { RotaryEmbedding3d, type RotaryEmbedding3dOptions } from "./layers/rotary-embedding-3d.js";
+export {
+  type SinusoidalOptions,
+  TimestepEmbedding,
+  timestepEmbedding,
+  type TimestepEmbeddingOptions,
+} from "./layers/timestep-embedding.js";
 export { Module } from "./module.js";
 export { Parameter } from "./parameter.js";
 export * from "./safetensors/index.js";
