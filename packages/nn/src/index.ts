@@ -26,4 +26,4 @@ export {
 export { Module } from "./module.js";
 export { Parameter } from "./parameter.js";
 export * from "./safetensors/index.js";
-export { type LoadOptions, type Mismatch, type StateDict, StateDictError } from "./state-dict.js";
+export { copyStateDict, type LoadOptions, type Mismatch, type StateDict, StateDictError } from "./state-dict.js";
