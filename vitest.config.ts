@@ -29,6 +29,7 @@ export default defineConfig({
           name: "baseline",
           include: ["packages/tensor/test/**/*.test.ts", "scripts/goldens/*.test.ts"],
           env: { MD_ISA: "baseline" },
+          setupFiles: "./native/tests/require-baseline.ts",
         },
       },
     ],
