@@ -87,6 +87,6 @@ export interface PolicyFactory {
   /** Options that a training configuration may set under `policy`, with their defaults. */
   readonly defaults: Readonly<Record<string, unknown>>;
   create(options: Readonly<Record<string, unknown>>, statistics: DataStatistics, generator: Generator): Policy;
-  /** The same policy with undefined parameters, to load a state dict into. */
-  fromConfig(config: Readonly<Record<string, unknown>>): Policy;
+  /** A fresh policy from a checkpoint's `config`, to load a state dict into. */
+  fromConfig(config: Readonly<Record<string, unknown>>, generator: Generator): Policy;
 }

@@ -24,6 +24,6 @@ export {
   type TimestepEmbeddingOptions,
 } from "./layers/timestep-embedding.js";
 export { Module } from "./module.js";
-export { Parameter } from "./parameter.js";
+export { Parameter, parameter } from "./parameter.js";
 export * from "./safetensors/index.js";
 export { copyStateDict, type LoadOptions, type Mismatch, type StateDict, StateDictError } from "./state-dict.js";

@@ -1,0 +1,7 @@
+export { drawLevel2, type Level2Draws, type Level2Options } from "./level2.js";
+export { type ConditionLayout, NonInvasiveBlock } from "./light/block.js";
+export { type MiniDiffuserLightConfig, ROTATION_BINS } from "./light/config.js";
+export { type EncodedScene, MiniDiffuserLight, miniDiffuserLight } from "./light/mini-diffuser-light.js";
+export * from "./policy.js";
+export { getPolicy, policyNames, registerPolicy } from "./registry.js";
+export * from "./schedulers/index.js";

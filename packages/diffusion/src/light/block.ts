@@ -1,0 +1,93 @@
+import { FiLM, type KeyValue, LayerNorm, LocalKernelQuery, MLP, Module, MultiheadAttention } from "@md/nn";
+import { cat, type Generator, type LocalKernelMap, masks, type Tensor, type VoxelHash } from "@md/tensor";
+
+/** What a block keeps of the scene: actions read it at every denoising step, nothing writes it. */
+export interface BlockMemory {
+  /** Keys and values of the condition tokens. */
+  keyValue: KeyValue;
+  /** Mean features a voxel of the scene tokens (Eq. 17), [voxels, d]. */
+  voxelMeans: Tensor;
+}
+
+/** The condition as the blocks see it. */
+export interface ConditionLayout {
+  /** Scene tokens N come first, then context tokens C. */
+  scenePoints: number;
+  tokens: number;
+  /** Valid condition tokens of each item, [B]. */
+  lengths: Int32Array;
+  /** Of {@link rotaryTable}, [B, tokens, …]. */
+  rotary: Tensor;
+}
+
+/** The actions as the blocks see them: M samples of L tokens an item, item-major. */
+export interface ActionLayout {
+  samples: number;
+  tokensPerSample: number;
+  /** Of {@link rotaryTable}, [B, tokens, …]. */
+  rotary: Tensor;
+  /** Embedded timestep of every sample, [B, M, d]. */
+  timestep: Tensor;
+}
+
+/**
+ * One layer of Section 4: masked global attention (Eqs. 12, 13), local kernel query (Eqs. 15–18) and a feed-forward
+ * part, FiLM on the timestep for action tokens alone (Eq. 14). Condition tokens never see actions or timesteps, so they
+ * are computed by themselves, once a scene, and the actions then read their keys and values: the mask of Eq. 13 by rows.
+ */
+export class NonInvasiveBlock extends Module {
+  private readonly attentionNorm: LayerNorm;
+  private readonly attention: MultiheadAttention;
+  private readonly attentionFilm: FiLM;
+  private readonly local: LocalKernelQuery;
+  private readonly mlpNorm: LayerNorm;
+  private readonly mlp: MLP;
+  private readonly mlpFilm: FiLM;
+
+  constructor(embedDim: number, numHeads: number, mlpRatio: number, options: { generator: Generator }) {
+    super();
+    this.attentionNorm = new LayerNorm(embedDim);
+    this.attention = new MultiheadAttention(embedDim, numHeads, options);
+    this.attentionFilm = new FiLM(embedDim, embedDim, options);
+    this.local = new LocalKernelQuery(embedDim, embedDim, options);
+    this.mlpNorm = new LayerNorm(embedDim);
+    this.mlp = new MLP([embedDim, Math.round(embedDim * mlpRatio), embedDim], options);
+    this.mlpFilm = new FiLM(embedDim, embedDim, options);
+  }
+
+  /** Condition tokens [B, N + C, d] to the next layer's, and what actions read of them. */
+  condition(hidden: Tensor, layout: ConditionLayout, voxels: VoxelHash): { hidden: Tensor; memory: BlockMemory } {
+    const normed = this.attentionNorm.forward(hidden);
+    const keyValue = this.attention.projectKeyValue(normed, layout.rotary);
+    const mask = masks.level2({
+      samples: 0,
+      tokensPerSample: 1,
+      conditionTokens: layout.tokens,
+      conditionLengths: layout.lengths,
+    });
+    const attended = hidden.add(this.attention.attend(normed, keyValue, { rotary: layout.rotary, mask }));
+    const scene = normed.narrow(1, 0, layout.scenePoints).flatten(0, 1);
+    return {
+      hidden: attended.add(this.mlp.forward(this.mlpNorm.forward(attended))),
+      memory: { keyValue, voxelMeans: voxels.mean(scene) },
+    };
+  }
+
+  /** Action tokens [B, M·L, d] to the next layer's. */
+  act(actions: Tensor, layout: ActionLayout, condition: ConditionLayout, memory: BlockMemory, neighbours: LocalKernelMap): Tensor {
+    const modulate = (film: FiLM, x: Tensor): Tensor =>
+      film.forward(x.reshape([x.shape[0]!, layout.samples, layout.tokensPerSample, -1]), layout.timestep).reshape(x.shape);
+    const normed = modulate(this.attentionFilm, this.attentionNorm.forward(actions));
+    const own = this.attention.projectKeyValue(normed, layout.rotary);
+    const keyValue = { k: cat([own.k, memory.keyValue.k], 2), v: cat([own.v, memory.keyValue.v], 2) };
+    const mask = masks.level2({
+      samples: layout.samples,
+      tokensPerSample: layout.tokensPerSample,
+      conditionTokens: condition.tokens,
+      conditionLengths: condition.lengths,
+    });
+    const attended = actions.add(this.attention.attend(normed, keyValue, { rotary: layout.rotary, mask }));
+    const located = attended.add(this.local.forward(neighbours, memory.voxelMeans).reshape(attended.shape));
+    return located.add(this.mlp.forward(modulate(this.mlpFilm, this.mlpNorm.forward(located))));
+  }
+}

@@ -1,0 +1,119 @@
+import { ValueError } from "@md/tensor";
+import { type BetaSchedule, betaSchedules } from "../schedulers/betas.js";
+import { between, type Field, type Fields, integer, oneOf, resolveConfig } from "../schedulers/config.js";
+import { type PredictionType, predictionTypes } from "../schedulers/scheduler.js";
+
+/** A box in the world frame, metres. */
+export interface PositionBounds {
+  readonly min: readonly number[];
+  readonly max: readonly number[];
+}
+
+/** Sizes and settings of {@link MiniDiffuserLight}; plain JSON, stored in every checkpoint. */
+export interface MiniDiffuserLightConfig {
+  /** d, channels of every token. Default 72. */
+  embedDim: number;
+  /** embedDim / numHeads is at least 6, for the rotary embedding. Default 4. */
+  numHeads: number;
+  /** Default 3. */
+  numLayers: number;
+  /** Hidden channels of the feed-forward part, as a multiple of embedDim. Default 4. */
+  mlpRatio: number;
+  /** L, action tokens a sample. Default 1. */
+  horizon: number;
+  /** M, noised actions a scene in training (Eq. 7). Default 64. */
+  samples: number;
+  /** Jittered true positions a scene, at which rotation and gripper are learned. Default 4. */
+  poseQueries: number;
+  /** Standard deviation of that jitter in metres (A.3). Default 0.01. */
+  poseJitter: number;
+  /** Edge of a grid cell in metres. Default 0.01. */
+  gridSize: number;
+  /** Edge of the local query's voxels in grid cells: one for all layers, or one a layer. Default [16] (A.1: 2⁴). */
+  binCells: readonly number[];
+  /** Octaves of the sine features of a position. Default 6. */
+  positionFrequencies: number;
+  /** Radians a metre of the rotary embedding's fastest channels. Default 40. */
+  ropeScale: number;
+  /** K. Default 100. */
+  numTrainTimesteps: number;
+  /** Default "squaredcos_cap_v2", which leaves no signal at step K. */
+  betaSchedule: BetaSchedule;
+  /** Default "epsilon" (Eq. 10). */
+  predictionType: PredictionType;
+  /** Weight of the rotation loss; that of the denoising loss is 1. Default 0.1. */
+  rotationWeight: number;
+  /** Weight of the gripper loss. Default 0.1. */
+  openWeight: number;
+  /** Components of an instruction token; from the data. */
+  instructionDim: number;
+  /** What is mapped to [-1, 1] an axis; from the data. */
+  positionBounds: PositionBounds;
+}
+
+/** 5° bins an axis of the target's Euler angles. */
+export const ROTATION_BINS = 72;
+
+const triple = (value: unknown): boolean => Array.isArray(value) && value.length === 3 && value.every(Number.isFinite);
+const bounds: Field<PositionBounds> = {
+  default: { min: [-1, -1, -1], max: [1, 1, 1] },
+  expected: "{min, max} of three numbers each, min below max",
+  accepts: (value) => {
+    const { min, max } = (value ?? {}) as { min?: number[]; max?: number[] };
+    return triple(min) && triple(max) && min!.every((low, axis) => low < max![axis]!);
+  },
+};
+const cells: Field<readonly number[]> = {
+  default: [16],
+  expected: "an array of numbers above 0",
+  accepts: (value) => Array.isArray(value) && value.length > 0 && value.every((size) => typeof size === "number" && size > 0),
+};
+const notNegative = (fallback: number): Field<number> => ({
+  default: fallback,
+  expected: "a number of at least 0",
+  accepts: (value) => typeof value === "number" && value >= 0,
+});
+
+const fields: Fields<MiniDiffuserLightConfig> = {
+  embedDim: integer(72, 6),
+  numHeads: integer(4, 1),
+  numLayers: integer(3, 1),
+  mlpRatio: between(4, 0, Infinity),
+  horizon: integer(1, 1),
+  samples: integer(64, 1),
+  poseQueries: integer(4, 1),
+  poseJitter: notNegative(0.01),
+  gridSize: between(0.01, 0, Infinity),
+  binCells: cells,
+  positionFrequencies: integer(6, 0),
+  ropeScale: between(40, 0, Infinity),
+  numTrainTimesteps: integer(100, 1),
+  betaSchedule: oneOf("squaredcos_cap_v2", betaSchedules),
+  predictionType: oneOf("epsilon", predictionTypes),
+  rotationWeight: notNegative(0.1),
+  openWeight: notNegative(0.1),
+  instructionDim: integer(128, 1),
+  positionBounds: bounds,
+};
+
+/** Defaults of what a training configuration may set; the rest comes from the data. */
+export function lightDefaults(): Record<string, unknown> {
+  const { instructionDim, positionBounds, ...options } = fields;
+  void [instructionDim, positionBounds];
+  return Object.fromEntries(Object.entries(options).map(([key, field]) => [key, field.default]));
+}
+
+/** `given` completed with defaults and frozen. ValueError names an unknown or ill-valued key. */
+export function resolveLightConfig(given: unknown): Readonly<MiniDiffuserLightConfig> {
+  const config = resolveConfig("MiniDiffuserLight", fields, given);
+  const { embedDim, numHeads, numLayers, binCells } = config;
+  if (embedDim % numHeads !== 0 || embedDim / numHeads < 6) {
+    throw new ValueError(
+      `[MiniDiffuserLight] embedDim is ${embedDim}, expected a multiple of numHeads = ${numHeads} with 6 channels or more a head`,
+    );
+  }
+  if (binCells.length !== 1 && binCells.length !== numLayers) {
+    throw new ValueError(`[MiniDiffuserLight] binCells has ${binCells.length} sizes, expected 1 or ${numLayers}, one a layer`);
+  }
+  return config;
+}

@@ -1,0 +1,25 @@
+import type { PolicyBatch } from "../policy.js";
+import { type MiniDiffuserLightConfig, ROTATION_BINS } from "./config.js";
+import { positionFeatureDim } from "./positions.js";
+
+/**
+ * Floating-point operations of one training step: two for each multiply-add of the matrix products, a backward pass
+ * being two forward ones (2.5 for attention, which recomputes its scores). Of the local query's 27 neighbours all count,
+ * an upper bound.
+ */
+export function lightStepFlops(
+  config: Readonly<MiniDiffuserLightConfig>,
+  { size, pointsPerScene, instructionTokens }: Pick<PolicyBatch, "size" | "pointsPerScene" | "instructionTokens">,
+): number {
+  const { embedDim: d, numLayers, mlpRatio, horizon, samples, poseQueries, instructionDim, positionFrequencies } = config;
+  const condition = pointsPerScene + 1 + instructionTokens;
+  const actions = (samples + poseQueries) * horizon;
+  const position = positionFeatureDim(positionFrequencies);
+  const embed =
+    pointsPerScene * (position + 3 + d) * d + (position + 7 + d) * d + instructionTokens * instructionDim * d + actions * (position + d) * d;
+  const linear = (condition + actions) * (4 + 2 * mlpRatio) * d * d + actions * 4 * d * d;
+  const local = actions * 27 * d * d;
+  const head = samples * horizon * 3 * d + poseQueries * horizon * (2 * d * d + 2 * d * 3 * ROTATION_BINS + d);
+  const attention = 2 * d * (condition * condition + actions * (condition + horizon));
+  return 2 * size * (3 * (embed + numLayers * (linear + local) + head) + 3.5 * numLayers * attention);
+}

@@ -1,0 +1,250 @@
+import { LayerNorm, Linear, MLP, Module, ModuleList, type Parameter, parameter, TimestepEmbedding } from "@md/nn";
+import {
+  argmax, binaryCrossEntropyWithLogits, cat, crossEntropy, type Generator, type LocalKernelMap, mseLoss, noGrad, randn,
+  rotaryTable, scope, ShapeError, sigmoid, tensor, Tensor, type VoxelHash,
+} from "@md/tensor";
+import { drawLevel2 } from "../level2.js";
+import type { ActionSample, Observation, Policy, PolicyBatch, PolicyFactory, SampleOptions } from "../policy.js";
+import { DDIMScheduler, DDPMScheduler, type Scheduler, type SchedulerConfig } from "../schedulers/index.js";
+import { type BlockMemory, type ConditionLayout, NonInvasiveBlock } from "./block.js";
+import { lightDefaults, type MiniDiffuserLightConfig, resolveLightConfig, ROTATION_BINS } from "./config.js";
+import { lightStepFlops } from "./flops.js";
+import { PoseHead } from "./pose-head.js";
+import { positionFeatureDim, positionFeatures, PositionNormalizer } from "./positions.js";
+import { SceneEncoder } from "./scene-encoder.js";
+
+/** A scene after all layers: what every denoising step reads, computed once. */
+export interface EncodedScene {
+  /** B. */
+  size: number;
+  layout: ConditionLayout;
+  /** One a layer. */
+  memories: BlockMemory[];
+  /** One a layer; layers of one bin size share theirs. */
+  voxels: VoxelHash[];
+}
+
+/**
+ * The policy of Section 4 as written: tokens of Eq. 11 in layers of masked global attention, local kernel query and
+ * FiLM ({@link NonInvasiveBlock}), with the decoupled head of A.3: the position is denoised, rotation and gripper are
+ * classified from a token at the final position. Condition tokens are computed once a scene and shared by all samples.
+ */
+export class MiniDiffuserLight extends Module implements Policy {
+  readonly config: Readonly<Record<string, unknown>>;
+  private readonly settings: Readonly<MiniDiffuserLightConfig>;
+  private readonly normalizer: PositionNormalizer;
+  private readonly scheduler: DDPMScheduler;
+  private readonly scene: SceneEncoder;
+  private readonly action: MLP;
+  private readonly timestep: TimestepEmbedding;
+  /** Place of a token in its action sequence. */
+  private readonly horizonEmbedding: Parameter;
+  /** Marks tokens that ask for rotation and gripper at a position, instead of noise. */
+  private readonly poseQuery: Parameter;
+  private readonly blocks: ModuleList<NonInvasiveBlock>;
+  private readonly noiseNorm: LayerNorm;
+  private readonly noise: Linear;
+  private readonly pose: PoseHead;
+
+  /** @param config checked by {@link resolveLightConfig}; missing fields take their defaults */
+  constructor(config: Partial<MiniDiffuserLightConfig>, options: { generator: Generator }) {
+    super();
+    this.settings = resolveLightConfig(config);
+    this.config = { ...this.settings };
+    const { embedDim: d, numHeads, numLayers, mlpRatio, horizon, positionBounds, positionFrequencies } = this.settings;
+    this.normalizer = new PositionNormalizer(positionBounds);
+    this.scheduler = new DDPMScheduler(this.schedulerConfig());
+    this.scene = new SceneEncoder(this.settings, this.normalizer, options);
+    this.action = new MLP([positionFeatureDim(positionFrequencies), d, d], options);
+    this.timestep = new TimestepEmbedding(d, d, options);
+    this.horizonEmbedding = parameter(() => randn([horizon, d], options).mul(0.02));
+    this.poseQuery = parameter(() => randn([d], options).mul(0.02));
+    this.blocks = new ModuleList(
+      Array.from({ length: numLayers }, () => new NonInvasiveBlock(d, numHeads, mlpRatio, options)),
+    );
+    this.noiseNorm = new LayerNorm(d);
+    this.noise = new Linear(d, 3, options);
+    this.pose = new PoseHead(d, options);
+  }
+
+  private schedulerConfig(): Partial<SchedulerConfig> {
+    const { numTrainTimesteps, betaSchedule, predictionType } = this.settings;
+    return { numTrainTimesteps, betaSchedule, predictionType, clipSample: true, clipSampleRange: 1, timestepSpacing: "trailing" };
+  }
+
+  /** √ᾱ_K: the signal left where sampling starts from pure noise. */
+  get remainingSignal(): number {
+    return this.scheduler.remainingSignal();
+  }
+
+  /** Runs the condition tokens through all layers. */
+  encode(observation: Observation): EncodedScene {
+    const tokens = this.scene.forward(observation);
+    let { hidden } = tokens;
+    const memories: BlockMemory[] = [];
+    const voxels: VoxelHash[] = [];
+    [...this.blocks].forEach((block, layer) => {
+      const { binCells, gridSize } = this.settings;
+      const hash = tokens.voxels.get((binCells[layer] ?? binCells[0]!) * gridSize)!;
+      const step = block.condition(hidden, tokens.layout, hash);
+      hidden = step.hidden;
+      memories.push(step.memory);
+      voxels.push(hash);
+    });
+    return { size: observation.size, layout: tokens.layout, memories, voxels };
+  }
+
+  /**
+   * Runs action tokens through all layers.
+   * @param positions normalised, [B, S, L, 3]
+   * @param timesteps one a sample, [B·S], i64
+   * @param poseQueries how many of the S samples, the last ones, ask for a pose
+   * @returns [B, S, L, d]
+   */
+  private act(scene: EncodedScene, positions: Tensor, timesteps: Tensor, poseQueries: number): Tensor {
+    const { embedDim: d, numHeads, positionFrequencies, ropeScale } = this.settings;
+    const [size, samples, horizon] = positions.shape as [number, number, number];
+    const tokens = samples * horizon;
+    const embedded = this.action.forward(positionFeatures(positions, positionFrequencies)).add(this.horizonEmbedding);
+    const asks = tensor(Float32Array.from({ length: samples }, (_, j) => Number(j >= samples - poseQueries)), {
+      shape: [samples, 1, 1],
+    });
+    const world = this.normalizer.denormalize(positions).reshape([size, tokens, 3]);
+    const item = tensor(Int32Array.from({ length: size * tokens }, (_, i) => Math.floor(i / tokens)));
+    const layout = {
+      samples,
+      tokensPerSample: horizon,
+      rotary: rotaryTable(world, d / numHeads, { scale: ropeScale }),
+      timestep: this.timestep.forward(timesteps.reshape([size, samples])),
+    };
+    const maps = new Map<VoxelHash, LocalKernelMap>();
+    for (const hash of scene.voxels) if (!maps.has(hash)) maps.set(hash, hash.localKernelMap(world.flatten(0, 1), item));
+    let hidden = embedded.add(asks.mul(this.poseQuery)).reshape([size, tokens, d]);
+    [...this.blocks].forEach((block, layer) => {
+      hidden = block.act(hidden, layout, scene.layout, scene.memories[layer]!, maps.get(scene.voxels[layer]!)!);
+    });
+    return hidden.reshape([size, samples, horizon, d]);
+  }
+
+  /** The model's prediction (noise, by default) for normalised positions [B, S, L, 3] at timesteps [B·S]: like the positions. */
+  predict(scene: EncodedScene, positions: Tensor, timesteps: Tensor): Tensor {
+    return this.noise.forward(this.noiseNorm.forward(this.act(scene, positions, timesteps, 0)));
+  }
+
+  loss(batch: PolicyBatch, generator: Generator): { loss: Tensor; parts: Record<string, Tensor> } {
+    const { size } = batch;
+    const { horizon, samples, poseQueries, poseJitter, numTrainTimesteps, rotationWeight, openWeight } = this.settings;
+    if (batch.targetPosition.length !== size * horizon * 3) {
+      throw new ShapeError(
+        `[MiniDiffuserLight] targetPosition has ${batch.targetPosition.length} numbers, expected ${size * horizon * 3} for ${size} items of horizon ${horizon}`,
+      );
+    }
+    const scene = this.encode(batch);
+    const target = tensor(batch.targetPosition, { shape: [size, horizon, 3] });
+    const draws = drawLevel2({ batchSize: size, samples, numTrainTimesteps, shape: [horizon, 3], generator });
+    const clean = draws.repeat(this.normalizer.normalize(target));
+    const noisy = this.scheduler.addNoise(clean, draws.noise, draws.timesteps);
+    const jitter = randn([size, poseQueries, horizon, 3], { generator }).mul(poseJitter);
+    const queries = this.normalizer.normalize(target.unsqueeze(1).add(jitter));
+    const positions = cat([noisy.reshape([size, samples, horizon, 3]), queries], 1);
+    const queryTimesteps = tensor(new BigInt64Array(size * poseQueries), { shape: [size, poseQueries] });
+    const timesteps = cat([draws.timesteps.reshape([size, samples]), queryTimesteps], 1).flatten();
+    const tokens = this.act(scene, positions, timesteps, poseQueries);
+
+    const predicted = this.noise.forward(this.noiseNorm.forward(tokens.narrow(1, 0, samples)));
+    const noise = mseLoss(predicted.reshape(clean.shape), this.predictionTarget(clean, draws.noise, draws.timesteps));
+    const { rotation, open } = this.pose.forward(tokens.narrow(1, samples, poseQueries));
+    const bins = tensor(batch.targetRotationBins, { shape: [size, 1, horizon * 3] }).expand([size, poseQueries, horizon * 3]);
+    const opened = tensor(batch.targetOpen, { shape: [size, 1, horizon] }).expand([size, poseQueries, horizon]);
+    const rotationLoss = crossEntropy(rotation.reshape([-1, ROTATION_BINS]), bins.flatten());
+    const openLoss = binaryCrossEntropyWithLogits(open, opened);
+    return {
+      loss: noise.add(rotationLoss.mul(rotationWeight)).add(openLoss.mul(openWeight)),
+      parts: { noise, rotation: rotationLoss, open: openLoss },
+    };
+  }
+
+  private predictionTarget(clean: Tensor, noise: Tensor, timesteps: Tensor): Tensor {
+    switch (this.settings.predictionType) {
+      case "epsilon":
+        return noise;
+      case "sample":
+        return clean;
+      case "v_prediction":
+        return this.scheduler.getVelocity(clean, noise, timesteps);
+    }
+  }
+
+  sample(observation: Observation, options: SampleOptions): ActionSample {
+    return noGrad(() => scope(() => this.denoise(this.encode(observation), options)));
+  }
+
+  /** {@link sample} in a scene that is encoded already. */
+  denoise(scene: EncodedScene, options: SampleOptions): ActionSample {
+    const { candidates = 1, solver = "ddim", generator, returnTrajectory = false } = options;
+    const { horizon, numTrainTimesteps } = this.settings;
+    const { size } = scene;
+    const scheduler = solver === "ddpm" ? new DDPMScheduler(this.schedulerConfig()) : new DDIMScheduler(this.schedulerConfig());
+    scheduler.setTimesteps(options.steps ?? (solver === "ddpm" ? numTrainTimesteps : Math.min(10, numTrainTimesteps)));
+    const trajectory: Float32Array[] = [];
+    return noGrad(() =>
+      scope(() => {
+        let positions = randn([size, candidates, horizon, 3], { generator });
+        if (returnTrajectory) trajectory.push(this.toWorld(positions));
+        for (const timestep of scheduler.timesteps) {
+          const next = scope(() => this.step(scheduler, scene, positions, timestep, generator));
+          positions.dispose();
+          positions = next;
+          if (returnTrajectory) trajectory.push(this.toWorld(positions));
+        }
+        const tokens = this.act(scene, positions, this.sameTimestep(0, size * candidates), candidates);
+        const { rotation, open } = this.pose.forward(tokens);
+        return {
+          size,
+          candidates,
+          horizon,
+          position: this.toWorld(positions),
+          rotationBins: Int32Array.from(argmax(rotation, { dim: -1 }).toFlatArray()),
+          open: sigmoid(open).data() as Float32Array,
+          ...(returnTrajectory ? { trajectory: concatenate(trajectory) } : {}),
+        };
+      }),
+    );
+  }
+
+  private step(scheduler: DDPMScheduler | DDIMScheduler, scene: EncodedScene, positions: Tensor, timestep: number, generator: Generator): Tensor {
+    const timesteps = this.sameTimestep(timestep, positions.shape[0]! * positions.shape[1]!);
+    return scheduler.step(this.predict(scene, positions, timesteps), timestep, positions, { generator }).prevSample;
+  }
+
+  private sameTimestep(timestep: number, count: number): Tensor {
+    return tensor(new BigInt64Array(count).fill(BigInt(timestep)));
+  }
+
+  private toWorld(positions: Tensor): Float32Array {
+    return scope(() => this.normalizer.denormalize(positions).data() as Float32Array);
+  }
+
+  stepFlops(batch: Pick<PolicyBatch, "size" | "pointsPerScene" | "instructionTokens">): number {
+    return lightStepFlops(this.settings, batch);
+  }
+}
+
+function concatenate(parts: readonly Float32Array[]): Float32Array {
+  const out = new Float32Array(parts.reduce((total, part) => total + part.length, 0));
+  let offset = 0;
+  for (const part of parts) {
+    out.set(part, offset);
+    offset += part.length;
+  }
+  return out;
+}
+
+/** The factory behind `--model mini-diffuser-light`. */
+export const miniDiffuserLight: PolicyFactory = {
+  name: "mini-diffuser-light",
+  defaults: lightDefaults(),
+  create: (options, statistics, generator) =>
+    new MiniDiffuserLight({ ...options, instructionDim: statistics.instructionDim, positionBounds: statistics.positionBounds }, { generator }),
+  fromConfig: (config, generator) => new MiniDiffuserLight(config, { generator }),
+};

@@ -1,0 +1,38 @@
+import { cat, cos, sin, tensor, type Tensor } from "@md/tensor";
+
+/** Maps world positions in metres to [-1, 1] an axis and back. */
+export class PositionNormalizer {
+  private readonly center: number[];
+  private readonly halfExtent: number[];
+
+  constructor({ min, max }: { min: readonly number[]; max: readonly number[] }) {
+    this.center = min.map((low, axis) => (low + max[axis]!) / 2);
+    this.halfExtent = min.map((low, axis) => (max[axis]! - low) / 2);
+  }
+
+  /** [..., 3] metres to [-1, 1]; points outside of the bounds lie beyond. */
+  normalize(position: Tensor): Tensor {
+    return position.sub(this.row(this.center, position)).div(this.row(this.halfExtent, position));
+  }
+
+  /** The inverse of {@link normalize}. */
+  denormalize(position: Tensor): Tensor {
+    return position.mul(this.row(this.halfExtent, position)).add(this.row(this.center, position));
+  }
+
+  private row(values: readonly number[], like: Tensor): Tensor {
+    return tensor([...values], { dtype: like.dtype });
+  }
+}
+
+/** [x, sin(2^k π x), cos(2^k π x)] for k = 0 … frequencies-1 (NeRF, Eq. 4): [..., 3] to [..., 3 + 6·frequencies]. */
+export function positionFeatures(x: Tensor, frequencies: number): Tensor {
+  const bands = tensor(
+    Array.from({ length: frequencies }, (_, k) => 2 ** k * Math.PI),
+    { dtype: x.dtype },
+  );
+  const angles = x.unsqueeze(-1).mul(bands).flatten(-2);
+  return cat([x, sin(angles), cos(angles)], -1);
+}
+
+export const positionFeatureDim = (frequencies: number): number => 3 + 6 * frequencies;

@@ -1,0 +1,90 @@
+import { Linear, MLP, Module, type Parameter, parameter } from "@md/nn";
+import { cat, type Generator, randn, rotaryTable, ShapeError, tensor, type Tensor, VoxelHash, zeros } from "@md/tensor";
+import type { Observation } from "../policy.js";
+import type { ConditionLayout } from "./block.js";
+import type { MiniDiffuserLightConfig } from "./config.js";
+import { positionFeatureDim, positionFeatures, type PositionNormalizer } from "./positions.js";
+
+/** Condition tokens of Eq. 11 before the first layer: N scene tokens, the gripper's, T instruction tokens. */
+export interface ConditionTokens {
+  hidden: Tensor;
+  layout: ConditionLayout;
+  /** Voxels of the scene points by bin size in metres. */
+  voxels: Map<number, VoxelHash>;
+}
+
+/** Projects point clouds, instructions and gripper states to tokens. */
+export class SceneEncoder extends Module {
+  private readonly point: MLP;
+  private readonly gripper: MLP;
+  private readonly instruction: Linear;
+  /** Learned embedding of each kind of context token: gripper, instruction. */
+  private readonly modality: Parameter;
+
+  constructor(
+    private readonly config: Readonly<MiniDiffuserLightConfig>,
+    private readonly normalizer: PositionNormalizer,
+    options: { generator: Generator },
+  ) {
+    super();
+    const { embedDim: d, positionFrequencies } = config;
+    const position = positionFeatureDim(positionFrequencies);
+    this.point = new MLP([position + 3, d, d], options);
+    this.gripper = new MLP([position + 7, d, d], options);
+    this.instruction = new Linear(config.instructionDim, d, options);
+    this.modality = parameter(() => randn([2, d], options).mul(0.02));
+  }
+
+  forward(observation: Observation): ConditionTokens {
+    const { size, pointsPerScene, instructionTokens, instructionDim, instructionLengths } = observation;
+    const { embedDim, numHeads, positionFrequencies, instructionDim: expected, ropeScale } = this.config;
+    if (instructionDim !== expected) {
+      throw new ShapeError(`[MiniDiffuserLight] instruction tokens have ${instructionDim} components, expected ${expected}`);
+    }
+    if (pointsPerScene < 1) throw new ShapeError("[MiniDiffuserLight] the point cloud is empty, expected at least one point");
+    const features = (world: Tensor): Tensor => positionFeatures(this.normalizer.normalize(world), positionFrequencies);
+
+    const points = tensor(observation.points, { shape: [size, pointsPerScene, 3] });
+    const colors = tensor(observation.colors, { shape: [size, pointsPerScene, 3] });
+    const scene = this.point.forward(cat([features(points), colors.mul(2).sub(1)], -1));
+
+    const proprio = tensor(gripperNumbers(observation.proprio, size), { shape: [size, 1, 10] });
+    const gripper = this.gripper.forward(cat([features(proprio.narrow(-1, 0, 3)), proprio.narrow(-1, 3, 7)], -1));
+    const words = tensor(observation.instruction, { shape: [size, instructionTokens, instructionDim] });
+    const instruction = this.instruction.forward(words);
+    const context = [gripper, instruction].map((tokens, kind) => tokens.add(this.modality.narrow(0, kind, 1)));
+
+    const contextTokens = 1 + instructionTokens;
+    const places = cat([points, zeros([size, contextTokens, 3])], 1);
+    const item = tensor(
+      Int32Array.from({ length: size * pointsPerScene }, (_, i) => Math.floor(i / pointsPerScene)),
+    );
+    const voxels = new Map<number, VoxelHash>();
+    for (const cells of this.config.binCells) {
+      const voxelSize = cells * this.config.gridSize;
+      if (!voxels.has(voxelSize)) voxels.set(voxelSize, VoxelHash.build(points.flatten(0, 1), item, { voxelSize }));
+    }
+    return {
+      hidden: cat([scene, ...context], 1),
+      layout: {
+        scenePoints: pointsPerScene,
+        tokens: pointsPerScene + contextTokens,
+        lengths: instructionLengths.map((length) => pointsPerScene + 1 + length),
+        rotary: rotaryTable(places, embedDim / numHeads, { scale: ropeScale }),
+      },
+      voxels,
+    };
+  }
+}
+
+// Position, the first two columns of the rotation matrix (Zhou et al., 2019: continuous, and q and -q agree), opening.
+function gripperNumbers(proprio: Float32Array, size: number): Float32Array {
+  const out = new Float32Array(size * 10);
+  for (let i = 0; i < size; i++) {
+    const [x, y, z, qx, qy, qz, qw, open] = proprio.subarray(8 * i, 8 * i + 8) as unknown as number[];
+    const first = [1 - 2 * (qy! * qy! + qz! * qz!), 2 * (qx! * qy! + qz! * qw!), 2 * (qx! * qz! - qy! * qw!)];
+    const second = [2 * (qx! * qy! - qz! * qw!), 1 - 2 * (qx! * qx! + qz! * qz!), 2 * (qy! * qz! + qx! * qw!)];
+    out.set([x!, y!, z!, ...first, ...second, open!], 10 * i);
+  }
+  return out;
+}
