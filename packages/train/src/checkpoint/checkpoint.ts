@@ -1,0 +1,150 @@
+import { existsSync, mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { getPolicy, type Policy } from "@md/diffusion";
+import { SafetensorsError, SafetensorsFile, type StateDict, writeSafetensors } from "@md/nn";
+import { Generator, scope, tensor } from "@md/tensor";
+import { CheckpointError } from "../errors.js";
+import type { Trainer } from "../trainer.js";
+import { CHECKPOINT_FORMAT, type CheckpointMetadata, METADATA_KEY, parseMetadata } from "./metadata.js";
+
+const FILE = "checkpoint.safetensors";
+
+/** File of a checkpoint that is named by its run's folder or by itself. */
+export function checkpointFile(runOrFile: string): string {
+  const isFolder = statSync(runOrFile, { throwIfNoEntry: false })?.isDirectory() ?? false;
+  const file = isFolder || !runOrFile.endsWith(".safetensors") ? join(runOrFile, FILE) : runOrFile;
+  if (!existsSync(file)) throw new CheckpointError(file, "does not exist");
+  return file;
+}
+
+/** What a run adds to the trainer's state in its checkpoints. */
+export type RunMetadata = Pick<CheckpointMetadata, "policy" | "statistics" | "config" | "trainedOn">;
+
+/**
+ * Writes `RUN/checkpoint.safetensors`: weights, averaged weights, optimiser and generator state, counters and all that
+ * rebuilds the policy. The file is written beside the old one, flushed to the disk, then renamed, so that a kill at any
+ * moment leaves the one or the other.
+ */
+export function saveCheckpoint(run: string, trainer: Trainer, metadata: RunMetadata): void {
+  mkdirSync(run, { recursive: true });
+  const file = join(run, FILE);
+  removeLeftovers(file);
+  const content: CheckpointMetadata = {
+    format: CHECKPOINT_FORMAT,
+    step: trainer.step,
+    elapsedSeconds: trainer.elapsedSeconds,
+    generator: trainer.generator.state,
+    ...metadata,
+  };
+  scope(() => {
+    const tensors: StateDict = new Map([
+      ...prefixed("model", trainer.policy.stateDict()),
+      ...prefixed("ema", trainer.ema?.stateDict() ?? new Map()),
+      ...prefixed("optimizer", trainer.optimizer.stateDict()),
+    ]);
+    writeSafetensors(file, tensors, { [METADATA_KEY]: JSON.stringify(content) });
+  });
+}
+
+// Parts of checkpoints that a kill interrupted.
+function removeLeftovers(file: string): void {
+  for (const name of readdirSync(dirname(file))) {
+    if (name.startsWith(`${basename(file)}.`) && name.endsWith(".tmp"))
+      rmSync(join(dirname(file), name), { force: true });
+  }
+}
+
+/** An open checkpoint; metadata are read and checked at once, tensors when they are asked for. */
+export class Checkpoint {
+  readonly metadata: CheckpointMetadata;
+  private readonly content: SafetensorsFile;
+
+  /**
+   * @param runOrFile folder of a run, or the file
+   * @throws CheckpointError when it is absent, damaged or of another kind
+   */
+  constructor(runOrFile: string) {
+    const file = checkpointFile(runOrFile);
+    this.content = naming(file, () => new SafetensorsFile(file));
+    try {
+      this.metadata = parseMetadata(file, this.content.header.metadata);
+    } catch (error) {
+      this.content.close();
+      throw error;
+    }
+  }
+
+  get file(): string {
+    return this.content.path;
+  }
+
+  /** Whether it has averaged weights. */
+  get hasEma(): boolean {
+    return [...this.content.header.entries.keys()].some((name) => name.startsWith("ema."));
+  }
+
+  /**
+   * The policy as it was saved.
+   *
+   * @param weights "ema" takes the averaged weights where there are some. Default "ema".
+   * @throws CheckpointError when the tensors do not fit the policy
+   */
+  async loadPolicy(weights: "ema" | "model" = "ema"): Promise<Policy> {
+    const { name, config } = this.metadata.policy;
+    const factory = await getPolicy(name);
+    const policy = naming(this.file, () => factory.fromConfig(config, new Generator(0)));
+    this.restoreModule(policy, "model");
+    if (weights === "ema" && this.hasEma) this.restoreModule(policy, "ema", { strict: false });
+    return policy;
+  }
+
+  /** Puts the state of the saved run into a trainer of the same policy and configuration. */
+  restore(trainer: Trainer): void {
+    this.restoreModule(trainer.policy, "model");
+    naming(this.file, () => {
+      scope(() => {
+        trainer.optimizer.loadStateDict(this.read("optimizer"));
+        trainer.ema?.loadStateDict(this.read("ema"));
+      });
+      trainer.generator.state = this.metadata.generator;
+    });
+    trainer.step = this.metadata.step;
+    trainer.elapsedSeconds = this.metadata.elapsedSeconds;
+  }
+
+  private restoreModule(policy: Policy, prefix: string, options: { strict?: boolean } = {}): void {
+    naming(this.file, () => scope(() => void policy.loadStateDict(this.read(prefix), options)));
+  }
+
+  // Tensors under `prefix.`, without it, in the current scope.
+  private read(prefix: string): StateDict {
+    const found: StateDict = new Map();
+    for (const name of this.content.header.entries.keys()) {
+      if (!name.startsWith(`${prefix}.`)) continue;
+      const { data, shape, dtype } = this.content.read(name);
+      found.set(name.slice(prefix.length + 1), tensor(data, { shape, dtype }));
+    }
+    return found;
+  }
+
+  close(): void {
+    this.content.close();
+  }
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+const prefixed = (prefix: string, dict: StateDict): StateDict =>
+  new Map([...dict].map(([name, value]) => [`${prefix}.${name}`, value]));
+
+// Failures of reading and loading as errors that name the checkpoint.
+function naming<T>(file: string, body: () => T): T {
+  try {
+    return body();
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    const problem = error instanceof SafetensorsError ? error.message.replace(`${file}: `, "") : error.message;
+    throw new CheckpointError(file, `cannot be loaded: ${problem}`, { cause: error });
+  }
+}

@@ -1,0 +1,84 @@
+import type { DataStatistics } from "@md/diffusion";
+import type { GeneratorState } from "@md/tensor";
+import type { TrainConfig } from "../config/schema.js";
+import { CheckpointError } from "../errors.js";
+
+/** Which demonstrations a run was trained on. */
+export interface TrainedOn {
+  /** Folder of demonstrations, resolved. */
+  root: string;
+  /** Ids of the episodes, such as `open_drawer/all_variations/episodes/episode0`. */
+  episodes: readonly string[];
+  /** Ids of the episodes that were held out. */
+  heldOut: readonly string[];
+}
+
+/** What a checkpoint says beside its tensors; plain JSON. */
+export interface CheckpointMetadata {
+  format: typeof CHECKPOINT_FORMAT;
+  /** Optimiser steps done. */
+  step: number;
+  /** Seconds of training done, which the schedule of a run limited by time follows. */
+  elapsedSeconds: number;
+  /** State of the generator of timesteps and noise. */
+  generator: GeneratorState;
+  policy: { name: string; config: Readonly<Record<string, unknown>> };
+  statistics: DataStatistics;
+  config: TrainConfig;
+  trainedOn: TrainedOn | null;
+}
+
+export const CHECKPOINT_FORMAT = 1;
+
+/** Key of the metadata in the safetensors header. */
+export const METADATA_KEY = "minidiff";
+
+/** @throws CheckpointError when the header holds no metadata of this format */
+export function parseMetadata(file: string, header: Readonly<Record<string, string>>): CheckpointMetadata {
+  const json = header[METADATA_KEY];
+  if (json === undefined) throw new CheckpointError(file, "is no checkpoint of minidiff: its metadata are missing");
+  let value: unknown;
+  try {
+    value = JSON.parse(json);
+  } catch (error) {
+    throw new CheckpointError(file, "has metadata that are no JSON", { cause: error });
+  }
+  const metadata = section(file, "metadata", value);
+  if (metadata["format"] !== CHECKPOINT_FORMAT) {
+    throw new CheckpointError(file, `has format ${String(metadata["format"])}, expected ${CHECKPOINT_FORMAT}`);
+  }
+  count(file, "step", metadata["step"]);
+  if (!(typeof metadata["elapsedSeconds"] === "number" && metadata["elapsedSeconds"] >= 0)) {
+    throw new CheckpointError(file, "metadata.elapsedSeconds is no number of at least 0");
+  }
+  for (const key of ["generator", "policy", "statistics", "config"]) section(file, key, metadata[key]);
+  const policy = section(file, "policy", metadata["policy"]);
+  if (typeof policy["name"] !== "string") throw new CheckpointError(file, "metadata.policy.name is no text");
+  section(file, "policy.config", policy["config"]);
+  checkTrainedOn(file, metadata["trainedOn"]);
+  return value as CheckpointMetadata;
+}
+
+function checkTrainedOn(file: string, value: unknown): void {
+  if (value === null) return;
+  const { root, episodes, heldOut } = section(file, "trainedOn", value);
+  if (typeof root !== "string") throw new CheckpointError(file, "metadata.trainedOn.root is no text");
+  for (const ids of [episodes, heldOut]) {
+    if (!Array.isArray(ids) || !ids.every((id) => typeof id === "string")) {
+      throw new CheckpointError(file, "metadata.trainedOn has no list of episodes");
+    }
+  }
+}
+
+function section(file: string, field: string, value: unknown): Record<string, unknown> {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw new CheckpointError(file, `metadata.${field} is no section`);
+  }
+  return value as Record<string, unknown>;
+}
+
+function count(file: string, field: string, value: unknown): void {
+  if (!Number.isSafeInteger(value) || (value as number) < 0) {
+    throw new CheckpointError(file, `metadata.${field} is ${String(value)}, expected a count`);
+  }
+}

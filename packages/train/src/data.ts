@@ -1,0 +1,72 @@
+import type { Observation } from "@md/diffusion";
+import {
+  type Episode,
+  hashedWordEncoder,
+  type InstructionEncoder,
+  type KeyPoseDataset,
+  loadInstructionEmbeddings,
+  openDemonstration,
+  openRLBench,
+  prepareKeyPoses,
+  selectEpisodes,
+} from "@md/rlbench-data";
+import type { DataConfig } from "./config/schema.js";
+
+/** A folder of demonstrations and what of it is meant. */
+export interface DataSource {
+  root: string;
+  /** Default: all tasks of the folder. */
+  tasks?: readonly string[];
+  /** Selection such as "0-3,7", in every task. Default: all episodes. */
+  episodes?: string;
+}
+
+/** The episodes that a source means. */
+export function listEpisodes({ root, tasks, episodes }: DataSource): Episode[] {
+  const folder = openRLBench(root);
+  return (tasks ?? folder.tasks).flatMap((task) => {
+    const all = folder.episodes(task);
+    return episodes === undefined ? all : selectEpisodes(all, episodes);
+  });
+}
+
+/** What turns instructions into tokens under this configuration. */
+export function instructionEncoder({ instructionFile, instructionDim }: DataConfig): InstructionEncoder {
+  return instructionFile === null ? hashedWordEncoder(instructionDim) : loadInstructionEmbeddings(instructionFile);
+}
+
+/**
+ * Reads episodes into training states.
+ *
+ * @param options.keyPosesOnly one state a key pose, whatever the configuration says about frames between. Default false.
+ */
+export function loadDataset(
+  episodes: readonly Episode[],
+  config: DataConfig,
+  options: { keyPosesOnly?: boolean } = {},
+): KeyPoseDataset {
+  const demonstrations = episodes.map((episode) =>
+    openDemonstration(episode, { cameras: config.cameras ?? undefined }),
+  );
+  return prepareKeyPoses(demonstrations, {
+    voxelSize: config.voxelSize,
+    tableHeight: config.tableHeight,
+    everyFrame: config.everyFrame && !options.keyPosesOnly,
+    stride: config.stride,
+    encoder: instructionEncoder(config),
+  });
+}
+
+/** `observation` with another instruction for every scene. */
+export function withInstruction<O extends Observation>(observation: O, tokens: Float32Array): O {
+  const { size, instructionDim } = observation;
+  const instructionTokens = tokens.length / instructionDim;
+  const instruction = new Float32Array(size * tokens.length);
+  for (let b = 0; b < size; b++) instruction.set(tokens, b * tokens.length);
+  return {
+    ...observation,
+    instruction,
+    instructionTokens,
+    instructionLengths: new Int32Array(size).fill(instructionTokens),
+  };
+}

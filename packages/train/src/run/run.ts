@@ -1,0 +1,202 @@
+import { mkdirSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { getPolicy, type Policy, type PolicyFactory } from "@md/diffusion";
+import type { Episode, KeyPoseDataset } from "@md/rlbench-data";
+import { Generator } from "@md/tensor";
+import { Checkpoint, type RunMetadata, saveCheckpoint } from "../checkpoint/checkpoint.js";
+import { type ConfigLayer, resolveConfig, resolveModel } from "../config/resolve.js";
+import type { TrainConfig } from "../config/schema.js";
+import { type DataSource, listEpisodes, loadDataset } from "../data.js";
+import { CheckpointError, ConfigError } from "../errors.js";
+import { evaluate } from "../evaluate/evaluate.js";
+import { summarize } from "../evaluate/score.js";
+import { MetricsLog } from "../metrics.js";
+import type { ProgressDisplay } from "../progress.js";
+import { type StepMetrics, Trainer } from "../trainer.js";
+import { batchSource, dataStatistics } from "./batches.js";
+
+const VALIDATION_SAMPLES = 4;
+
+/** What a run is made of. */
+export interface RunParts {
+  /** Folder of checkpoint and metrics. */
+  out: string;
+  config: TrainConfig;
+  policy: Policy;
+  training: KeyPoseDataset;
+  /** Held-out key poses for the learning curve; null for none. */
+  validation: KeyPoseDataset | null;
+  metadata: RunMetadata;
+}
+
+/** A training run: the trainer, and what it writes into the run's folder on the way. */
+export class Run {
+  readonly trainer: Trainer;
+  private readonly metrics: MetricsLog;
+  private readonly recent = new RecentRate();
+
+  private constructor(
+    readonly parts: RunParts,
+    checkpoint: Checkpoint | null,
+  ) {
+    const { config, policy, training, out } = parts;
+    this.trainer = new Trainer({
+      policy,
+      nextBatch: batchSource(training, config),
+      optimizer: config.optimizer,
+      training: config.training,
+      generator: new Generator(config.seed).fork("noise"),
+    });
+    checkpoint?.restore(this.trainer);
+    mkdirSync(out, { recursive: true });
+    const file = join(out, "metrics.jsonl");
+    this.metrics = checkpoint ? MetricsLog.resume(file, this.trainer.step) : MetricsLog.create(file);
+  }
+
+  /**
+   * A new run. What `out` holds of an older run is replaced.
+   *
+   * @param options.layers configuration by rising precedence
+   * @param options.validation held out; its episodes are not trained on
+   */
+  static async start(options: {
+    out: string;
+    layers: readonly ConfigLayer[];
+    data: DataSource;
+    validation?: DataSource;
+  }): Promise<Run> {
+    const { out, layers, data, validation } = options;
+    const factory = await findPolicy(resolveModel(layers), "model");
+    const config = resolveConfig(layers, factory.defaults);
+    if (config.training.steps === null && config.training.maxMinutes === null) {
+      throw new ConfigError("training", "", "has no end: set training.steps, training.maxMinutes, or both");
+    }
+    const heldOut = validation ? listEpisodes(validation) : [];
+    const episodes = withoutHeldOut(listEpisodes(data), heldOut);
+    const training = loadDataset(episodes, config.data);
+    const statistics = dataStatistics(training, config.data);
+    const policy = factory.create(config.policy, statistics, new Generator(config.seed).fork("initialization"));
+    const parts: RunParts = {
+      out,
+      config,
+      policy,
+      training,
+      validation: heldOut.length > 0 ? loadDataset(heldOut, config.data, { keyPosesOnly: true }) : null,
+      metadata: {
+        policy: { name: config.model, config: policy.config },
+        statistics,
+        config,
+        trainedOn: { root: resolve(data.root), episodes: idsOf(episodes), heldOut: idsOf(heldOut) },
+      },
+    };
+    return new Run(parts, null);
+  }
+
+  /**
+   * Goes on with an interrupted run from its checkpoint.
+   *
+   * @param options.budget layers that may set another `training.steps` and `training.maxMinutes`; the schedule then
+   *   follows the new budget. Without them the run is what it would have been in one go.
+   */
+  static async resume(run: string, options: { budget?: readonly ConfigLayer[] } = {}): Promise<Run> {
+    using checkpoint = new Checkpoint(run);
+    const { metadata } = checkpoint;
+    const { trainedOn } = metadata;
+    if (!trainedOn) throw new CheckpointError(checkpoint.file, "was not written by a run on demonstrations");
+    const policy = await checkpoint.loadPolicy("model");
+    const factory = await findPolicy(metadata.policy.name, checkpoint.file);
+    const saved: ConfigLayer = { source: checkpoint.file, values: metadata.config };
+    const config = resolveConfig([saved, ...(options.budget ?? [])], factory.defaults);
+    const found = new Map(listEpisodes({ root: trainedOn.root }).map((episode) => [episode.id, episode]));
+    const pick = (ids: readonly string[]): Episode[] =>
+      ids.map((id) => {
+        const episode = found.get(id);
+        if (!episode) throw new CheckpointError(checkpoint.file, `was trained on ${id}, which ${trainedOn.root} lacks`);
+        return episode;
+      });
+    const parts: RunParts = {
+      out: run,
+      config,
+      policy,
+      training: loadDataset(pick(trainedOn.episodes), config.data),
+      validation:
+        trainedOn.heldOut.length > 0 ? loadDataset(pick(trainedOn.heldOut), config.data, { keyPosesOnly: true }) : null,
+      metadata: { policy: metadata.policy, statistics: metadata.statistics, config, trainedOn },
+    };
+    return new Run(parts, checkpoint);
+  }
+
+  /** Trains until the budget is used up or `signal` aborts, and leaves a checkpoint either way. */
+  async train(options: { signal?: AbortSignal; display?: ProgressDisplay } = {}): Promise<void> {
+    const { signal, display } = options;
+    await this.trainer.run({ signal, onStep: (metrics) => this.afterStep(metrics, display) });
+    display?.finish();
+    this.save();
+  }
+
+  private async afterStep(metrics: StepMetrics, display: ProgressDisplay | undefined): Promise<void> {
+    const { trainer, parts } = this;
+    const { logEvery, checkpointEvery, validateEvery, steps } = parts.config.training;
+    const rate = this.recent.add();
+    const { step, loss } = metrics;
+    const { progress, elapsedSeconds } = trainer;
+    const secondsLeft =
+      steps !== null && progress === step / steps ? (steps - step) / rate : elapsedSeconds / progress - elapsedSeconds;
+    display?.update({ step, steps, progress, rate, secondsLeft, loss });
+    if (step % logEvery === 0 || step === 1) {
+      const { parts: lossParts, ...rest } = metrics;
+      this.metrics.write({ kind: "train", ...rest, ...lossParts, progress, seconds: elapsedSeconds });
+    }
+    if (parts.validation && step % validateEvery === 0) await this.validate(parts.validation);
+    if (step % checkpointEvery === 0) this.save();
+  }
+
+  private async validate(dataset: KeyPoseDataset): Promise<void> {
+    const { trainer, parts } = this;
+    const options = { points: parts.config.data.points, samples: VALIDATION_SAMPLES, seed: parts.config.seed };
+    const judge = (): ReturnType<typeof evaluate> => evaluate(trainer.policy, dataset, options);
+    const results = trainer.ema ? await trainer.ema.withAverages(judge) : await judge();
+    this.metrics.write({
+      kind: "validation",
+      step: trainer.step,
+      seconds: trainer.elapsedSeconds,
+      ...summarize(results),
+    });
+  }
+
+  private save(): void {
+    saveCheckpoint(this.parts.out, this.trainer, this.parts.metadata);
+  }
+
+  /** Frees policy, optimiser state and averaged weights. */
+  dispose(): void {
+    this.trainer.dispose();
+    this.parts.policy.dispose();
+  }
+}
+
+/** Steps a second over the last steps. */
+class RecentRate {
+  private readonly times = [performance.now()];
+
+  add(): number {
+    this.times.push(performance.now());
+    if (this.times.length > 50) this.times.shift();
+    return (1000 * (this.times.length - 1)) / (this.times.at(-1)! - this.times[0]!);
+  }
+}
+
+async function findPolicy(name: string, source: string): Promise<PolicyFactory> {
+  try {
+    return await getPolicy(name);
+  } catch (error) {
+    throw new ConfigError(source, "model", error instanceof Error ? error.message : String(error));
+  }
+}
+
+const idsOf = (episodes: readonly Episode[]): string[] => episodes.map(({ id }) => id);
+
+function withoutHeldOut(episodes: Episode[], heldOut: readonly Episode[]): Episode[] {
+  const ids = new Set(heldOut.map(({ directory }) => resolve(directory)));
+  return episodes.filter(({ directory }) => !ids.has(resolve(directory)));
+}

@@ -1,0 +1,20 @@
+import { DDPMScheduler } from "@md/diffusion";
+
+/**
+ * What to tell a user whose noise schedule leaves more than a tenth of the signal at its last step, where sampling
+ * starts from pure noise (Eq. 2 assumes none); null where there is nothing to tell.
+ *
+ * @param config configuration of a policy; one without `betaSchedule` and `numTrainTimesteps` says nothing
+ */
+export function remainingSignalWarning(config: Readonly<Record<string, unknown>>): string | null {
+  const { betaSchedule, numTrainTimesteps } = config;
+  if (betaSchedule === undefined || numTrainTimesteps === undefined) return null;
+  const remaining = new DDPMScheduler({ betaSchedule, numTrainTimesteps } as ConstructorParameters<
+    typeof DDPMScheduler
+  >[0]).remainingSignal();
+  if (remaining <= 0.1) return null;
+  return (
+    `the ${String(betaSchedule)} schedule of ${String(numTrainTimesteps)} steps leaves ${Math.round(100 * remaining)}% of the ` +
+    "signal at its last step, but sampling starts from none; use squaredcos_cap_v2 or more steps"
+  );
+}

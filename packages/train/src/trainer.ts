@@ -1,0 +1,157 @@
+import { setImmediate } from "node:timers/promises";
+import type { Policy, PolicyBatch } from "@md/diffusion";
+import { type Generator, scope } from "@md/tensor";
+import type { OptimizerConfig, TrainingConfig } from "./config/schema.js";
+import { TrainingError } from "./errors.js";
+import { AdamW } from "./optim/adamw.js";
+import { clipGradNorm } from "./optim/clip-grad-norm.js";
+import { Ema } from "./optim/ema.js";
+import { cosineWithWarmup, type LearningRateSchedule } from "./optim/lr-schedule.js";
+
+export interface TrainerOptions {
+  policy: Policy;
+  /** Batch `index` of the run, from 0: a function of the index alone, so that a resumed run sees the same batches. */
+  nextBatch(index: number): PolicyBatch;
+  optimizer: OptimizerConfig;
+  training: Pick<TrainingConfig, "steps" | "maxMinutes" | "accumulate">;
+  /** Noise and timesteps. */
+  generator: Generator;
+}
+
+/** What one optimiser step did. */
+export interface StepMetrics {
+  /** Optimiser steps done, this one included. */
+  step: number;
+  loss: number;
+  /** Named parts of the loss. */
+  parts: Record<string, number>;
+  /** Euclidean norm of all gradients, before clipping. */
+  gradNorm: number;
+  learningRate: number;
+  /** Milliseconds of making batches, and of all else. */
+  dataMs: number;
+  updateMs: number;
+}
+
+/**
+ * Trains a policy: one scope a step, and a return to the event loop after each. The budget is `steps`, `maxMinutes`, or
+ * both, whichever comes first; the learning rate follows {@link progress}. Under `steps` alone a run that was saved and
+ * restored goes on to the bit; under `maxMinutes` the learning rate depends on the clock.
+ */
+export class Trainer {
+  readonly policy: Policy;
+  readonly optimizer: AdamW;
+  /** Averaged weights; null where `emaDecay` is 0. */
+  readonly ema: Ema | null;
+  /** Optimiser steps done. */
+  step = 0;
+  /** Seconds of {@link run}, with all that it does between steps. */
+  elapsedSeconds = 0;
+  private readonly schedule: LearningRateSchedule;
+
+  constructor(private readonly options: TrainerOptions) {
+    const { policy, optimizer } = options;
+    const { learningRate, weightDecay, beta1, beta2, epsilon, warmupSteps, finalFraction } = optimizer;
+    this.policy = policy.train();
+    this.optimizer = new AdamW(policy.namedParameters(), {
+      learningRate,
+      weightDecay,
+      betas: [beta1, beta2],
+      epsilon,
+    });
+    this.ema = optimizer.emaDecay > 0 ? new Ema(policy, optimizer.emaDecay) : null;
+    this.schedule = cosineWithWarmup({ peak: learningRate, warmupSteps, finalFraction });
+  }
+
+  get generator(): Generator {
+    return this.options.generator;
+  }
+
+  /** Share of the budget used: the larger of those of steps and of time. 0 without a budget. */
+  get progress(): number {
+    const { steps, maxMinutes } = this.options.training;
+    const ofSteps = steps === null ? 0 : this.step / steps;
+    const ofTime = maxMinutes === null ? 0 : this.elapsedSeconds / (60 * maxMinutes);
+    return Math.max(ofSteps, ofTime);
+  }
+
+  /** Whether the budget is used up. */
+  get finished(): boolean {
+    return this.progress >= 1;
+  }
+
+  /**
+   * One optimiser step over `accumulate` batches.
+   *
+   * @throws TrainingError when loss or gradients are not finite; the weights are then those before the step
+   */
+  trainStep(): StepMetrics {
+    const { nextBatch, training } = this.options;
+    const start = performance.now();
+    const batches = Array.from({ length: training.accumulate }, (_, i) =>
+      nextBatch(this.step * training.accumulate + i),
+    );
+    const prepared = performance.now();
+    const metrics = scope(() => this.update(batches));
+    return { ...metrics, dataMs: prepared - start, updateMs: performance.now() - prepared };
+  }
+
+  private update(batches: readonly PolicyBatch[]): Omit<StepMetrics, "dataMs" | "updateMs"> {
+    this.policy.zeroGrad();
+    const mean = averageLosses(batches.map((batch) => scope(() => this.backward(batch))));
+    if (!Number.isFinite(mean.loss)) throw new TrainingError(this.step + 1, `loss is ${mean.loss}`);
+    const gradNorm = clipGradNorm(this.policy.parameters(), this.options.optimizer.clipGradNorm ?? Infinity);
+    if (!Number.isFinite(gradNorm)) throw new TrainingError(this.step + 1, `gradient norm is ${gradNorm}`);
+    const learningRate = this.schedule(this.step, this.progress);
+    this.optimizer.step(learningRate);
+    this.policy.zeroGrad();
+    this.step++;
+    this.ema?.update(this.step);
+    return { step: this.step, ...mean, gradNorm, learningRate };
+  }
+
+  // Gradients of one batch, scaled so that those of all accumulated batches sum to their mean.
+  private backward(batch: PolicyBatch): { loss: number; parts: Record<string, number> } {
+    const { loss, parts } = this.policy.loss(batch, this.generator);
+    const { accumulate } = this.options.training;
+    (accumulate === 1 ? loss : loss.mul(1 / accumulate)).backward();
+    const values = Object.entries(parts).map(([name, part]) => [name, part.item()] as const);
+    return { loss: loss.item(), parts: Object.fromEntries(values) };
+  }
+
+  /**
+   * Steps until the budget is used up or `signal` aborts; then the step in progress is finished first.
+   *
+   * @param options.onStep called after each step; its time counts against `maxMinutes` too
+   */
+  async run(
+    options: { signal?: AbortSignal; onStep?(metrics: StepMetrics): void | Promise<void> } = {},
+  ): Promise<void> {
+    const start = performance.now() - 1000 * this.elapsedSeconds;
+    while (!this.finished && !options.signal?.aborted) {
+      const metrics = this.trainStep();
+      this.elapsedSeconds = (performance.now() - start) / 1000;
+      await options.onStep?.(metrics);
+      await setImmediate();
+    }
+  }
+
+  /** Frees the optimiser's state and the averaged weights; the policy stays. */
+  dispose(): void {
+    this.optimizer.dispose();
+    this.ema?.dispose();
+  }
+}
+
+function averageLosses(losses: readonly { loss: number; parts: Record<string, number> }[]): {
+  loss: number;
+  parts: Record<string, number>;
+} {
+  const mean = (value: (entry: (typeof losses)[number]) => number): number =>
+    losses.reduce((sum, entry) => sum + value(entry), 0) / losses.length;
+  const names = Object.keys(losses[0]!.parts);
+  return {
+    loss: mean(({ loss }) => loss),
+    parts: Object.fromEntries(names.map((name) => [name, mean(({ parts }) => parts[name]!)])),
+  };
+}

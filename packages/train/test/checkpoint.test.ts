@@ -1,0 +1,70 @@
+import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, it } from "vitest";
+import { writeSafetensors } from "@md/nn";
+import { tensor } from "@md/tensor";
+import { Checkpoint } from "../src/checkpoint/checkpoint.js";
+import { CheckpointError } from "../src/errors.js";
+import { Run } from "../src/run/run.js";
+import { makeFixture, toyLayer } from "./support/fixture.js";
+
+const { folder, data, remove } = makeFixture(2);
+afterAll(remove);
+
+const file = join(folder, "damaged.safetensors");
+const metadata = {
+  format: 1,
+  step: 3,
+  elapsedSeconds: 1,
+  generator: { seed: 0, offset: 0 },
+  policy: { name: "mini-diffuser-light", config: {} },
+  statistics: {},
+  config: {},
+  trainedOn: null,
+};
+const write = (content: unknown): void =>
+  writeSafetensors(file, new Map([["model.a", tensor([1])]]), { minidiff: JSON.stringify(content) });
+
+describe("Checkpoint", () => {
+  it("names what is absent, of another kind, or damaged", async () => {
+    expect(() => new Checkpoint(join(folder, "absent"))).toThrow(/absent.*does not exist/);
+    writeFileSync(file, "no tensors here");
+    expect(() => new Checkpoint(file)).toThrow(CheckpointError);
+    writeSafetensors(file, new Map([["a", tensor([1])]]));
+    expect(() => new Checkpoint(file)).toThrow(/no checkpoint of minidiff/);
+    for (const [key, value] of Object.entries({
+      format: 2,
+      step: -1,
+      elapsedSeconds: "1",
+      policy: null,
+      trainedOn: {},
+    })) {
+      write({ ...metadata, [key]: value });
+      expect(() => new Checkpoint(file), key).toThrow(CheckpointError);
+    }
+    write(metadata);
+    using checkpoint = new Checkpoint(file);
+    await expect(checkpoint.loadPolicy()).rejects.toThrow(CheckpointError);
+  });
+
+  it("finds every truncation, and says which file", async () => {
+    const run = await Run.start({ out: folder, layers: [toyLayer], data: { root: data } });
+    await run.train();
+    run.dispose();
+    const whole = readFileSync(join(folder, "checkpoint.safetensors"));
+    const other = mkdtempSync(join(tmpdir(), "md-cut-"));
+    const cut = join(other, "checkpoint.safetensors");
+    for (const length of [0, 7, 8, 100, whole.length >> 1, whole.length - 1]) {
+      writeFileSync(cut, whole);
+      truncateSync(cut, length);
+      expect(() => new Checkpoint(cut), String(length)).toThrow(CheckpointError);
+    }
+    rmSync(other, { recursive: true });
+    using checkpoint = new Checkpoint(folder);
+    expect(checkpoint.hasEma).toBe(true);
+    const [average, last] = [await checkpoint.loadPolicy(), await checkpoint.loadPolicy("model")];
+    const weights = [average, last].map((policy) => policy.parameters()[0]!.toFlatArray());
+    expect(weights[0]).not.toEqual(weights[1]);
+  });
+});

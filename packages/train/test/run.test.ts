@@ -1,0 +1,131 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, describe, expect, it } from "vitest";
+import { memory } from "@md/tensor";
+import { Checkpoint } from "../src/checkpoint/checkpoint.js";
+import { type ConfigLayer } from "../src/config/resolve.js";
+import { parseOverride } from "../src/config/sources.js";
+import { CheckpointError, ConfigError } from "../src/errors.js";
+import { readMetrics } from "../src/metrics.js";
+import { Run } from "../src/run/run.js";
+import { makeFixture, toyLayer } from "./support/fixture.js";
+
+const { folder, data, remove } = makeFixture();
+afterAll(remove);
+
+const start = (name: string, ...layers: ConfigLayer[]): Promise<Run> =>
+  Run.start({ out: join(folder, name), layers: [toyLayer, ...layers], data: { root: data, episodes: "0-2" } });
+
+/** Trains until `steps` steps are done, as an interruption would end it. */
+async function trainUntil(run: Run, steps: number): Promise<void> {
+  const controller = new AbortController();
+  const { trainer } = run;
+  const step = trainer.trainStep.bind(trainer);
+  trainer.trainStep = () => {
+    const metrics = step();
+    if (trainer.step === steps) controller.abort();
+    return metrics;
+  };
+  await run.train({ signal: controller.signal });
+}
+
+// The tensors of a checkpoint: all behind its header.
+function body(name: string): string {
+  const bytes = readFileSync(join(folder, name, "checkpoint.safetensors"));
+  return bytes.subarray(8 + Number(bytes.readBigUInt64LE(0))).toString("hex");
+}
+const trainLines = (name: string): unknown[] =>
+  readMetrics(join(folder, name, "metrics.jsonl")).map(({ step, loss, learningRate }) => ({
+    step,
+    loss,
+    learningRate,
+  }));
+
+describe("Run", () => {
+  it("goes on to the bit where an interrupted run stopped, within an epoch and an accumulation", async () => {
+    const accumulate = parseOverride("training.accumulate=2");
+    const whole = await start("whole", accumulate);
+    await whole.train();
+    whole.dispose();
+    const first = await start("halves", accumulate);
+    await trainUntil(first, 5);
+    expect(first.trainer.step).toBe(5);
+    first.dispose();
+    const second = await Run.resume(join(folder, "halves"));
+    expect(second.trainer.step).toBe(5);
+    await second.train();
+    second.dispose();
+    expect(trainLines("whole")).toHaveLength(10);
+    expect(trainLines("halves")).toEqual(trainLines("whole"));
+    expect(body("halves")).toBe(body("whole"));
+  });
+
+  it("drops metrics of steps after the checkpoint, and what a kill cut short", async () => {
+    const run = await start("late");
+    await trainUntil(run, 4);
+    run.dispose();
+    const file = join(folder, "late", "metrics.jsonl");
+    const { appendFileSync } = await import("node:fs");
+    appendFileSync(file, '{"kind":"train","step":5,"loss":1}\n{"kind":"tr');
+    const resumed = await Run.resume(join(folder, "late"));
+    await resumed.train();
+    resumed.dispose();
+    expect(readMetrics(file).map(({ step }) => step)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+  });
+
+  it("learns, and keeps its bytes flat", async () => {
+    const run = await start("learn", parseOverride("training.steps=300"));
+    const metrics = await (async () => {
+      for (let i = 0; i < 50; i++) run.trainer.trainStep();
+      const before = memory().liveBytes;
+      await run.train();
+      expect(memory().liveBytes).toBe(before);
+      return readMetrics(join(folder, "learn", "metrics.jsonl"));
+    })();
+    run.dispose();
+    expect(metrics.at(-1)!["loss"]).toBeLessThan(0.02);
+    expect(metrics.at(-1)!["learningRate"]).toBeLessThan(0.001);
+  });
+
+  it("follows the clock under maxMinutes", async () => {
+    const run = await start("clock", parseOverride("training.steps=null"), parseOverride("training.maxMinutes=0.005"));
+    await run.train();
+    expect(run.trainer.progress).toBeGreaterThanOrEqual(1);
+    expect(run.trainer.elapsedSeconds).toBeLessThan(2);
+    run.dispose();
+    const lines = readMetrics(join(folder, "clock", "metrics.jsonl"));
+    expect(lines.at(-1)!["learningRate"]).toBeLessThan(0.05 * 0.1);
+  });
+
+  it("judges held-out episodes on the way, with averaged weights, and trains as without", async () => {
+    const run = await Run.start({
+      out: join(folder, "validated"),
+      layers: [toyLayer],
+      data: { root: data },
+      validation: { root: data, episodes: "3" },
+    });
+    expect(run.parts.metadata.trainedOn!.heldOut).toEqual([expect.stringContaining("episode3")]);
+    expect(run.parts.training.samples).toHaveLength(3);
+    await run.train();
+    run.dispose();
+    const plain = await start("plain");
+    await plain.train();
+    plain.dispose();
+    const lines = readMetrics(join(folder, "validated", "metrics.jsonl"));
+    expect(lines.filter(({ kind }) => kind === "validation").map(({ step }) => step)).toEqual([5, 10]);
+    expect(body("validated")).toBe(body("plain"));
+  });
+
+  it("stops at a loss that is not finite, and leaves the weights before it", async () => {
+    const run = await start("broken", parseOverride("policy.noise=.inf"));
+    await expect(run.train()).rejects.toThrow(/\[step 1\] loss is/);
+    run.dispose();
+    expect(() => new Checkpoint(join(folder, "broken"))).toThrow(CheckpointError);
+  });
+
+  it("refuses a run without an end, and an unknown policy", async () => {
+    await expect(start("endless", parseOverride("training.steps=null"))).rejects.toThrow(ConfigError);
+    await expect(start("unknown", parseOverride("model=mini-difuser-light"))).rejects.toThrow(/mini-diffuser-light/);
+    await expect(start("absent", parseOverride("model=./absent.mjs"))).rejects.toThrow(ConfigError);
+  });
+});
