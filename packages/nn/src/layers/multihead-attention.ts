@@ -1,0 +1,111 @@
+import {
+  applyRotary,
+  type AttentionMask,
+  linear,
+  maskedAttention,
+  ShapeError,
+  type Tensor,
+  ValueError,
+  zeros,
+} from "@md/tensor";
+import * as init from "../init.js";
+import { Module } from "../module.js";
+import { type Parameter, parameter } from "../parameter.js";
+import { LayerNorm } from "./norms.js";
+import { Linear } from "./linear.js";
+import type { RandomLayerOptions } from "./options.js";
+
+export interface MultiheadAttentionOptions extends RandomLayerOptions {
+  /** LayerNorm over headDim of queries and keys, before they are rotated. Default false. */
+  qkNorm?: boolean;
+}
+
+/** Keys and values by head, each [batch, heads, tokens, headDim]; may be cached and joined along the tokens. */
+export interface KeyValue {
+  k: Tensor;
+  v: Tensor;
+}
+
+export interface AttendOptions {
+  /** Which keys a query attends. Default all. */
+  mask?: AttentionMask;
+  /** Rotary table of the queries, see RotaryEmbedding3d. Default: not rotated. */
+  rotary?: Tensor;
+}
+export interface AttentionOptions extends AttendOptions {
+  /** What keys and values are made of, [batch, Tk, embedDim]. Default: the queries' input. */
+  keyValue?: Tensor;
+  /** Rotary table of the keys. Default: `rotary`, for self-attention. */
+  keyRotary?: Tensor;
+}
+
+/**
+ * Multi-head attention (Vaswani et al., 2017) on the fused masked kernel: [batch, tokens, embedDim] -> the same. Names
+ * and initial values of the projections are PyTorch's.
+ */
+export class MultiheadAttention extends Module {
+  readonly headDim: number;
+  /** [3·embedDim, embedDim]: queries, keys, values. */
+  readonly inProjWeight: Parameter;
+  /** [3·embedDim] */
+  readonly inProjBias: Parameter;
+  readonly outProj: Linear;
+  readonly qNorm: LayerNorm | null;
+  readonly kNorm: LayerNorm | null;
+
+  constructor(
+    readonly embedDim: number,
+    readonly numHeads: number,
+    { qkNorm = false, ...options }: MultiheadAttentionOptions,
+  ) {
+    super();
+    this.headDim = embedDim / numHeads;
+    if (!(Number.isInteger(this.headDim) && this.headDim > 0)) {
+      throw new ValueError(`[MultiheadAttention] embedDim ${embedDim} does not divide into ${numHeads} heads`);
+    }
+    const { dtype, generator } = options;
+    const weight = parameter(() => init.xavierUniform(zeros([3 * embedDim, embedDim], { dtype }), { generator }));
+    this.inProjWeight = this.registerParameter("in_proj_weight", weight);
+    this.inProjBias = this.registerParameter(
+      "in_proj_bias",
+      parameter(() => zeros([3 * embedDim], { dtype })),
+    );
+    this.outProj = this.registerModule("out_proj", new Linear(embedDim, embedDim, options));
+    init.zeros(this.outProj.bias!);
+    this.qNorm = qkNorm ? this.registerModule("q_norm", new LayerNorm(this.headDim, { dtype })) : null;
+    this.kNorm = qkNorm ? this.registerModule("k_norm", new LayerNorm(this.headDim, { dtype })) : null;
+  }
+
+  /** Self-attention of x [batch, Tq, embedDim], or cross-attention to `keyValue`. */
+  forward(x: Tensor, { keyValue, keyRotary, ...options }: AttentionOptions = {}): Tensor {
+    const rotary = keyValue ? keyRotary : (keyRotary ?? options.rotary);
+    return this.attend(x, this.projectKeyValue(keyValue ?? x, rotary), options);
+  }
+
+  /** Keys and values of x [batch, tokens, embedDim], keys normed and then rotated by `rotary`. */
+  projectKeyValue(x: Tensor, rotary?: Tensor): KeyValue {
+    return { k: rotate(toHeads(norm(this.kNorm, this.#project(x, 1))), rotary), v: toHeads(this.#project(x, 2)) };
+  }
+
+  /** Attention of the queries of x [batch, Tq, embedDim] to given keys and values. */
+  attend(x: Tensor, { k, v }: KeyValue, { mask, rotary }: AttendOptions = {}): Tensor {
+    const q = rotate(toHeads(norm(this.qNorm, this.#project(x, 0))), rotary);
+    const heads = maskedAttention(q, k, v, { mask });
+    return this.outProj.forward(heads.permute([0, 2, 1, 3]).flatten(2));
+  }
+
+  // Part 0, 1 or 2 of the joint projection: [batch, tokens, heads, headDim].
+  #project(x: Tensor, part: 0 | 1 | 2): Tensor {
+    const { embedDim } = this;
+    if (x.rank !== 3 || x.shape[2] !== embedDim) {
+      throw new ShapeError(`[MultiheadAttention] x has shape [${x.shape}], expected [batch, tokens, ${embedDim}]`);
+    }
+    const weight = this.inProjWeight.narrow(0, part * embedDim, embedDim);
+    const bias = this.inProjBias.narrow(0, part * embedDim, embedDim);
+    return linear(x, weight, bias).reshape([x.shape[0]!, x.shape[1]!, this.numHeads, this.headDim]);
+  }
+}
+
+const norm = (layer: LayerNorm | null, x: Tensor): Tensor => (layer ? layer.forward(x) : x);
+const toHeads = (x: Tensor): Tensor => x.permute([0, 2, 1, 3]);
+const rotate = (x: Tensor, table: Tensor | undefined): Tensor => (table ? applyRotary(x, table) : x);
