@@ -55,22 +55,24 @@ export class NonInvasiveBlock extends Module {
     this.mlpFilm = new FiLM(embedDim, embedDim, options);
   }
 
-  /** Condition tokens [B, N + C, d] to the next layer's, and what actions read of them. */
-  condition(hidden: Tensor, layout: ConditionLayout, voxels: VoxelHash): { hidden: Tensor; memory: BlockMemory } {
+  /** What actions, and the condition tokens [B, N + C, d] themselves, read of the condition in this layer. */
+  remember(hidden: Tensor, layout: ConditionLayout, voxels: VoxelHash): BlockMemory {
     const normed = this.attentionNorm.forward(hidden);
-    const keyValue = this.attention.projectKeyValue(normed, layout.rotary);
+    const scene = normed.narrow(1, 0, layout.scenePoints).flatten(0, 1);
+    return { keyValue: this.attention.projectKeyValue(normed, layout.rotary), voxelMeans: voxels.mean(scene) };
+  }
+
+  /** Condition tokens [B, N + C, d] to the next layer's. */
+  condition(hidden: Tensor, layout: ConditionLayout, { keyValue }: BlockMemory): Tensor {
     const mask = masks.level2({
       samples: 0,
       tokensPerSample: 1,
       conditionTokens: layout.tokens,
       conditionLengths: layout.lengths,
     });
-    const attended = hidden.add(this.attention.attend(normed, keyValue, { rotary: layout.rotary, mask }));
-    const scene = normed.narrow(1, 0, layout.scenePoints).flatten(0, 1);
-    return {
-      hidden: attended.add(this.mlp.forward(this.mlpNorm.forward(attended))),
-      memory: { keyValue, voxelMeans: voxels.mean(scene) },
-    };
+    const queries = this.attentionNorm.forward(hidden);
+    const attended = hidden.add(this.attention.attend(queries, keyValue, { rotary: layout.rotary, mask }));
+    return attended.add(this.mlp.forward(this.mlpNorm.forward(attended)));
   }
 
   /** Action tokens [B, M·L, d] to the next layer's. */

@@ -17,9 +17,11 @@ export function lightStepFlops(
   const position = positionFeatureDim(positionFrequencies);
   const embed =
     pointsPerScene * (position + 3 + d) * d + (position + 7 + d) * d + instructionTokens * instructionDim * d + actions * (position + d) * d;
-  const linear = (condition + actions) * (4 + 2 * mlpRatio) * d * d + actions * 4 * d * d;
-  const local = actions * 27 * d * d;
+  // The last layer's condition tokens are keys and values alone.
+  const conditionLinear = (numLayers - 1) * condition * (4 + 2 * mlpRatio) * d * d + condition * 2 * d * d;
+  const film = (samples + poseQueries) * 6 * d * d;
+  const actionLinear = numLayers * (actions * (4 + 2 * mlpRatio + 27) * d * d + film);
   const head = samples * horizon * 3 * d + poseQueries * horizon * (2 * d * d + 2 * d * 3 * ROTATION_BINS + d);
-  const attention = 2 * d * (condition * condition + actions * (condition + horizon));
-  return 2 * size * (3 * (embed + numLayers * (linear + local) + head) + 3.5 * numLayers * attention);
+  const attention = 2 * d * ((numLayers - 1) * condition * condition + numLayers * actions * (condition + horizon));
+  return 2 * size * (3 * (embed + conditionLinear + actionLinear + head) + 3.5 * attention);
 }

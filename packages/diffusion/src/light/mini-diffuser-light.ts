@@ -86,9 +86,10 @@ export class MiniDiffuserLight extends Module implements Policy {
     [...this.blocks].forEach((block, layer) => {
       const { binCells, gridSize } = this.settings;
       const hash = tokens.voxels.get((binCells[layer] ?? binCells[0]!) * gridSize)!;
-      const step = block.condition(hidden, tokens.layout, hash);
-      hidden = step.hidden;
-      memories.push(step.memory);
+      const memory = block.remember(hidden, tokens.layout, hash);
+      // Nothing reads the condition tokens after the last layer.
+      if (layer + 1 < this.blocks.length) hidden = block.condition(hidden, tokens.layout, memory);
+      memories.push(memory);
       voxels.push(hash);
     });
     return { size: observation.size, layout: tokens.layout, memories, voxels };
