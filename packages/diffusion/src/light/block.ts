@@ -55,23 +55,23 @@ export class NonInvasiveBlock extends Module {
     this.mlpFilm = new FiLM(embedDim, embedDim, options);
   }
 
-  /** What actions, and the condition tokens [B, N + C, d] themselves, read of the condition in this layer. */
-  remember(hidden: Tensor, layout: ConditionLayout, voxels: VoxelHash): BlockMemory {
+  /** What is read of the condition tokens [B, N + C, d] in this layer, and the tokens as {@link condition} takes them. */
+  remember(hidden: Tensor, layout: ConditionLayout, voxels: VoxelHash): { memory: BlockMemory; normed: Tensor } {
     const normed = this.attentionNorm.forward(hidden);
     const scene = normed.narrow(1, 0, layout.scenePoints).flatten(0, 1);
-    return { keyValue: this.attention.projectKeyValue(normed, layout.rotary), voxelMeans: voxels.mean(scene) };
+    const keyValue = this.attention.projectKeyValue(normed, layout.rotary);
+    return { memory: { keyValue, voxelMeans: voxels.mean(scene) }, normed };
   }
 
   /** Condition tokens [B, N + C, d] to the next layer's. */
-  condition(hidden: Tensor, layout: ConditionLayout, { keyValue }: BlockMemory): Tensor {
+  condition(hidden: Tensor, normed: Tensor, layout: ConditionLayout, { keyValue }: BlockMemory): Tensor {
     const mask = masks.level2({
       samples: 0,
       tokensPerSample: 1,
       conditionTokens: layout.tokens,
       conditionLengths: layout.lengths,
     });
-    const queries = this.attentionNorm.forward(hidden);
-    const attended = hidden.add(this.attention.attend(queries, keyValue, { rotary: layout.rotary, mask }));
+    const attended = hidden.add(this.attention.attend(normed, keyValue, { rotary: layout.rotary, mask }));
     return attended.add(this.mlp.forward(this.mlpNorm.forward(attended)));
   }
 

@@ -86,9 +86,9 @@ export class MiniDiffuserLight extends Module implements Policy {
     [...this.blocks].forEach((block, layer) => {
       const { binCells, gridSize } = this.settings;
       const hash = tokens.voxels.get((binCells[layer] ?? binCells[0]!) * gridSize)!;
-      const memory = block.remember(hidden, tokens.layout, hash);
+      const { memory, normed } = block.remember(hidden, tokens.layout, hash);
       // Nothing reads the condition tokens after the last layer.
-      if (layer + 1 < this.blocks.length) hidden = block.condition(hidden, tokens.layout, memory);
+      if (layer + 1 < this.blocks.length) hidden = block.condition(hidden, normed, tokens.layout, memory);
       memories.push(memory);
       voxels.push(hash);
     });
