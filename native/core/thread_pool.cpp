@@ -1,10 +1,6 @@
 #include "thread_pool.h"
 
-#if defined(__x86_64__) || defined(__i386__)
-#define MD_PAUSE() __builtin_ia32_pause()
-#else
-#define MD_PAUSE() ((void)0)
-#endif
+#include "../isa/pause.h"
 
 namespace md {
 namespace {
@@ -53,7 +49,7 @@ void ThreadPool::run(int parts, void (*task)(void*, int), void* data) {
   task(data, 0);
   for (int spin = 0; pending_.load(std::memory_order_acquire) > 0; spin++) {
     if (spin < kSpins) {
-      MD_PAUSE();
+      pauseSpinning();
     } else {
       std::this_thread::yield();
     }
@@ -63,7 +59,7 @@ void ThreadPool::run(int parts, void (*task)(void*, int), void* data) {
 // `seen` is the generation at the worker's start: a job posted before the thread runs is not missed.
 void ThreadPool::work(int part, uint64_t seen) {
   for (;;) {
-    for (int spin = 0; spin < kSpins && generation_.load(std::memory_order_acquire) == seen; spin++) MD_PAUSE();
+    for (int spin = 0; spin < kSpins && generation_.load(std::memory_order_acquire) == seen; spin++) pauseSpinning();
     if (generation_.load(std::memory_order_acquire) == seen) {
       std::unique_lock lock(mutex_);
       wake_.wait(lock, [&] { return generation_.load(std::memory_order_relaxed) != seen; });
