@@ -1,6 +1,7 @@
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { full, scope, type Tensor, tensor } from "@md/tensor";
 import { afterAll, describe, expect, it } from "vitest";
 import {
@@ -15,6 +16,7 @@ import {
 const folder = mkdtempSync(join(tmpdir(), "md-nn-safetensors-"));
 afterAll(() => rmSync(folder, { recursive: true }));
 const at = (name: string): string => join(folder, name);
+const bytesOf = (data: ArrayBufferView): Buffer => Buffer.from(data.buffer, data.byteOffset, data.byteLength);
 
 function sample(): Map<string, Tensor> {
   return new Map([
@@ -247,5 +249,31 @@ describe("safetensors", () => {
     expect(() => writeSafetensors(at("no/such/folder"), new Map())).toThrow(SafetensorsError);
     expect(existsSync(at("no"))).toBe(false);
     expect(() => writeSafetensors(path, new Map([["__metadata__", full([1], 1)]]))).toThrow(/reserves/);
+  });
+
+  it("reads files that other programs wrote", (context) => {
+    const goldens = process.env["MD_GOLDENS"] ?? fileURLToPath(new URL("../../../../shared/goldens", import.meta.url));
+    const files = existsSync(goldens) ? readdirSync(goldens).filter((name) => name.endsWith(".safetensors")) : [];
+    if (files.length === 0) {
+      console.warn(`skipped: no safetensors files in ${goldens}`);
+      context.skip("no golden files");
+    }
+    for (const name of files) {
+      const { arrays, metadata } = readSafetensorsArrays(join(goldens, name));
+      expect(arrays.size, name).toBeGreaterThan(0);
+      for (const [key, { data, shape }] of arrays)
+        expect(data.length, key).toBe(shape.reduce((total, extent) => total * extent, 1));
+      expect(Object.keys(metadata).length, name).toBeGreaterThan(0);
+      scope(() => {
+        const { tensors } = readSafetensors(join(goldens, name));
+        const copy = at("copy.safetensors");
+        writeSafetensors(copy, tensors, metadata);
+        const read = readSafetensorsArrays(copy);
+        expect([...read.arrays.keys()].sort()).toEqual([...arrays.keys()].sort());
+        for (const [key, { data }] of arrays)
+          expect(bytesOf(read.arrays.get(key)!.data).equals(bytesOf(data)), key).toBe(true);
+        expect(read.metadata).toEqual(metadata);
+      });
+    }
   });
 });
