@@ -19,14 +19,17 @@ export interface DataSource {
   tasks?: readonly string[];
   /** Selection such as "0-3,7", in every task. Default: all episodes. */
   episodes?: string;
+  /** Ids of the episodes meant, of those that the rest selects. Default: all. */
+  ids?: ReadonlySet<string>;
 }
 
 /** The episodes that a source means. */
-export function listEpisodes({ root, tasks, episodes }: DataSource): Episode[] {
+export function listEpisodes({ root, tasks, episodes, ids }: DataSource): Episode[] {
   const folder = openRLBench(root);
   return (tasks ?? folder.tasks).flatMap((task) => {
     const all = folder.episodes(task);
-    return episodes === undefined ? all : selectEpisodes(all, episodes);
+    const selected = episodes === undefined ? all : selectEpisodes(all, episodes);
+    return selected.filter(({ id }) => ids?.has(id) ?? true);
   });
 }
 

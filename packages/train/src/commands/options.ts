@@ -1,0 +1,41 @@
+import type { ConfigLayer } from "../config/resolve.js";
+import { parseOverride } from "../config/sources.js";
+import type { DataSource } from "../data.js";
+import { ConfigError } from "../errors.js";
+
+/** A value of the command line that must be an integer of at least `minimum`. */
+export function parseInteger(flag: string, value: string, minimum: number): number {
+  const number = Number(value);
+  if (value.trim() === "" || !Number.isSafeInteger(number) || number < minimum) {
+    throw new ConfigError(flag, "", `is "${value}", expected an integer of at least ${minimum}`);
+  }
+  return number;
+}
+
+/** A value of the command line that must be a finite number. */
+export function parseNumber(flag: string, value: string): number {
+  const number = Number(value);
+  if (value.trim() === "" || !Number.isFinite(number)) {
+    throw new ConfigError(flag, "", `is "${value}", expected a number`);
+  }
+  return number;
+}
+
+/** A solver's name. */
+export function parseSolver(value: string): "ddim" | "ddpm" {
+  if (value !== "ddim" && value !== "ddpm")
+    throw new ConfigError("--solver", "", `is "${value}", expected ddim or ddpm`);
+  return value;
+}
+
+/** `--flag value` as an assignment to a key of the configuration; checked with the rest of it. */
+export const flagLayer = (flag: string, key: string, value: string): ConfigLayer => ({
+  ...parseOverride(`${key}=${value}`),
+  source: flag,
+});
+
+/** Where demonstrations come from, of `--data`, `--task` and a selection of episodes. */
+export function dataSource(root: string, task: string | undefined, episodes: string | undefined): DataSource {
+  const tasks = task?.split(",").map((name) => name.trim());
+  return { root, ...(tasks && { tasks }), ...(episodes !== undefined && { episodes }) };
+}

@@ -1,0 +1,83 @@
+import { collate, DataError, rotationBinsToQuaternion } from "@md/rlbench-data";
+import type { Command } from "commander";
+import { Checkpoint } from "../checkpoint/checkpoint.js";
+import { listEpisodes, loadDataset } from "../data.js";
+import { drawCandidates } from "../evaluate/predict.js";
+import { dataSource, parseInteger, parseNumber, parseSolver } from "./options.js";
+
+interface SampleFlags {
+  checkpoint: string;
+  data: string;
+  task: string;
+  episode: string;
+  keyPose: string;
+  candidates: string;
+  turn: string;
+  solver?: string;
+  steps?: string;
+  seed: string;
+}
+
+/** `minidiff sample`. */
+export function addSample(program: Command): void {
+  program
+    .command("sample")
+    .description("draw candidate actions for one observation, as JSON")
+    .requiredOption("--checkpoint <run>", "folder of a run, or checkpoint file")
+    .requiredOption("--data <dir>", "folder of demonstrations")
+    .requiredOption("--task <name>", "task of the episode")
+    .option("--episode <number>", "episode of the observation", "0")
+    .option("--key-pose <number>", "which key pose comes next, from 0", "0")
+    .option("--candidates <count>", "actions to draw", "16")
+    .option("--turn <degrees>", "turn the scene about z", "0")
+    .option("--solver <name>", "ddim or ddpm")
+    .option("--steps <count>", "denoising steps")
+    .option("--seed <seed>", "seed of the candidates", "0")
+    .action(run);
+}
+
+async function run(flags: SampleFlags): Promise<void> {
+  const episode = parseInteger("--episode", flags.episode, 0);
+  const keyPose = parseInteger("--key-pose", flags.keyPose, 0);
+  const seed = parseInteger("--seed", flags.seed, 0);
+  const options = {
+    samples: parseInteger("--candidates", flags.candidates, 1),
+    ...(flags.solver !== undefined && { solver: parseSolver(flags.solver) }),
+    ...(flags.steps !== undefined && { steps: parseInteger("--steps", flags.steps, 1) }),
+    seed,
+  };
+  const turn = parseNumber("--turn", flags.turn);
+  using checkpoint = new Checkpoint(flags.checkpoint);
+  const { data } = checkpoint.metadata.config;
+  const episodes = listEpisodes(dataSource(flags.data, flags.task, String(episode)));
+  const dataset = loadDataset(episodes, data, { keyPosesOnly: true });
+  const index = dataset.samples.findIndex(({ keyPoseIndex }) => keyPoseIndex === keyPose);
+  if (index < 0) throw new DataError(episodes[0]!.id, `has no key pose ${keyPose}, only ${dataset.samples.length}`);
+  const batch = collate(dataset, [index], { seed, points: data.points, turn });
+  const policy = await checkpoint.loadPolicy();
+  const drawn = drawCandidates(policy, batch, options);
+  policy.dispose();
+  const { task, frame, instructions } = dataset.samples[index]!;
+  const target = {
+    position: Array.from(batch.targetPosition),
+    quaternion: Array.from(batch.targetQuaternion),
+    open: batch.targetOpen[0],
+  };
+  const candidates = Array.from({ length: drawn.candidates * drawn.horizon }, (_, at) => {
+    const rotationBins = Array.from(drawn.rotationBins.subarray(3 * at, 3 * at + 3));
+    return {
+      position: Array.from(drawn.position.subarray(3 * at, 3 * at + 3)),
+      quaternion: rotationBinsToQuaternion(rotationBins),
+      rotationBins,
+      open: drawn.open[at],
+    };
+  });
+  const { id } = episodes[0]!;
+  console.log(
+    JSON.stringify(
+      { task, episode: id, frame, keyPose, turn, instruction: instructions.texts[0], target, candidates },
+      null,
+      2,
+    ),
+  );
+}

@@ -1,0 +1,131 @@
+import type { Command } from "commander";
+import type { ConfigLayer } from "../config/resolve.js";
+import { parseOverride, readConfigFile, readPreset } from "../config/sources.js";
+import { ConfigError } from "../errors.js";
+import { evaluateCheckpoint, formatEvaluation } from "../evaluate/evaluation.js";
+import { presetNames } from "../presets.js";
+import { formatSeconds, ProgressDisplay } from "../progress.js";
+import { Run } from "../run/run.js";
+import { remainingSignalWarning } from "../run/signal.js";
+import { exitStatus } from "./failure.js";
+import { dataSource, flagLayer } from "./options.js";
+
+interface TrainFlags {
+  data?: string;
+  task?: string;
+  out?: string;
+  episodes?: string;
+  valEpisodes?: string;
+  preset: string;
+  config?: string;
+  set: string[];
+  steps?: string;
+  maxMinutes?: string;
+  seed?: string;
+  model?: string;
+  resume?: string;
+}
+
+/** `minidiff train`. */
+export function addTrain(program: Command): void {
+  program
+    .command("train")
+    .description("train a policy on RLBench demonstrations")
+    .argument("[overrides...]", "assignments such as policy.embedDim=96")
+    .option("--data <dir>", "folder of demonstrations, TASK/…/episodes/episodeN")
+    .option("--task <names>", "tasks to train on, separated by commas (default: all)")
+    .option("--out <run>", "folder for checkpoint and metrics")
+    .option("--episodes <selection>", 'episodes to train on, such as "0-3,7" (default: all)')
+    .option("--val-episodes <selection>", "episodes to hold out")
+    .option("--preset <name>", `${presetNames().join(" or ")}`, "light")
+    .option("--config <file>", "YAML file, over the preset")
+    .option("--set <assignment>", "override, such as policy.embedDim=96; may be repeated", collect, [])
+    .option("--steps <count>", "optimiser steps")
+    .option("--max-minutes <minutes>", "limit of time; with --steps, whichever comes first")
+    .option("--seed <seed>", "seed of initialisation, data order and noise")
+    .option("--model <name>", "registered policy, or a module file that exports one")
+    .option("--resume <run>", "go on with an interrupted run; only --steps and --max-minutes may be given with it")
+    .action(train);
+}
+
+const collect = (value: string, all: string[]): string[] => [...all, value];
+
+async function train(overrides: string[], flags: TrainFlags): Promise<void> {
+  const run = flags.resume === undefined ? await start(flags, overrides) : await resume(flags.resume, flags, overrides);
+  const { config, policy, training, validation, out } = run.parts;
+  const instructionTokens = Math.max(
+    ...training.samples.flatMap(({ embeddings }) => embeddings.map(({ tokens }) => tokens)),
+  );
+  const { batchSize } = config.training;
+  const flops = policy.stepFlops({ size: batchSize, pointsPerScene: config.data.points, instructionTokens });
+  const warning = remainingSignalWarning(policy.config);
+  console.log(
+    `${config.model}: ${policy.numParameters.toLocaleString("en")} parameters, ` +
+      `${((flops * config.training.accumulate) / 1e9).toFixed(1)} GFLOP a step, ` +
+      `${training.samples.length} training states${validation ? `, ${validation.samples.length} held-out key poses` : ""}`,
+  );
+  if (warning) console.error(`minidiff: warning: ${warning}`);
+  await trainInterruptibly(run);
+  const { step, elapsedSeconds, finished } = run.trainer;
+  run.dispose();
+  console.log(`${step} steps in ${formatSeconds(elapsedSeconds)}; checkpoint and metrics are in ${out}`);
+  if (finished && validation) {
+    const { trainedOn } = run.parts.metadata;
+    const ids = new Set(trainedOn!.heldOut);
+    console.log(
+      formatEvaluation(
+        await evaluateCheckpoint({ checkpoint: out, data: { root: trainedOn!.root, ids }, mustBeHeldOut: true }),
+      ),
+    );
+  }
+  if (!finished) process.exitCode = exitStatus.interrupted;
+}
+
+async function start(flags: TrainFlags, overrides: readonly string[]): Promise<Run> {
+  const { data, task, out, episodes, valEpisodes } = flags;
+  if (data === undefined) throw new ConfigError("train", "--data", "is missing");
+  if (out === undefined) throw new ConfigError("train", "--out", "is missing");
+  const layers: ConfigLayer[] = [readPreset(flags.preset)];
+  if (flags.config !== undefined) layers.push(readConfigFile(flags.config));
+  layers.push(...[...flags.set, ...overrides].map(parseOverride));
+  if (flags.seed !== undefined) layers.push(flagLayer("--seed", "seed", flags.seed));
+  if (flags.model !== undefined) layers.push({ source: "--model", values: { model: flags.model } });
+  layers.push(...budgetLayers(flags));
+  return Run.start({
+    out,
+    layers,
+    data: dataSource(data, task, episodes),
+    ...(valEpisodes !== undefined && { validation: dataSource(data, task, valEpisodes) }),
+  });
+}
+
+function resume(run: string, flags: TrainFlags, overrides: readonly string[]): Promise<Run> {
+  const others = ["data", "task", "out", "episodes", "valEpisodes", "config", "seed", "model"] as const;
+  const given = others.find((name) => flags[name] !== undefined);
+  if (given || flags.set.length > 0 || overrides.length > 0) {
+    throw new ConfigError("train", "--resume", "takes all but --steps and --max-minutes from the checkpoint");
+  }
+  return Run.resume(run, { budget: budgetLayers(flags) });
+}
+
+// A limit on the command line stands alone, whatever the preset says of the other.
+function budgetLayers({ steps, maxMinutes }: TrainFlags): ConfigLayer[] {
+  if (steps === undefined && maxMinutes === undefined) return [];
+  return [
+    flagLayer("--steps", "training.steps", steps ?? "null"),
+    flagLayer("--max-minutes", "training.maxMinutes", maxMinutes ?? "null"),
+  ];
+}
+
+// The first interrupt finishes the step and saves; a second one ends the process as usual.
+async function trainInterruptibly(run: Run): Promise<void> {
+  const controller = new AbortController();
+  const stop = (): void => controller.abort();
+  const signals = ["SIGINT", "SIGTERM"] as const;
+  for (const signal of signals) process.once(signal, stop);
+  try {
+    await run.train({ signal: controller.signal, display: new ProgressDisplay(process.stderr) });
+  } finally {
+    for (const signal of signals) process.removeListener(signal, stop);
+  }
+}

@@ -1,0 +1,90 @@
+import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, describe, expect, it } from "vitest";
+import { makeFixture, toyPolicyFile } from "./support/fixture.js";
+
+const cli = fileURLToPath(new URL("../src/cli.ts", import.meta.url));
+const { folder, data, remove } = makeFixture();
+afterAll(remove);
+
+function minidiff(...args: string[]): { status: number | null; stdout: string; stderr: string } {
+  const run = spawnSync(process.execPath, ["--conditions", "@md/source", "--import", "tsx", cli, ...args], {
+    encoding: "utf8",
+  });
+  return { status: run.status, stdout: run.stdout, stderr: run.stderr };
+}
+const out = join(folder, "run");
+const train = ["train", "--data", data, "--model", toyPolicyFile, "data.points=32"];
+
+describe("minidiff", () => {
+  it("trains, holds out, evaluates, samples and describes", () => {
+    const trained = minidiff(...train, "--out", out, "--steps", "4", "--episodes", "0-2", "--val-episodes", "3");
+    expect(trained.stderr).toContain("step 4/4 100%");
+    expect(trained.stderr).toContain("warning: the linear schedule of 100 steps leaves 60% of the signal");
+    expect(trained.stdout).toContain("3 training states, 1 held-out key poses");
+    expect(trained.stdout).toMatch(/nearest neighbour +1 /);
+    expect(trained.status).toBe(0);
+
+    const resumed = minidiff("train", "--resume", out, "--steps", "6");
+    expect(resumed.stdout).toContain("6 steps");
+    expect(resumed.status).toBe(0);
+
+    const judged = minidiff("eval", "--checkpoint", out, "--data", data, "--turn", "-30", "--samples", "3", "--json");
+    expect(judged.status).toBe(0);
+    const evaluation = JSON.parse(judged.stdout);
+    expect(evaluation).toMatchObject({ step: 6, turn: -30, samples: 3 });
+    expect(evaluation.keyPoses).toHaveLength(4);
+    expect(evaluation.heldOut.map(({ name }: { name: string }) => name)).toEqual([
+      "policy",
+      "constant answer",
+      "nearest neighbour",
+    ]);
+
+    const sampled = minidiff(
+      "sample",
+      "--checkpoint",
+      out,
+      "--data",
+      data,
+      "--task",
+      "reach_sphere",
+      "--episode",
+      "2",
+      "--candidates",
+      "5",
+    );
+    expect(JSON.parse(sampled.stdout).candidates).toHaveLength(5);
+
+    const info = minidiff("info", out);
+    expect(info.stdout).toMatch(/steps: 6/);
+    expect(info.stdout).toMatch(/toy-policy.ts/);
+    expect(info.status).toBe(0);
+  }, 120_000);
+
+  it("says what is wrong, without a stack, and exits accordingly", () => {
+    const cases: [args: string[], status: number, message: RegExp][] = [
+      [[...train, "--out", out, "policy.nois=1"], 2, /policy.nois is unknown; did you mean policy.noise\?/],
+      [[...train, "--out", out, "--steps", "many"], 2, /\[--steps\] training.steps is "many" \(a text\)/],
+      [["train", "--data", data], 2, /--out is missing/],
+      [["train", "--resume", out, "--seed", "3"], 2, /--resume takes all but/],
+      [["train", "--data", join(folder, "absent"), "--out", out], 1, /absent\] cannot be listed/],
+      [["eval", "--checkpoint", join(folder, "absent"), "--data", data], 1, /checkpoint.safetensors\] does not exist/],
+      [
+        ["eval", "--checkpoint", out, "--data", data, "--val-episodes", "0"],
+        1,
+        /was trained on reach_sphere.*episode0/,
+      ],
+      [["sample", "--checkpoint", out, "--data", data, "--task", "reach_cube"], 1, /has no task "reach_cube"/],
+      [["evil"], 2, /unknown command/],
+    ];
+    for (const [args, status, message] of cases) {
+      const run = minidiff(...args);
+      expect(run.stderr).toMatch(message);
+      expect(run.stderr).not.toMatch(/^ +at /m);
+      expect(run.status).toBe(status);
+    }
+    expect(existsSync(join(folder, "absent"))).toBe(false);
+  }, 120_000);
+});
