@@ -129,12 +129,12 @@ void outerTile(const int32_t* from, const int32_t* to, int64_t hits, const T* me
     }
   }
   for (int r = 0; r < Rows; r++) {
-    T* to_ = weightGrad + r * in;
+    T* target = weightGrad + r * in;
     for (int v = 0; v < Vectors; v++) {
       if (lanes < width) {
-        (Vec<T>::loadPart(to_, lanes) + sum[r][v]).storePart(to_, lanes);
+        (Vec<T>::loadPart(target, lanes) + sum[r][v]).storePart(target, lanes);
       } else {
-        (Vec<T>::load(to_ + v * width) + sum[r][v]).store(to_ + v * width);
+        (Vec<T>::load(target + v * width) + sum[r][v]).store(target + v * width);
       }
     }
   }
@@ -162,7 +162,14 @@ void weightGradRowsOf(const Pairs& pairs, const T* means, const T* grad, int64_t
       const int32_t *from = pairs.from + first, *to = pairs.to + first;
       int64_t r = begin;
       for (; r + kTileRows <= end; r += kTileRows) outerRows<kTileRows>(from, to, hits, means, grad + r, in, out, matrix + r * in);
-      for (; r < end; r++) outerRows<1>(from, to, hits, means, grad + r, in, out, matrix + r * in);
+      switch (end - r) {
+        case 5: outerRows<5>(from, to, hits, means, grad + r, in, out, matrix + r * in); break;
+        case 4: outerRows<4>(from, to, hits, means, grad + r, in, out, matrix + r * in); break;
+        case 3: outerRows<3>(from, to, hits, means, grad + r, in, out, matrix + r * in); break;
+        case 2: outerRows<2>(from, to, hits, means, grad + r, in, out, matrix + r * in); break;
+        case 1: outerRows<1>(from, to, hits, means, grad + r, in, out, matrix + r * in); break;
+        default: break;
+      }
     }
   }
 }
