@@ -13,7 +13,7 @@ import {
   zeros,
 } from "@md/tensor";
 import { describe, expect, it } from "vitest";
-import { LayerNorm, MultiheadAttention, Parameter, RotaryEmbedding3d } from "../src/index.js";
+import { type LayerNorm, MultiheadAttention, Parameter, RotaryEmbedding3d } from "../src/index.js";
 import { checkGradients, random } from "./parameter-gradients.js";
 
 const near = (actual: Tensor, expected: Tensor): void => {
