@@ -82,6 +82,18 @@ export interface Native {
   emaUpdate(averages: Int32Array, tensors: Int32Array, decay: number): void;
   globalNorm(tensors: Int32Array): number;
 
+  /** `options`: stride, padding, dilation (y and x each), groups. */
+  conv2d(x: number, weight: number, bias: number, options: Int32Array): void;
+  conv2dInputGrad(grad: number, weight: number, inputShape: Int32Array, options: Int32Array): void;
+  conv2dWeightGrad(grad: number, x: number, weightShape: Int32Array, options: Int32Array): void;
+  /** `options`: kernel, stride, padding (y and x each). Outputs: y, indices. */
+  maxPool2d(x: number, options: Int32Array): void;
+  maxPool2dGrad(grad: number, indices: number, inputShape: Int32Array): void;
+  avgPool2d(x: number, options: Int32Array): void;
+  avgPool2dGrad(grad: number, inputShape: Int32Array, options: Int32Array): void;
+  interpolate(x: number, height: number, width: number, alignCorners: boolean): void;
+  interpolateGrad(grad: number, height: number, width: number, alignCorners: boolean): void;
+
   matmul(a: number, b: number): void;
   /** Outputs: y and, with `save` and an activation, what linearGrad needs. `bias` is -1 for none. */
   linear(x: number, weight: number, bias: number, activation: number, save: boolean): void;

@@ -7,6 +7,7 @@ namespace md::binding {
 void registerAttention(Napi::Env, Napi::Object, Environment&);
 void registerCrossEntropy(Napi::Env, Napi::Object, Environment&);
 void registerElementwise(Napi::Env, Napi::Object, Environment&);
+void registerImage(Napi::Env, Napi::Object, Environment&);
 void registerIndex(Napi::Env, Napi::Object, Environment&);
 void registerLocalKernelQuery(Napi::Env, Napi::Object, Environment&);
 void registerMatmul(Napi::Env, Napi::Object, Environment&);
@@ -24,6 +25,7 @@ constexpr Register families[] = {
     registerAttention,
     registerCrossEntropy,
     registerElementwise,
+    registerImage,
     registerIndex,
     registerLocalKernelQuery,
     registerMatmul,

@@ -12,6 +12,15 @@ export * from "./ops/create.js";
 export { dropout } from "./ops/dropout.js";
 export { einsum } from "./ops/einsum.js";
 export * from "./ops/elementwise.js";
+export {
+  avgPool2d,
+  conv2d,
+  type Conv2dOptions,
+  interpolate,
+  maxPool2d,
+  type Pair,
+  type Pool2dOptions,
+} from "./ops/image.js";
 export { cat, embedding, gather, indexAdd, indexSelect, oneHot, scatterAdd, stack } from "./ops/indexing.js";
 export {
   binaryCrossEntropyWithLogits,

@@ -4,6 +4,7 @@ import { gradEnabled, record } from "./autograd.js";
 import type { AttentionAttrs } from "./ops/attention.js";
 import type { DropoutAttrs } from "./ops/dropout.js";
 import type { ElementwiseAttrs } from "./ops/elementwise.js";
+import type { ImageAttrs } from "./ops/image.js";
 import type { IndexingAttrs } from "./ops/indexing.js";
 import type { LossAttrs } from "./ops/losses.js";
 import type { MatmulAttrs } from "./ops/matmul.js";
@@ -23,6 +24,7 @@ export interface Primitives
   extends AttentionAttrs,
     DropoutAttrs,
     ElementwiseAttrs,
+    ImageAttrs,
     IndexingAttrs,
     LossAttrs,
     MatmulAttrs,

@@ -3,6 +3,7 @@ import type { Primitives } from "../primitives.js";
 import { attentionRules } from "./attention.js";
 import { dropoutRules } from "./dropout.js";
 import { elementwiseRules } from "./elementwise.js";
+import { imageRules } from "./image.js";
 import { indexingRules } from "./indexing.js";
 import { lossRules } from "./losses.js";
 import { matmulRules } from "./matmul.js";
@@ -20,6 +21,7 @@ export const rules: { [P in keyof Primitives]: Rule<Primitives[P]> | "nondiff" }
   ...attentionRules,
   ...dropoutRules,
   ...elementwiseRules,
+  ...imageRules,
   ...indexingRules,
   ...lossRules,
   ...matmulRules,

@@ -1,6 +1,7 @@
 import { attentionGoldens } from "./attention.js";
 import { elementwiseGoldens } from "./elementwise.js";
 import { indexingGoldens } from "./indexing.js";
+import { imageGoldens } from "./image.js";
 import { lossGoldens } from "./losses.js";
 import { matmulGoldens } from "./matmul.js";
 import { normGoldens } from "./norms.js";
@@ -14,6 +15,7 @@ export const goldenOps: GoldenOps = {
   ...attentionGoldens,
   ...elementwiseGoldens,
   ...indexingGoldens,
+  ...imageGoldens,
   ...lossGoldens,
   ...matmulGoldens,
   ...normGoldens,

@@ -2,6 +2,7 @@ import type { OpCase } from "../../src/index.js";
 import { attentionCases } from "./attention.js";
 import { dropoutCases } from "./dropout.js";
 import { elementwiseCases } from "./elementwise.js";
+import { imageCases } from "./image.js";
 import { indexingCases } from "./indexing.js";
 import { lossCases } from "./losses.js";
 import { matmulCases } from "./matmul.js";
@@ -19,6 +20,7 @@ export const opCases: OpCase[] = [
   ...attentionCases,
   ...dropoutCases,
   ...elementwiseCases,
+  ...imageCases,
   ...indexingCases,
   ...lossCases,
   ...matmulCases,
