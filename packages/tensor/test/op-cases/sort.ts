@@ -66,10 +66,10 @@ export const sortCases: OpCase[] = [
   },
   {
     primitives: ["cumsum"],
-    name: "cumsum from the end",
-    inputs: [{ shape: [5] }],
-    run: (x) => md.cumsum(x, 0, { reverse: true }),
-    reference: (x) => x.map((_, p) => x.slice(p).reduce((sum, value) => sum + value, 0)),
+    name: "cumsum of the last axis from the end",
+    inputs: [{ shape: [6, 5] }],
+    run: (x) => md.cumsum(x, -1, { reverse: true }),
+    reference: (x) => x.map((_, p) => x.slice(p, 5 * Math.floor(p / 5) + 5).reduce((sum, value) => sum + value, 0)),
   },
   {
     primitives: ["sort", "topk", "cumsum"],
