@@ -1,6 +1,7 @@
 export { type Layer, ModuleDict, ModuleList, Sequential } from "./containers.js";
 export * as init from "./init.js";
 export { GELU, ReLU, Sigmoid, SiLU, Tanh } from "./layers/activations.js";
+export { Conv2d, type Conv2dOptions } from "./layers/conv2d.js";
 export { Dropout } from "./layers/dropout.js";
 export { Embedding } from "./layers/embedding.js";
 export { FiLM, type FiLMOptions } from "./layers/film.js";

@@ -289,6 +289,7 @@ describe("training", () => {
     ]);
     const target = tensor([[0], [1], [1], [0]]);
     const losses: number[] = [];
+    const live: number[] = [];
     for (let step = 0; step < 20; step++) {
       scope(() => {
         const loss = binaryCrossEntropyWithLogits(model.forward(x), target);
@@ -297,9 +298,11 @@ describe("training", () => {
         for (const parameter of model.parameters()) sgdStep(parameter, 2);
         losses.push(loss.item());
       });
+      live.push(memory().liveTensors);
     }
     expect(losses.at(-1)).toBeLessThan(0.2);
     expect(losses[0]).toBeGreaterThan(0.5);
+    expect(live.at(-1)).toBe(live[0]);
     const logits = model.forward(x).toFlatArray();
     expect(logits.map((value) => value > 0)).toEqual([false, true, true, false]);
   });
