@@ -2,6 +2,7 @@ import type { Observation } from "@md/diffusion";
 import {
   type Episode,
   hashedWordEncoder,
+  type InstructionEmbedding,
   type InstructionEncoder,
   type KeyPoseDataset,
   loadInstructionEmbeddings,
@@ -60,16 +61,19 @@ export function loadDataset(
   });
 }
 
-/** `observation` with another instruction for every scene. */
-export function withInstruction<O extends Observation>(observation: O, tokens: Float32Array): O {
+/**
+ * `observation` with other instructions.
+ *
+ * @param instructions one a scene
+ */
+export function withInstructions<O extends Observation>(
+  observation: O,
+  instructions: readonly InstructionEmbedding[],
+): O {
   const { size, instructionDim } = observation;
-  const instructionTokens = tokens.length / instructionDim;
-  const instruction = new Float32Array(size * tokens.length);
-  for (let b = 0; b < size; b++) instruction.set(tokens, b * tokens.length);
-  return {
-    ...observation,
-    instruction,
-    instructionTokens,
-    instructionLengths: new Int32Array(size).fill(instructionTokens),
-  };
+  const instructionTokens = Math.max(...instructions.map(({ tokens }) => tokens));
+  const instruction = new Float32Array(size * instructionTokens * instructionDim);
+  instructions.forEach(({ data }, b) => instruction.set(data, b * instructionTokens * instructionDim));
+  const instructionLengths = Int32Array.from(instructions, ({ tokens }) => tokens);
+  return { ...observation, instruction, instructionTokens, instructionLengths };
 }

@@ -3,7 +3,7 @@ export type { CheckpointMetadata, TrainedOn } from "./checkpoint/metadata.js";
 export { type ConfigLayer, resolveConfig, resolveModel } from "./config/resolve.js";
 export type { DataConfig, OptimizerConfig, TrainConfig, TrainingConfig } from "./config/schema.js";
 export { parseOverride, readConfigFile, readPreset } from "./config/sources.js";
-export { type DataSource, listEpisodes, loadDataset, withInstruction } from "./data.js";
+export { type DataSource, listEpisodes, loadDataset, withInstructions } from "./data.js";
 export * from "./errors.js";
 export { constantAnswer, nearestNeighbourAnswer } from "./evaluate/baselines.js";
 export { evaluate, evaluateAnswers, type EvaluateOptions, type KeyPoseResult } from "./evaluate/evaluate.js";

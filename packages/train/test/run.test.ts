@@ -104,7 +104,7 @@ describe("Run", () => {
       data: { root: data },
       validation: { root: data, episodes: "3" },
     });
-    expect(run.parts.metadata.trainedOn!.heldOut).toEqual([expect.stringContaining("episode3")]);
+    expect(run.parts.metadata.trainedOn!.heldOut!.episodes).toEqual([expect.stringContaining("episode3")]);
     expect(run.parts.training.samples).toHaveLength(3);
     await run.train();
     run.dispose();

@@ -9,8 +9,8 @@ export interface TrainedOn {
   root: string;
   /** Ids of the episodes, such as `open_drawer/all_variations/episodes/episode0`. */
   episodes: readonly string[];
-  /** Ids of the episodes that were held out. */
-  heldOut: readonly string[];
+  /** Episodes that were held out, which may lie in another folder. */
+  heldOut: { root: string; episodes: readonly string[] } | null;
 }
 
 /** What a checkpoint says beside its tensors; plain JSON. */
@@ -61,13 +61,18 @@ export function parseMetadata(file: string, header: Readonly<Record<string, stri
 
 function checkTrainedOn(file: string, value: unknown): void {
   if (value === null) return;
-  const { root, episodes, heldOut } = section(file, "trainedOn", value);
-  if (typeof root !== "string") throw new CheckpointError(file, "metadata.trainedOn.root is no text");
-  for (const ids of [episodes, heldOut]) {
-    if (!Array.isArray(ids) || !ids.every((id) => typeof id === "string")) {
-      throw new CheckpointError(file, "metadata.trainedOn has no list of episodes");
-    }
+  const trainedOn = checkEpisodes(file, "trainedOn", value);
+  if (trainedOn["heldOut"] !== null) checkEpisodes(file, "trainedOn.heldOut", trainedOn["heldOut"]);
+}
+
+function checkEpisodes(file: string, field: string, value: unknown): Record<string, unknown> {
+  const source = section(file, field, value);
+  const { root, episodes } = source;
+  if (typeof root !== "string") throw new CheckpointError(file, `metadata.${field}.root is no text`);
+  if (!Array.isArray(episodes) || !episodes.every((id) => typeof id === "string")) {
+    throw new CheckpointError(file, `metadata.${field}.episodes is no list of episodes`);
   }
+  return source;
 }
 
 function section(file: string, field: string, value: unknown): Record<string, unknown> {

@@ -8,6 +8,7 @@ import { formatSeconds, ProgressDisplay } from "../progress.js";
 import { Run } from "../run/run.js";
 import { remainingSignalWarning } from "../run/signal.js";
 import { exitStatus } from "./failure.js";
+import { abortOnSignals } from "./interrupt.js";
 import { dataSource, flagLayer } from "./options.js";
 
 interface TrainFlags {
@@ -65,18 +66,14 @@ async function train(overrides: string[], flags: TrainFlags): Promise<void> {
       `${training.samples.length} training states${validation ? `, ${validation.samples.length} held-out key poses` : ""}`,
   );
   if (warning) console.error(`minidiff: warning: ${warning}`);
-  await trainInterruptibly(run);
+  await abortOnSignals((signal) => run.train({ signal, display: new ProgressDisplay(process.stderr) }));
   const { step, elapsedSeconds, finished } = run.trainer;
   run.dispose();
   console.log(`${step} steps in ${formatSeconds(elapsedSeconds)}; checkpoint and metrics are in ${out}`);
-  if (finished && validation) {
-    const { trainedOn } = run.parts.metadata;
-    const ids = new Set(trainedOn!.heldOut);
-    console.log(
-      formatEvaluation(
-        await evaluateCheckpoint({ checkpoint: out, data: { root: trainedOn!.root, ids }, mustBeHeldOut: true }),
-      ),
-    );
+  const heldOut = run.parts.metadata.trainedOn?.heldOut;
+  if (finished && heldOut) {
+    const data = { root: heldOut.root, ids: new Set(heldOut.episodes) };
+    console.log(formatEvaluation(await evaluateCheckpoint({ checkpoint: out, data, mustBeHeldOut: true })));
   }
   if (!finished) process.exitCode = exitStatus.interrupted;
 }
@@ -115,17 +112,4 @@ function budgetLayers({ steps, maxMinutes }: TrainFlags): ConfigLayer[] {
     flagLayer("--steps", "training.steps", steps ?? "null"),
     flagLayer("--max-minutes", "training.maxMinutes", maxMinutes ?? "null"),
   ];
-}
-
-// The first interrupt finishes the step and saves; a second one ends the process as usual.
-async function trainInterruptibly(run: Run): Promise<void> {
-  const controller = new AbortController();
-  const stop = (): void => controller.abort();
-  const signals = ["SIGINT", "SIGTERM"] as const;
-  for (const signal of signals) process.once(signal, stop);
-  try {
-    await run.train({ signal: controller.signal, display: new ProgressDisplay(process.stderr) });
-  } finally {
-    for (const signal of signals) process.removeListener(signal, stop);
-  }
 }

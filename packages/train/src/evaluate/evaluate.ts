@@ -51,7 +51,8 @@ export async function evaluateAnswers(
   return results;
 }
 
-async function* batches(
+/** The states of a data set in order, some at a time. Yields to the event loop between batches. */
+export async function* batches(
   dataset: KeyPoseDataset,
   { points, turn = 0, batchSize = 8, seed }: Pick<EvaluateOptions, "points" | "turn" | "batchSize" | "seed">,
 ): AsyncGenerator<KeyPoseBatch> {
@@ -63,7 +64,8 @@ async function* batches(
   }
 }
 
-function judge(dataset: KeyPoseDataset, batch: KeyPoseBatch, b: number, prediction: Prediction): KeyPoseResult {
+/** Holds the answer to scene `b` of a batch against its target. */
+export function judge(dataset: KeyPoseDataset, batch: KeyPoseBatch, b: number, prediction: Prediction): KeyPoseResult {
   const { task, episode, keyPoseIndex, frame } = dataset.samples[batch.sampleIndices[b]!]!;
   const truth: Truth = {
     position: batch.targetPosition.subarray(3 * b, 3 * b + 3),

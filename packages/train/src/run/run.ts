@@ -81,12 +81,16 @@ export class Run {
       config,
       policy,
       training,
-      validation: heldOut.length > 0 ? loadDataset(heldOut, config.data, { keyPosesOnly: true }) : null,
+      validation: validation ? loadDataset(heldOut, config.data, { keyPosesOnly: true }) : null,
       metadata: {
         policy: { name: config.model, config: policy.config },
         statistics,
         config,
-        trainedOn: { root: resolve(data.root), episodes: idsOf(episodes), heldOut: idsOf(heldOut) },
+        trainedOn: {
+          root: resolve(data.root),
+          episodes: idsOf(episodes),
+          heldOut: validation ? { root: resolve(validation.root), episodes: idsOf(heldOut) } : null,
+        },
       },
     };
     return new Run(parts, null);
@@ -107,20 +111,20 @@ export class Run {
     const factory = await findPolicy(metadata.policy.name, checkpoint.file);
     const saved: ConfigLayer = { source: checkpoint.file, values: metadata.config };
     const config = resolveConfig([saved, ...(options.budget ?? [])], factory.defaults);
-    const found = new Map(listEpisodes({ root: trainedOn.root }).map((episode) => [episode.id, episode]));
-    const pick = (ids: readonly string[]): Episode[] =>
-      ids.map((id) => {
-        const episode = found.get(id);
-        if (!episode) throw new CheckpointError(checkpoint.file, `was trained on ${id}, which ${trainedOn.root} lacks`);
-        return episode;
-      });
+    const pick = ({ root, episodes }: { root: string; episodes: readonly string[] }): Episode[] => {
+      const found = listEpisodes({ root, ids: new Set(episodes) });
+      const absent = episodes.find((id) => !found.some((episode) => episode.id === id));
+      if (absent !== undefined)
+        throw new CheckpointError(checkpoint.file, `was trained with ${absent}, which ${root} lacks`);
+      return found;
+    };
+    const heldOut = trainedOn.heldOut && pick(trainedOn.heldOut);
     const parts: RunParts = {
       out: run,
       config,
       policy,
-      training: loadDataset(pick(trainedOn.episodes), config.data),
-      validation:
-        trainedOn.heldOut.length > 0 ? loadDataset(pick(trainedOn.heldOut), config.data, { keyPosesOnly: true }) : null,
+      training: loadDataset(pick(trainedOn), config.data),
+      validation: heldOut && loadDataset(heldOut, config.data, { keyPosesOnly: true }),
       metadata: { policy: metadata.policy, statistics: metadata.statistics, config, trainedOn },
     };
     return new Run(parts, checkpoint);
