@@ -11,7 +11,7 @@ using md::MD_ISA::minOrNan;
 using md::MD_ISA::Vec;
 
 constexpr int kWide = 8;             // vectors in flight: hides the latency of the addition
-constexpr int64_t kRowBlock = 128;   // vectors added into one lane before it goes to the accumulator
+constexpr int64_t kRowBlock = 32;   // vectors added into one lane before it goes to the accumulator
 
 // What is done to elements (Vec<T>) and to accumulators (A).
 template <class T>

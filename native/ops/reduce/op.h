@@ -14,7 +14,7 @@ enum class Extreme : int32_t { argmax, argmin, count };
 
 /// Reduces `axes` (all distinct; negative counts from the end); `keepdim` leaves them with extent 1.
 /// sum: floats keep their dtype, integers and bool give i64; mean: floats; amax, amin: any number; any, all: bool.
-/// f32 is summed in blocks of at most 8192 with f64 across them; the bits do not depend on the number of threads.
+/// f32 is summed in blocks of at most 2048 with f64 across them; the bits do not depend on the number of threads.
 /// An empty reduction gives 0, NaN, ValueError, ValueError, false, true. NaN wins in amax and amin.
 Tensor reduce(Context& context, Reduction kind, const Tensor& x, const Dims& axes, bool keepdim, const char* op);
 

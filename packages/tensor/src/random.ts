@@ -57,7 +57,8 @@ function natural(what: string, value: number): number {
 // FNV-1a, its upper 53 bits.
 function hash(name: string): number {
   let state = 0xcbf29ce484222325n;
-  for (const byte of new TextEncoder().encode(name)) state = BigInt.asUintN(64, (state ^ BigInt(byte)) * 0x100000001b3n);
+  for (const byte of new TextEncoder().encode(name))
+    state = BigInt.asUintN(64, (state ^ BigInt(byte)) * 0x100000001b3n);
   return Number(state >> 11n);
 }
 
@@ -87,7 +88,12 @@ export function rand(
 }
 
 /** Integers of [low, high) as i64. ValueError unless low < high, both integers within ±(2^53 - 1). */
-export function randint(low: number, high: number, shape: readonly number[], { generator }: { generator: Generator }): Tensor {
+export function randint(
+  low: number,
+  high: number,
+  shape: readonly number[],
+  { generator }: { generator: Generator },
+): Tensor {
   const dims = extents("randint", shape);
   const { seed, offset } = generator.take(product(shape), 2);
   native.randint(dims, low, high, seed, offset);
@@ -95,7 +101,11 @@ export function randint(low: number, high: number, shape: readonly number[], { g
 }
 
 /** bool, true with the given probability. */
-export function bernoulli(shape: readonly number[], probability: number, { generator }: { generator: Generator }): Tensor {
+export function bernoulli(
+  shape: readonly number[],
+  probability: number,
+  { generator }: { generator: Generator },
+): Tensor {
   const dims = extents("bernoulli", shape);
   const { seed, offset } = generator.take(product(shape), 4);
   native.bernoulli(dims, probability, seed, offset);

@@ -26,7 +26,9 @@ describe("random", () => {
 
   it("gives known numbers: they are part of the format of saved runs", () => {
     const generator = new md.Generator(7);
-    expect(md.randn([3], { generator }).toFlatArray()).toEqual([0.0002915674413088709, -0.30484700202941895, 1.7887572050094604]);
+    expect(md.randn([3], { generator }).toFlatArray()).toEqual([
+      0.0002915674413088709, -0.30484700202941895, 1.7887572050094604,
+    ]);
     expect(generator.state).toEqual({ seed: 7, offset: 1 });
   });
 
@@ -60,7 +62,13 @@ describe("random", () => {
 
     const fork = (name: string | number): number[] => md.randn([4], { generator: generator.fork(name) }).toFlatArray();
     expect(fork("noise")).toEqual(fork("noise"));
-    const streams = [fork("noise"), fork("dropout"), fork(0), fork(1), md.randn([4], { generator: new md.Generator(3) }).toFlatArray()];
+    const streams = [
+      fork("noise"),
+      fork("dropout"),
+      fork(0),
+      fork(1),
+      md.randn([4], { generator: new md.Generator(3) }).toFlatArray(),
+    ];
     expect(new Set(streams.map(String)).size).toBe(streams.length);
   });
 

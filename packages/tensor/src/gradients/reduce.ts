@@ -7,7 +7,13 @@ import type { Tensor } from "../tensor.js";
 
 /** The gradient of a reduction repeated over the axes that it removed. */
 export function spread(grad: Tensor, shape: readonly number[], axes: readonly number[]): Tensor {
-  return expand(reshape(grad, shape.map((extent, axis) => (axes.includes(axis) ? 1 : extent))), shape);
+  return expand(
+    reshape(
+      grad,
+      shape.map((extent, axis) => (axes.includes(axis) ? 1 : extent)),
+    ),
+    shape,
+  );
 }
 
 // amax and amin: all elements that equal the result share the gradient.

@@ -81,7 +81,11 @@ export function l1Loss(input: Tensor, target: Tensor, options: LossOptions = {})
 }
 
 /** d² / (2 beta) where d = |input - target| < beta (default 1), else d - beta / 2. ValueError unless beta > 0. */
-export function smoothL1Loss(input: Tensor, target: Tensor, { beta = 1, ...options }: LossOptions & { beta?: number } = {}): Tensor {
+export function smoothL1Loss(
+  input: Tensor,
+  target: Tensor,
+  { beta = 1, ...options }: LossOptions & { beta?: number } = {},
+): Tensor {
   requireSameShape("smoothL1Loss", input, target);
   if (!(beta > 0)) throw new ValueError(`[smoothL1Loss] beta is ${beta}, expected more than 0`);
   const distance = abs(sub(input, target));

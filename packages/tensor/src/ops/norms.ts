@@ -1,5 +1,5 @@
 import { native, ValueError } from "@md/native";
-import { execute, executeAll } from "../primitives.js";
+import { executeAll } from "../primitives.js";
 import type { Tensor } from "../tensor.js";
 import { clamp, div, sqrt, square } from "./elementwise.js";
 import { sum } from "./reduce.js";
@@ -38,7 +38,15 @@ export function layerNorm(x: Tensor, { weight = null, bias = null, eps = 1e-5 }:
 }
 
 /** Gradients of x and, where `affine`, of weight and bias. */
-export function layerNormGrad(x: Tensor, weight: Tensor | null, mean: Tensor, rstd: Tensor, grad: Tensor, axes: number, affine: boolean): Tensor[] {
+export function layerNormGrad(
+  x: Tensor,
+  weight: Tensor | null,
+  mean: Tensor,
+  rstd: Tensor,
+  grad: Tensor,
+  axes: number,
+  affine: boolean,
+): Tensor[] {
   return executeAll("layerNormGrad", [x, weight, mean, rstd, grad], {}, affine ? 3 : 1, () =>
     native.layerNormGrad(x.slot, slotOf(weight), mean.slot, rstd.slot, grad.slot, axes, affine),
   );
@@ -48,7 +56,11 @@ export function layerNormGrad(x: Tensor, weight: Tensor | null, mean: Tensor, rs
  * Normalises each of `groups` groups of channels of each item of x [batch, channels, ...] (Wu & He, 2018); weight and bias
  * are [channels]; f32 and f64. ShapeError unless `groups` divides the channels.
  */
-export function groupNorm(x: Tensor, groups: number, { weight = null, bias = null, eps = 1e-5 }: AffineOptions = {}): Tensor {
+export function groupNorm(
+  x: Tensor,
+  groups: number,
+  { weight = null, bias = null, eps = 1e-5 }: AffineOptions = {},
+): Tensor {
   const [y, mean, rstd] = executeAll("groupNorm", [x, weight, bias], { groups }, 3, () =>
     native.groupNorm(x.slot, slotOf(weight), slotOf(bias), groups, eps),
   );
@@ -58,7 +70,15 @@ export function groupNorm(x: Tensor, groups: number, { weight = null, bias = nul
 }
 
 /** Gradients of x and, where `affine`, of weight and bias. */
-export function groupNormGrad(x: Tensor, weight: Tensor | null, mean: Tensor, rstd: Tensor, grad: Tensor, groups: number, affine: boolean): Tensor[] {
+export function groupNormGrad(
+  x: Tensor,
+  weight: Tensor | null,
+  mean: Tensor,
+  rstd: Tensor,
+  grad: Tensor,
+  groups: number,
+  affine: boolean,
+): Tensor[] {
   return executeAll("groupNormGrad", [x, weight, mean, rstd, grad], {}, affine ? 3 : 1, () =>
     native.groupNormGrad(x.slot, slotOf(weight), mean.slot, rstd.slot, grad.slot, groups, affine),
   );
@@ -79,7 +99,13 @@ export interface BatchNormResult {
  */
 export function batchNorm(
   x: Tensor,
-  { weight = null, bias = null, mean = null, variance = null, eps = 1e-5 }: AffineOptions & { mean?: Tensor | null; variance?: Tensor | null } = {},
+  {
+    weight = null,
+    bias = null,
+    mean = null,
+    variance = null,
+    eps = 1e-5,
+  }: AffineOptions & { mean?: Tensor | null; variance?: Tensor | null } = {},
 ): BatchNormResult {
   if (!mean !== !variance) throw new ValueError("[batchNorm] found one of mean and variance, expected both or none");
   const attrs = { eps, fromBatch: !mean };

@@ -45,11 +45,16 @@ export const any = (x: Tensor, options?: ReduceOptions): Tensor => reduce("any",
 export const all = (x: Tensor, options?: ReduceOptions): Tensor => reduce("all", x, options);
 
 /** Mean squared distance from the mean over `dim`, with n - `correction` (default 1) in place of the count n. */
-export function variance(x: Tensor, { dim, keepdim = false, correction = 1 }: ReduceOptions & { correction?: number } = {}): Tensor {
+export function variance(
+  x: Tensor,
+  { dim, keepdim = false, correction = 1 }: ReduceOptions & { correction?: number } = {},
+): Tensor {
   const axes = resolveAxes("variance", x, dim);
   const count = axes.reduce((total, axis) => total * x.shape[axis]!, 1);
   if (!(count > correction)) {
-    throw new ShapeError(`[variance] found ${count} elements to reduce, expected more than the correction ${correction}`);
+    throw new ShapeError(
+      `[variance] found ${count} elements to reduce, expected more than the correction ${correction}`,
+    );
   }
   const centered = sub(x, mean(x, { dim: axes, keepdim: true }));
   return mul(sum(square(centered), { dim: axes, keepdim }), 1 / (count - correction));

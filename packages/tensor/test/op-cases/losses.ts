@@ -14,18 +14,26 @@ function crossEntropies(logits: number[], target: number[], smoothing: number): 
 }
 
 const pair = [{ shape: [4, 3] }, { shape: [4, 3] }];
-const elementwise = (f: (x: number, t: number) => number) => (x: number[], t: number[]): number[] => x.map((value, i) => f(value, t[i]!));
-const smoothL1 = (beta: number) => (x: number, t: number): number => {
-  const d = Math.abs(x - t);
-  return d < beta ? (d * d) / (2 * beta) : d - beta / 2;
-};
+const elementwise =
+  (f: (x: number, t: number) => number) =>
+  (x: number[], t: number[]): number[] =>
+    x.map((value, i) => f(value, t[i]!));
+const smoothL1 =
+  (beta: number) =>
+  (x: number, t: number): number => {
+    const d = Math.abs(x - t);
+    return d < beta ? (d * d) / (2 * beta) : d - beta / 2;
+  };
 
 export const lossCases: OpCase[] = [
   ...(["mean", "sum", "none"] as const).flatMap((reduction) =>
     [0, 0.1].map((labelSmoothing): OpCase => ({
       primitives: ["crossEntropy", "crossEntropyGrad"],
       name: `crossEntropy ${reduction}, smoothing ${labelSmoothing}`,
-      inputs: [{ shape: [7, 21], range: [-4, 4] }, { shape: [7], dtype: reduction === "sum" ? "i32" : "i64" }],
+      inputs: [
+        { shape: [7, 21], range: [-4, 4] },
+        { shape: [7], dtype: reduction === "sum" ? "i32" : "i64" },
+      ],
       run: (x, t) => md.crossEntropy(x, t, { reduction, labelSmoothing }),
       reference: (x, t) => {
         const losses = crossEntropies(x, t, labelSmoothing);
@@ -64,8 +72,15 @@ export const lossCases: OpCase[] = [
   {
     primitives: ["softplus", "mul", "sub"],
     name: "binaryCrossEntropyWithLogits",
-    inputs: [{ shape: [9], range: [-6, 6] }, { shape: [9], range: [0, 1] }],
+    inputs: [
+      { shape: [9], range: [-6, 6] },
+      { shape: [9], range: [0, 1] },
+    ],
     run: (x, t) => md.binaryCrossEntropyWithLogits(x, t),
-    reference: (x, t) => [meanOf(elementwise((a, b) => -b * Math.log(1 / (1 + Math.exp(-a))) - (1 - b) * Math.log(1 / (1 + Math.exp(a))))(x, t))],
+    reference: (x, t) => [
+      meanOf(
+        elementwise((a, b) => -b * Math.log(1 / (1 + Math.exp(-a))) - (1 - b) * Math.log(1 / (1 + Math.exp(a))))(x, t),
+      ),
+    ],
   },
 ];

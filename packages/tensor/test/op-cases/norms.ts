@@ -27,49 +27,100 @@ export const normCases: OpCase[] = [
     name: `layerNorm of ${width} with weight and bias`,
     inputs: [{ shape: [2, 3, width] }, { shape: [width] }, { shape: [width] }],
     run: (x, weight, bias) => md.layerNorm(x, { weight, bias }),
-    reference: (x, weight, bias) => standardize(x, (i) => Math.floor(i / width), (i) => i % width, 1e-5, weight, bias),
+    reference: (x, weight, bias) =>
+      standardize(
+        x,
+        (i) => Math.floor(i / width),
+        (i) => i % width,
+        1e-5,
+        weight,
+        bias,
+      ),
   })),
   {
     primitives: ["layerNorm", "layerNormGrad"],
     name: "layerNorm over two axes with weight",
     inputs: [{ shape: [5, 3, 4] }, { shape: [3, 4] }],
     run: (x, weight) => md.layerNorm(x, { weight }),
-    reference: (x, weight) => standardize(x, (i) => Math.floor(i / 12), (i) => i % 12, 1e-5, weight),
+    reference: (x, weight) =>
+      standardize(
+        x,
+        (i) => Math.floor(i / 12),
+        (i) => i % 12,
+        1e-5,
+        weight,
+      ),
   },
   {
     primitives: ["layerNorm", "layerNormGrad"],
     name: "layerNorm without parameters, more rows than a block",
     inputs: [{ shape: [130, 9] }],
     run: (x) => md.layerNorm(x, { eps: 1e-3 }),
-    reference: (x) => standardize(x, (i) => Math.floor(i / 9), () => 0, 1e-3),
+    reference: (x) =>
+      standardize(
+        x,
+        (i) => Math.floor(i / 9),
+        () => 0,
+        1e-3,
+      ),
   },
   {
     primitives: ["groupNorm", "groupNormGrad"],
     name: "groupNorm of images",
     inputs: [{ shape: [3, 6, 4, 2] }, { shape: [6] }, { shape: [6] }],
     run: (x, weight, bias) => md.groupNorm(x, 2, { weight, bias }),
-    reference: (x, weight, bias) => standardize(x, (i) => Math.floor(i / 24), (i) => Math.floor(i / 8) % 6, 1e-5, weight, bias),
+    reference: (x, weight, bias) =>
+      standardize(
+        x,
+        (i) => Math.floor(i / 24),
+        (i) => Math.floor(i / 8) % 6,
+        1e-5,
+        weight,
+        bias,
+      ),
   },
   {
     primitives: ["groupNorm", "groupNormGrad"],
     name: "groupNorm without space or parameters",
     inputs: [{ shape: [3, 8] }],
     run: (x) => md.groupNorm(x, 2),
-    reference: (x) => standardize(x, (i) => Math.floor(i / 4), () => 0, 1e-5),
+    reference: (x) =>
+      standardize(
+        x,
+        (i) => Math.floor(i / 4),
+        () => 0,
+        1e-5,
+      ),
   },
   {
     primitives: ["batchNorm", "batchNormGrad"],
     name: "batchNorm of rows, more than a chunk",
     inputs: [{ shape: [131, 5] }, { shape: [5] }, { shape: [5] }],
     run: (x, weight, bias) => md.batchNorm(x, { weight, bias, eps: 1e-3 }).output,
-    reference: (x, weight, bias) => standardize(x, (i) => i % 5, (i) => i % 5, 1e-3, weight, bias),
+    reference: (x, weight, bias) =>
+      standardize(
+        x,
+        (i) => i % 5,
+        (i) => i % 5,
+        1e-3,
+        weight,
+        bias,
+      ),
   },
   {
     primitives: ["batchNorm", "batchNormGrad"],
     name: "batchNorm of images",
     inputs: [{ shape: [3, 2, 4, 5] }, { shape: [2] }, { shape: [2] }],
     run: (x, weight, bias) => md.batchNorm(x, { weight, bias }).output,
-    reference: (x, weight, bias) => standardize(x, (i) => Math.floor(i / 20) % 2, (i) => Math.floor(i / 20) % 2, 1e-5, weight, bias),
+    reference: (x, weight, bias) =>
+      standardize(
+        x,
+        (i) => Math.floor(i / 20) % 2,
+        (i) => Math.floor(i / 20) % 2,
+        1e-5,
+        weight,
+        bias,
+      ),
   },
   {
     primitives: ["batchNorm", "batchNormGrad"],
@@ -83,13 +134,16 @@ export const normCases: OpCase[] = [
     ],
     run: (x, weight, bias, mean, variance) => md.batchNorm(x, { weight, bias, mean, variance }).output,
     reference: (x, weight, bias, mean, variance) =>
-      x.map((value, i) => ((value - mean[i % 4]!) / Math.sqrt(variance[i % 4]! + 1e-5)) * weight[i % 4]! + bias[i % 4]!),
+      x.map(
+        (value, i) => ((value - mean[i % 4]!) / Math.sqrt(variance[i % 4]! + 1e-5)) * weight[i % 4]! + bias[i % 4]!,
+      ),
   },
   {
     primitives: ["square", "sum", "clamp", "sqrt", "div"],
     name: "normalize",
     inputs: [{ shape: [4, 5] }],
     run: (x) => md.normalize(x),
-    reference: (x) => x.map((value, i) => value / Math.hypot(...x.slice(Math.floor(i / 5) * 5, Math.floor(i / 5) * 5 + 5))),
+    reference: (x) =>
+      x.map((value, i) => value / Math.hypot(...x.slice(Math.floor(i / 5) * 5, Math.floor(i / 5) * 5 + 5))),
   },
 ];

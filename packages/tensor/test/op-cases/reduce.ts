@@ -7,7 +7,11 @@ const maxOf = (values: number[]): number => Math.max(...values);
 const minOf = (values: number[]): number => Math.min(...values);
 
 // Reduces a row-major array of `shape` over `axes`, one result a combination of the other axes.
-function reduceBy(f: (values: number[]) => number, shape: readonly number[], axes: readonly number[]): (x: number[]) => number[] {
+function reduceBy(
+  f: (values: number[]) => number,
+  shape: readonly number[],
+  axes: readonly number[],
+): (x: number[]) => number[] {
   return (x) => {
     const groups = new Map<number, number[]>();
     x.forEach((value, flat) => {
@@ -101,7 +105,11 @@ export const reduceCases: OpCase[] = [
       name: `${kind} of a middle axis, the first of equals`,
       inputs: [{ shape: [2, 5, 3], dtype: "i32", range: [0, 3] }],
       run: (x) => md[kind](x, { dim: 1, keepdim: true }),
-      reference: reduceBy((values) => values.indexOf(kind === "argmax" ? maxOf(values) : minOf(values)), [2, 5, 3], [1]),
+      reference: reduceBy(
+        (values) => values.indexOf(kind === "argmax" ? maxOf(values) : minOf(values)),
+        [2, 5, 3],
+        [1],
+      ),
       gradient: false,
     },
   ]),
