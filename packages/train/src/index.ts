@@ -5,9 +5,12 @@ export type { DataConfig, OptimizerConfig, TrainConfig, TrainingConfig } from ".
 export { parseOverride, readConfigFile, readPreset } from "./config/sources.js";
 export { type DataSource, listEpisodes, loadDataset, withInstructions } from "./data.js";
 export * from "./errors.js";
+export { type DemoOptions, type DemoResult, runDemo } from "./demo/demo.js";
 export { constantAnswer, nearestNeighbourAnswer } from "./evaluate/baselines.js";
 export { evaluate, evaluateAnswers, type EvaluateOptions, type KeyPoseResult } from "./evaluate/evaluate.js";
+export { type Evaluation, evaluateCheckpoint, type EvaluationOptions, formatEvaluation } from "./evaluate/evaluation.js";
 export { aggregate, drawCandidates, type Prediction, type PredictOptions } from "./evaluate/predict.js";
+export { type Group, groupResults } from "./evaluate/groups.js";
 export { type Score, summarize, type Summary } from "./evaluate/score.js";
 export { AdamW, type AdamWOptions } from "./optim/adamw.js";
 export { clipGradNorm } from "./optim/clip-grad-norm.js";

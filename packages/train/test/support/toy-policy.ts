@@ -1,6 +1,6 @@
 import type { ActionSample, Observation, Policy, PolicyBatch, PolicyFactory, SampleOptions } from "@md/diffusion";
 import { Linear, Module } from "@md/nn";
-import { Generator, mean, mseLoss, noGrad, randn, scope, tensor, type Tensor } from "@md/tensor";
+import { type Generator, mean, mseLoss, noGrad, randn, scope, tensor, type Tensor } from "@md/tensor";
 
 /** Answers with a linear function of the mean point, and noise. */
 class ToyPolicy extends Module implements Policy {
