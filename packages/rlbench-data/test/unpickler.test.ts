@@ -7,7 +7,7 @@ import {
   openRLBench,
   pickle,
   PickleError,
-  PickleObject,
+  type PickleObject,
   type PickleValue,
   pyArray,
   pyFloat,

@@ -1,11 +1,11 @@
 import { LayerNorm, Linear, MLP, Module, ModuleList, type Parameter, parameter, TimestepEmbedding } from "@md/nn";
 import {
   argmax, binaryCrossEntropyWithLogits, cat, crossEntropy, type Generator, type LocalKernelMap, mseLoss, noGrad, randn,
-  rotaryTable, scope, ShapeError, sigmoid, tensor, Tensor, type VoxelHash,
+  rotaryTable, scope, ShapeError, sigmoid, tensor, type Tensor, type VoxelHash,
 } from "@md/tensor";
 import { drawLevel2 } from "../level2.js";
 import type { ActionSample, Observation, Policy, PolicyBatch, PolicyFactory, SampleOptions } from "../policy.js";
-import { DDIMScheduler, DDPMScheduler, type Scheduler, type SchedulerConfig } from "../schedulers/index.js";
+import { DDIMScheduler, DDPMScheduler, type SchedulerConfig } from "../schedulers/index.js";
 import { type BlockMemory, type ConditionLayout, NonInvasiveBlock } from "./block.js";
 import { lightDefaults, type MiniDiffuserLightConfig, resolveLightConfig, ROTATION_BINS } from "./config.js";
 import { lightStepFlops } from "./flops.js";

@@ -2,7 +2,7 @@ import type { NdArray } from "ndarray";
 import ndarray from "ndarray";
 import { native, ShapeError, ValueError } from "@md/native";
 import { type DType, dtypeCode, dtypeOfHost, hostArray, type HostArray } from "../dtype.js";
-import { takeOutput, Tensor } from "../tensor.js";
+import { takeOutput, type Tensor } from "../tensor.js";
 import { extents, product } from "./shape.js";
 
 export interface TensorOptions {
