@@ -11,7 +11,8 @@ function gradOfLeft(b: Tensor, g: Tensor): Tensor {
 // aᵀ g. One b for all of a's leading axes makes them rows of a single product.
 function gradOfRight(a: Tensor, g: Tensor, rankOfB: number): Tensor {
   if (rankOfB > 2) return matmul(transpose(a), g);
-  const rows = (x: Tensor): Tensor => reshape(x, [x.shape.slice(0, -1).reduce((n, extent) => n * extent, 1), x.shape.at(-1)!]);
+  const rows = (x: Tensor): Tensor =>
+    reshape(x, [x.shape.slice(0, -1).reduce((n, extent) => n * extent, 1), x.shape.at(-1)!]);
   return matmul(transpose(rows(a)), rows(g));
 }
 

@@ -29,7 +29,8 @@ function parse(equation: string, operands: number): Equation {
     }
   }
   for (const letter of output) {
-    if (!letters.includes(letter)) throw new ValueError(`[einsum] "${letter}" of the output of "${equation}" is in no operand`);
+    if (!letters.includes(letter))
+      throw new ValueError(`[einsum] "${letter}" of the output of "${equation}" is in no operand`);
   }
   return { inputs, output };
 }
@@ -39,13 +40,17 @@ function extentsOf(equation: string, inputs: readonly string[], operands: readon
   operands.forEach((operand, i) => {
     const subscripts = inputs[i]!;
     if (operand.rank !== subscripts.length) {
-      throw new ShapeError(`[einsum] operand ${i} has shape [${operand.shape}], expected rank ${subscripts.length} for "${subscripts}" of "${equation}"`);
+      throw new ShapeError(
+        `[einsum] operand ${i} has shape [${operand.shape}], expected rank ${subscripts.length} for "${subscripts}" of "${equation}"`,
+      );
     }
     [...subscripts].forEach((letter, axis) => {
       const extent = operand.shape[axis]!;
       const known = extents.get(letter) ?? extent;
       if (extent !== known) {
-        throw new ShapeError(`[einsum] axis "${letter}" of "${equation}" has extent ${extent} in operand ${i} of shape [${operand.shape}], expected ${known}`);
+        throw new ShapeError(
+          `[einsum] axis "${letter}" of "${equation}" has extent ${extent} in operand ${i} of shape [${operand.shape}], expected ${known}`,
+        );
       }
       extents.set(letter, extent);
     });
@@ -62,7 +67,12 @@ function keepOnly(x: Tensor, from: string, keep: string): [Tensor, string] {
 
 /** `x`, whose axes are `from`, with its axes in the order of `to`, a permutation. */
 const reorder = (x: Tensor, from: string, to: string): Tensor =>
-  from === to ? x : permute(x, [...to].map((letter) => from.indexOf(letter)));
+  from === to
+    ? x
+    : permute(
+        x,
+        [...to].map((letter) => from.indexOf(letter)),
+      );
 
 /**
  * Einstein summation of one or two operands, as PyTorch's: `einsum("bqhd,bkhd->bhqk", q, k)`. A letter an axis; letters
@@ -88,7 +98,11 @@ export function einsum(equation: string, ...operands: readonly Tensor[]): Tensor
   const shapeOf = (letters: string): number[] => [...letters].map((letter) => extents.get(letter)!);
   // The batch axes stay apart: merging them would copy a permuted operand.
   const asMatrices = (x: Tensor, from: string, groups: readonly [string, string]): Tensor =>
-    reshape(reorder(x, from, batch + groups[0] + groups[1]), [...shapeOf(batch), product(shapeOf(groups[0])), product(shapeOf(groups[1]))]);
+    reshape(reorder(x, from, batch + groups[0] + groups[1]), [
+      ...shapeOf(batch),
+      product(shapeOf(groups[0])),
+      product(shapeOf(groups[1])),
+    ]);
   const out = matmul(asMatrices(a, aLetters, [rows, summed]), asMatrices(b, bLetters, [summed, cols]));
   return reorder(reshape(out, shapeOf(batch + rows + cols)), batch + rows + cols, output);
 }

@@ -23,7 +23,8 @@ export interface MatmulAttrs {
  *
  * @throws ShapeError, DTypeError
  */
-export const matmul = (a: Tensor, b: Tensor): Tensor => execute("matmul", [a, b], {}, () => native.matmul(a.slot, b.slot));
+export const matmul = (a: Tensor, b: Tensor): Tensor =>
+  execute("matmul", [a, b], {}, () => native.matmul(a.slot, b.slot));
 
 /**
  * act(x weightᵀ + bias) in one pass over the result: x is [..., in], weight [out, in], bias [out] or absent; f32 or f64.
@@ -32,7 +33,12 @@ export const matmul = (a: Tensor, b: Tensor): Tensor => execute("matmul", [a, b]
  * @param options.activation default "none"
  * @throws ShapeError, DTypeError
  */
-export function linear(x: Tensor, weight: Tensor, bias: Tensor | null = null, { activation = "none" }: { activation?: Activation } = {}): Tensor {
+export function linear(
+  x: Tensor,
+  weight: Tensor,
+  bias: Tensor | null = null,
+  { activation = "none" }: { activation?: Activation } = {},
+): Tensor {
   const operands = [x, weight, bias];
   const code = activations.indexOf(activation);
   const recorded = gradEnabled() && operands.some((operand) => operand?.requiresGrad);

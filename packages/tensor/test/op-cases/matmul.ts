@@ -5,7 +5,8 @@ import type { Activation, OpCase } from "../../src/index.js";
 const product =
   (m: number, k: number, n: number, batch = 1) =>
   (a: number[], b: number[]): number[] => {
-    const at = (x: number[], item: number, size: number, i: number): number => x[(x.length > size ? item * size : 0) + i]!;
+    const at = (x: number[], item: number, size: number, i: number): number =>
+      x[(x.length > size ? item * size : 0) + i]!;
     return Array.from({ length: batch * m * n }, (_, index) => {
       const [item, i, j] = [Math.floor(index / (m * n)), Math.floor(index / n) % m, index % n];
       let total = 0;
@@ -41,7 +42,13 @@ function erf(x: number): number {
   return (2 / Math.sqrt(Math.PI)) * total;
 }
 
-const linearRow = (activation: Activation, lead: number[], inSize: number, outSize: number, withBias = true): OpCase => ({
+const linearRow = (
+  activation: Activation,
+  lead: number[],
+  inSize: number,
+  outSize: number,
+  withBias = true,
+): OpCase => ({
   primitives: activation === "none" ? ["linear", "linearGrad"] : ["linearActivation", "linearGrad"],
   name: `linear: ${activation}, [${lead}] x ${inSize} -> ${outSize}${withBias ? "" : ", no bias"}`,
   inputs: [{ shape: [...lead, inSize] }, { shape: [outSize, inSize] }, ...(withBias ? [{ shape: [outSize] }] : [])],
@@ -102,7 +109,8 @@ export const matmulCases: OpCase[] = [
         const [j, i] = [Math.floor(index / 2), index % 2];
         let total = 0;
         for (let x = 0; x < 3; x++)
-          for (let y = 0; y < 4; y++) for (let s = 0; s < 2; s++) total += a[((i * 3 + x) * 4 + y) * 2 + s]! * b[(y * 3 + x) * 5 + j]!;
+          for (let y = 0; y < 4; y++)
+            for (let s = 0; s < 2; s++) total += a[((i * 3 + x) * 4 + y) * 2 + s]! * b[(y * 3 + x) * 5 + j]!;
         return total;
       }),
   },
@@ -119,6 +127,8 @@ export const matmulCases: OpCase[] = [
     inputs: [{ shape: [2, 3, 4] }],
     run: (x) => md.einsum("abc->ca", x),
     reference: (x) =>
-      Array.from({ length: 8 }, (_, index) => [0, 1, 2].reduce((total, b) => total + x[((index % 2) * 3 + b) * 4 + Math.floor(index / 2)]!, 0)),
+      Array.from({ length: 8 }, (_, index) =>
+        [0, 1, 2].reduce((total, b) => total + x[((index % 2) * 3 + b) * 4 + Math.floor(index / 2)]!, 0),
+      ),
   },
 ];
