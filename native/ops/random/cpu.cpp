@@ -10,14 +10,33 @@ constexpr int kBlocks = 64;  // Philox blocks at a time, word by word, so that t
 struct Bits {
   uint32_t word[4][kBlocks];
 
+  // philox() of core/philox.h, a round of all blocks at a time.
   void draw(Stream stream, int64_t firstBlock) {
     for (int i = 0; i < kBlocks; i++) {
-      const Philox4 block = philox(stream.key, stream.counter + static_cast<uint64_t>(firstBlock + i));
-      for (int w = 0; w < 4; w++) word[w][i] = block.v[w];
+      const uint64_t counter = stream.counter + static_cast<uint64_t>(firstBlock + i);
+      word[0][i] = static_cast<uint32_t>(counter);
+      word[1][i] = static_cast<uint32_t>(counter >> 32);
+      word[2][i] = word[3][i] = 0;
+    }
+    uint32_t k0 = static_cast<uint32_t>(stream.key), k1 = static_cast<uint32_t>(stream.key >> 32);
+    for (int round = 0; round < 10; round++) {
+      for (int i = 0; i < kBlocks; i++) philoxRound(word[0][i], word[1][i], word[2][i], word[3][i], k0, k1);
+      k0 += 0x9E3779B9u;
+      k1 += 0xBB67AE85u;
     }
   }
   uint64_t wide(int half, int i) const { return static_cast<uint64_t>(word[2 * half][i]) << 32 | word[2 * half + 1][i]; }
 };
+
+// values[4 i + w] = f(word w of block i): computed word by word, then put in order.
+template <class T, class F>
+void mapWords(const Bits& bits, T* values, F f) {
+  T mapped[4][kBlocks];
+  for (int w = 0; w < 4; w++)
+    for (int i = 0; i < kBlocks; i++) mapped[w][i] = f(bits.word[w][i]);
+  for (int i = 0; i < kBlocks; i++)
+    for (int w = 0; w < 4; w++) values[4 * i + w] = mapped[w][i];
+}
 
 // Makes elements kBlocks * PerBlock at a time with f(bits, values) and copies those of [begin, end) to `out`.
 template <int PerBlock, class T, class F>
@@ -44,8 +63,7 @@ void uniformRange(DType dtype, Stream stream, int64_t begin, int64_t end, double
   if (dtype == DType::f32) {
     const float a = static_cast<float>(low), b = static_cast<float>(high), span = b - a;
     generate<4>(stream, begin, end, static_cast<float*>(out), [=](const Bits& bits, float* values) {
-      for (int w = 0; w < 4; w++)
-        for (int i = 0; i < kBlocks; i++) values[4 * i + w] = within(a + uniformFloat(bits.word[w][i]) * span, a, b);
+      mapWords(bits, values, [=](uint32_t word) { return within(a + uniformFloat(word) * span, a, b); });
     });
   } else {
     const double span = high - low;
@@ -95,8 +113,7 @@ void randintRange(Stream stream, int64_t begin, int64_t end, int64_t low, uint64
 
 void bernoulliRange(Stream stream, int64_t begin, int64_t end, uint64_t threshold, uint8_t* out) {
   generate<4>(stream, begin, end, out, [=](const Bits& bits, uint8_t* values) {
-    for (int i = 0; i < kBlocks; i++)
-      for (int w = 0; w < 4; w++) values[4 * i + w] = bits.word[w][i] < threshold;
+    mapWords(bits, values, [=](uint32_t word) { return static_cast<uint8_t>(word < threshold); });
   });
 }
 
@@ -111,8 +128,7 @@ void dropoutRange(DType dtype, Stream stream, int64_t begin, int64_t end, uint64
     T kept[kBatch];
     for (int64_t from = begin; from < end; from += kBatch) {
       bits.draw(stream, from / 4);
-      for (int i = 0; i < kBlocks; i++)
-        for (int w = 0; w < 4; w++) kept[4 * i + w] = bits.word[w][i] < threshold ? factor : T(0);
+      mapWords(bits, kept, [=](uint32_t word) { return word < threshold ? factor : T(0); });
       const int64_t count = end - from < kBatch ? end - from : kBatch;
       for (int64_t i = 0; i < count; i++) to[from + i] = kept[i] != T(0) ? in[from + i] * kept[i] : T(0);
     }
