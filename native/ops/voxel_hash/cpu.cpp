@@ -200,7 +200,7 @@ void insertKeys(const int64_t* keys, int64_t count, const Table& table) {
     if (voxel == 0 || keys[voxel] >> kColumnBits != keys[voxel - 1] >> kColumnBits) {
       const int64_t column = columnKey(v);
       slot = slotOf(column, table);
-      while (table.entries[2 * slot] != kEmptySlot) slot = (slot + 1) & (table.slots - 1);
+      while (table.entries[2 * slot] != kEmptySlot) slot = nextSlot(slot, table);
       table.entries[2 * slot] = column;
       table.entries[2 * slot + 1] = voxel;
     }

@@ -37,7 +37,7 @@ struct Voxel {
 constexpr int kColumnBits = 5;
 constexpr int kColumn = 1 << kColumnBits;
 
-/// Open addressing with linear probing over a power of two of slots; an empty one has key kEmptySlot and no bits.
+/// Open addressing over a power of two of slots; an empty one has key kEmptySlot and no bits.
 struct Table {
   int64_t* entries;  // [slots, 2]
   int64_t slots;
@@ -83,13 +83,18 @@ MD_SHARED int64_t slotOf(int64_t column, const Table& table) {
   return static_cast<int64_t>(mixed >> table.shift & ~uint64_t{3}) | (column & 3);
 }
 
+/// The next slot to try. Odd, so that all slots are reached; more than four, so that neighbours which met a taken place
+/// move on together instead of into each other's.
+MD_SHARED int64_t nextSlot(int64_t slot, const Table& table) { return (slot + 5) & (table.slots - 1); }
+
 /// The entry of the column with this very key: occupied bits << 32 | index of its first voxel; no bits if there is none.
 MD_SHARED uint64_t findColumn(int64_t column, const Table& table) {
   int64_t slot = slotOf(column, table);
   for (int64_t probes = 0; probes < table.slots; probes++) {
     const int64_t found = table.entries[2 * slot];
-    if (found == column || found == kEmptySlot) return static_cast<uint64_t>(table.entries[2 * slot + 1]);
-    slot = (slot + 1) & (table.slots - 1);
+    // One branch, seldom missed: whether a column is occupied is anyone's guess, that its first slot answers is not.
+    if (static_cast<int>(found == column) | static_cast<int>(found == kEmptySlot)) return static_cast<uint64_t>(table.entries[2 * slot + 1]);
+    slot = nextSlot(slot, table);
   }
   return 0;
 }
