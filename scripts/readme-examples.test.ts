@@ -22,8 +22,9 @@ test.each(packages)(
       // Resolves the packages as a program next to them would, from source; whatever it writes stays in the folder.
       symlinkSync(join(root, "node_modules"), join(folder, "node_modules"));
       writeFileSync(join(folder, "package.json"), '{ "type": "module" }');
-      writeFileSync(join(folder, "example.ts"), readmeExample(join(root, directory)));
-      const args = ["--conditions", "@md/source", "--import", import.meta.resolve("tsx"), "example.ts"];
+      const { file, code } = readmeExample(join(root, directory));
+      writeFileSync(join(folder, file), code);
+      const args = ["--conditions", "@md/source", "--import", import.meta.resolve("tsx"), file];
       const printed = execFileSync(process.execPath, args, { cwd: folder, encoding: "utf8", timeout: 170_000 });
       expect(printed).not.toBe("");
     } finally {

@@ -61,21 +61,23 @@ export async function use(name: string, folder: string): Promise<void> {
 
   await run(process.execPath, ["--input-type=module", "--eval", importProgram(name)], { cwd: folder });
 
+  const example = readmeExample(installed);
   const compilerOptions = {
     target: "ES2022",
     module: "NodeNext",
     strict: true,
     skipLibCheck: false,
+    allowJs: true,
     typeRoots: [typeRoots],
     types: ["node"],
     outDir: "compiled",
   };
-  writeFileSync(join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions, files: ["import.ts", "example.ts"] }));
+  writeFileSync(join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions, files: ["import.ts", example.file] }));
   writeFileSync(
     join(folder, "import.ts"),
     `import * as everything from ${JSON.stringify(name)};\nexport const names: string[] = Object.keys(everything);\n`,
   );
-  writeFileSync(join(folder, "example.ts"), readmeExample(installed));
+  writeFileSync(join(folder, example.file), example.code);
   await run(process.execPath, [typescript, "--project", "tsconfig.json"], { cwd: folder });
   await run(process.execPath, ["compiled/example.js"], { cwd: folder });
 
