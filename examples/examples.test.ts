@@ -8,7 +8,9 @@ import { describe, expect, it } from "vitest";
 
 const folder = import.meta.dirname;
 const run = (file: string, ...args: string[]): string =>
-  execFileSync(process.execPath, [join(folder, "..", "scripts", "run-ts.mjs"), join(folder, file), ...args], { encoding: "utf8" });
+  execFileSync(process.execPath, ["--conditions", "@md/source", "--import", "tsx", join(folder, file), ...args], {
+    encoding: "utf8",
+  });
 
 describe("examples", () => {
   it("own-op.ts checks its gradient", () => {

@@ -16,7 +16,7 @@ export function lightStepFlops(
   const actions = (samples + poseQueries) * horizon;
   const position = positionFeatureDim(positionFrequencies);
   const embed =
-    pointsPerScene * (position + 3 + d) * d + (position + 7 + d) * d + instructionTokens * instructionDim * d + actions * (position + d) * d;
+    pointsPerScene * (position + 3 + 2 * d) * d + (position + 7 + d) * d + instructionTokens * instructionDim * d + actions * (position + d) * d;
   // The last layer's condition tokens are keys and values alone.
   const conditionLinear = (numLayers - 1) * condition * (4 + 2 * mlpRatio) * d * d + condition * 2 * d * d;
   const film = (samples + poseQueries) * 6 * d * d;

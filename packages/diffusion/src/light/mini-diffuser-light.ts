@@ -115,7 +115,7 @@ export class MiniDiffuserLight extends Module implements Policy {
     const layout = {
       samples,
       tokensPerSample: horizon,
-      rotary: rotaryTable(world, d / numHeads, { scale: ropeScale }),
+      rotary: rotaryTable(this.normalizer.centered(world), d / numHeads, { scale: ropeScale }),
       timestep: this.timestep.forward(timesteps.reshape([size, samples])),
     };
     const maps = new Map<VoxelHash, LocalKernelMap>();

@@ -20,6 +20,11 @@ export class PositionNormalizer {
     return position.mul(this.row(this.halfExtent, position)).add(this.row(this.center, position));
   }
 
+  /** [..., 3] metres from the centre of the bounds: where rotary angles are 0. */
+  centered(position: Tensor): Tensor {
+    return position.sub(this.row(this.center, position));
+  }
+
   private row(values: readonly number[], like: Tensor): Tensor {
     return tensor([...values], { dtype: like.dtype });
   }

@@ -16,6 +16,7 @@ export interface ConditionTokens {
 /** Projects point clouds, instructions and gripper states to tokens. */
 export class SceneEncoder extends Module {
   private readonly point: MLP;
+  private readonly color: MLP;
   private readonly gripper: MLP;
   private readonly instruction: Linear;
   /** Learned embedding of each kind of context token: gripper, instruction. */
@@ -29,7 +30,9 @@ export class SceneEncoder extends Module {
     super();
     const { embedDim: d, positionFrequencies } = config;
     const position = positionFeatureDim(positionFrequencies);
-    this.point = new MLP([position + 3, d, d], options);
+    this.point = new MLP([position, d, d], options);
+    // On its own, since among the many features of a position three channels would carry little weight at first.
+    this.color = new MLP([3, d, d], options);
     this.gripper = new MLP([position + 7, d, d], options);
     this.instruction = new Linear(config.instructionDim, d, options);
     this.modality = parameter(() => randn([2, d], options).mul(0.02));
@@ -46,7 +49,7 @@ export class SceneEncoder extends Module {
 
     const points = tensor(observation.points, { shape: [size, pointsPerScene, 3] });
     const colors = tensor(observation.colors, { shape: [size, pointsPerScene, 3] });
-    const scene = this.point.forward(cat([features(points), colors.mul(2).sub(1)], -1));
+    const scene = this.point.forward(features(points)).add(this.color.forward(colors.mul(2).sub(1)));
 
     const proprio = tensor(gripperNumbers(observation.proprio, size), { shape: [size, 1, 10] });
     const gripper = this.gripper.forward(cat([features(proprio.narrow(-1, 0, 3)), proprio.narrow(-1, 3, 7)], -1));
@@ -55,7 +58,7 @@ export class SceneEncoder extends Module {
     const context = [gripper, instruction].map((tokens, kind) => tokens.add(this.modality.narrow(0, kind, 1)));
 
     const contextTokens = 1 + instructionTokens;
-    const places = cat([points, zeros([size, contextTokens, 3])], 1);
+    const places = cat([this.normalizer.centered(points), zeros([size, contextTokens, 3])], 1);
     const item = tensor(
       Int32Array.from({ length: size * pointsPerScene }, (_, i) => Math.floor(i / pointsPerScene)),
     );
