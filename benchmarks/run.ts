@@ -26,7 +26,9 @@ for (const suite of chosen) {
       if (values.json) console.log(JSON.stringify({ suite: suite.name, case: name, ...row }));
       else {
         const verdict = row.met ? "met" : "MISSED";
-        console.log(`  ${row.metric.padEnd(20)} ${row.value.toPrecision(4).padStart(9)} ${row.unit.padEnd(3)} target ${row.target.padEnd(9)} ${verdict}  ${row.note}`);
+        console.log(
+          `  ${row.metric.padEnd(20)} ${row.value.toPrecision(4).padStart(9)} ${row.unit.padEnd(3)} target ${row.target.padEnd(9)} ${verdict}  ${row.note}`,
+        );
       }
     }
   }

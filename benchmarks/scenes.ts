@@ -2,7 +2,12 @@ import type { PolicyBatch } from "@md/diffusion";
 import { mulberry32 } from "@md/tensor";
 
 /** Random scenes in a 60 cm cube, for timing alone. */
-export function randomBatch(size: number, pointsPerScene: number, instructionTokens = 8, instructionDim = 128): PolicyBatch {
+export function randomBatch(
+  size: number,
+  pointsPerScene: number,
+  instructionTokens = 8,
+  instructionDim = 128,
+): PolicyBatch {
   const random = mulberry32(1);
   const fill = (length: number, low: number, high: number): Float32Array =>
     Float32Array.from({ length }, () => low + random() * (high - low));

@@ -21,7 +21,10 @@ describe("examples", () => {
     const output = run("own-arrays.ts", "150");
     const losses = [...output.matchAll(/loss ([\d.]+)/g)].map((match) => Number(match[1]));
     expect(losses.at(-1)).toBeLessThan(0.8 * losses[0]!);
-    const errors = output.match(/error in cm: (.*)/)![1]!.split(" ").map(Number);
+    const errors = output
+      .match(/error in cm: (.*)/)![1]!
+      .split(" ")
+      .map(Number);
     expect(errors.every((error) => error < 30)).toBe(true);
   });
 
@@ -36,9 +39,18 @@ describe("examples", () => {
     const random = mulberry32(3);
     const numbers = (length: number): Float32Array => Float32Array.from({ length }, () => random() - 0.5);
     const batch = {
-      size: 2, pointsPerScene: 8, instructionTokens: 2, instructionDim: 4,
-      points: numbers(48), colors: numbers(48), instruction: numbers(16), instructionLengths: Int32Array.of(2, 2),
-      proprio: numbers(16), targetPosition: numbers(6), targetRotationBins: new Int32Array(6), targetOpen: new Float32Array(2),
+      size: 2,
+      pointsPerScene: 8,
+      instructionTokens: 2,
+      instructionDim: 4,
+      points: numbers(48),
+      colors: numbers(48),
+      instruction: numbers(16),
+      instructionLengths: Int32Array.of(2, 2),
+      proprio: numbers(16),
+      targetPosition: numbers(6),
+      targetRotationBins: new Int32Array(6),
+      targetOpen: new Float32Array(2),
     };
     const losses = Array.from({ length: 150 }, () =>
       scope(() => {

@@ -33,7 +33,10 @@ function drawBatch(random: () => number): PolicyBatch {
 
 const generator = new Generator(1);
 const positionBounds = { min: [-0.25, -0.25, -0.25], max: [0.25, 0.25, 0.25] };
-const policy = new MiniDiffuserLight({ embedDim: 48, numHeads: 2, numLayers: 2, instructionDim: 4, positionBounds }, { generator });
+const policy = new MiniDiffuserLight(
+  { embedDim: 48, numHeads: 2, numLayers: 2, instructionDim: 4, positionBounds },
+  { generator },
+);
 const optimizer = new AdamW(policy.namedParameters(), { learningRate: 2e-3 });
 const random = mulberry32(1);
 const steps = Number(process.argv[2] ?? 400);

@@ -15,5 +15,17 @@ const x = tensor([-6, -1, 0, 0.5, 9], { dtype: "f64", requiresGrad: true });
 gradcheck(cap, [x]);
 const loss = sum(cap(x));
 loss.backward();
-console.log("softCap", cap(x).toFlatArray().map((value) => value.toFixed(3)).join(" "));
-console.log("gradient", x.grad!.toFlatArray().map((value) => value.toFixed(3)).join(" "));
+console.log(
+  "softCap",
+  cap(x)
+    .toFlatArray()
+    .map((value) => value.toFixed(3))
+    .join(" "),
+);
+console.log(
+  "gradient",
+  x
+    .grad!.toFlatArray()
+    .map((value) => value.toFixed(3))
+    .join(" "),
+);

@@ -12,7 +12,11 @@ class PooledPolicy extends Module {
     this.point = new MLP([6, width, width], { generator });
     this.time = new TimestepEmbedding(width, width, { generator });
     this.head = new MLP([3 + 2 * width + instructionDim, 4 * width, 4 * width, 3], { generator });
-    this.scheduler = new DDIMScheduler({ numTrainTimesteps: 100, betaSchedule: "squaredcos_cap_v2", timestepSpacing: "trailing" });
+    this.scheduler = new DDIMScheduler({
+      numTrainTimesteps: 100,
+      betaSchedule: "squaredcos_cap_v2",
+      timestepSpacing: "trailing",
+    });
   }
 
   encode({ size: B, pointsPerScene: N, instructionTokens: T, instructionDim: D, points, colors, instruction }) {
@@ -26,7 +30,13 @@ class PooledPolicy extends Module {
   }
 
   loss(batch, generator) {
-    const draws = drawLevel2({ batchSize: batch.size, samples: this.config.samples, numTrainTimesteps: 100, shape: [3], generator });
+    const draws = drawLevel2({
+      batchSize: batch.size,
+      samples: this.config.samples,
+      numTrainTimesteps: 100,
+      shape: [3],
+      generator,
+    });
     const clean = draws.repeat(tensor(batch.targetPosition, { shape: [batch.size, 3] }));
     const noisy = this.scheduler.addNoise(clean, draws.noise, draws.timesteps);
     const noise = mseLoss(this.predict(draws.repeat(this.encode(batch)), noisy, draws.timesteps), draws.noise);
@@ -36,16 +46,25 @@ class PooledPolicy extends Module {
   sample(observation, { candidates = 1, steps = 10, generator }) {
     const { size } = observation;
     this.scheduler.setTimesteps(steps);
-    return noGrad(() => scope(() => {
-      const context = this.encode(observation).unsqueeze(1).expand([size, candidates, -1]).flatten(0, 1);
-      let x = randn([size * candidates, 3], { generator });
-      for (const t of this.scheduler.timesteps) {
-        const predicted = this.predict(context, x, tensor(new BigInt64Array(size * candidates).fill(BigInt(t))));
-        x = this.scheduler.step(predicted, t, x).prevSample;
-      }
-      const poses = size * candidates;
-      return { size, candidates, horizon: 1, position: x.data(), rotationBins: new Int32Array(poses * 3).fill(36), open: new Float32Array(poses).fill(1) };
-    }));
+    return noGrad(() =>
+      scope(() => {
+        const context = this.encode(observation).unsqueeze(1).expand([size, candidates, -1]).flatten(0, 1);
+        let x = randn([size * candidates, 3], { generator });
+        for (const t of this.scheduler.timesteps) {
+          const predicted = this.predict(context, x, tensor(new BigInt64Array(size * candidates).fill(BigInt(t))));
+          x = this.scheduler.step(predicted, t, x).prevSample;
+        }
+        const poses = size * candidates;
+        return {
+          size,
+          candidates,
+          horizon: 1,
+          position: x.data(),
+          rotationBins: new Int32Array(poses * 3).fill(36),
+          open: new Float32Array(poses).fill(1),
+        };
+      }),
+    );
   }
 
   stepFlops = ({ size }) => 6 * size * this.config.samples * this.numParameters;

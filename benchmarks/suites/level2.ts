@@ -22,16 +22,31 @@ export const level2Suite: Suite = {
       const peak = many.peak() / one.peak();
       const flops = many.flops / one.flops;
       return [
-        { metric: "step time", value: steps.ratio, unit: "x", target: `<= ${time}`, met: steps.ratio <= time,
-          note: `95% interval ${steps.low.toFixed(3)} to ${steps.high.toFixed(3)}, ${steps.medianA.toFixed(0)} against ${steps.medianB.toFixed(0)} ms, ${steps.pairs} pairs, counted FLOP ${flops.toFixed(3)}` },
-        { metric: "peak bytes", value: peak, unit: "x", target: `<= ${bytes}`, met: peak <= bytes,
-          note: `${(many.peak() / 1e6).toFixed(0)} against ${(one.peak() / 1e6).toFixed(0)} MB` },
+        {
+          metric: "step time",
+          value: steps.ratio,
+          unit: "x",
+          target: `<= ${time}`,
+          met: steps.ratio <= time,
+          note: `95% interval ${steps.low.toFixed(3)} to ${steps.high.toFixed(3)}, ${steps.medianA.toFixed(0)} against ${steps.medianB.toFixed(0)} ms, ${steps.pairs} pairs, counted FLOP ${flops.toFixed(3)}`,
+        },
+        {
+          metric: "peak bytes",
+          value: peak,
+          unit: "x",
+          target: `<= ${bytes}`,
+          met: peak <= bytes,
+          note: `${(many.peak() / 1e6).toFixed(0)} against ${(one.peak() / 1e6).toFixed(0)} MB`,
+        },
       ];
     },
   })),
 };
 
-function stepper(samples: number, batch: ReturnType<typeof randomBatch>): { step: () => number; peak: () => number; flops: number } {
+function stepper(
+  samples: number,
+  batch: ReturnType<typeof randomBatch>,
+): { step: () => number; peak: () => number; flops: number } {
   const policy = new MiniDiffuserLight({ samples }, { generator: new Generator(1) });
   const generator = new Generator(2);
   const step = (): void =>

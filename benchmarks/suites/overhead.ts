@@ -11,13 +11,24 @@ export const overheadSuite: Suite = {
       run() {
         const x = ones([2]).keep();
         const y = ones([2]).keep();
-        const bench = new Benchmark(() => scope(() => {
-          for (let i = 0; i < 100; i++) add(x, y).dispose();
-        })).run({ async: false });
+        const bench = new Benchmark(() =>
+          scope(() => {
+            for (let i = 0; i < 100; i++) add(x, y).dispose();
+          }),
+        ).run({ async: false });
         x.dispose();
         y.dispose();
         const microseconds = (bench.stats.mean * 1e6) / 100;
-        return [{ metric: "time", value: microseconds, unit: "µs", target: "< 2", met: microseconds < 2, note: `±${bench.stats.rme.toFixed(1)}%` }];
+        return [
+          {
+            metric: "time",
+            value: microseconds,
+            unit: "µs",
+            target: "< 2",
+            met: microseconds < 2,
+            note: `±${bench.stats.rme.toFixed(1)}%`,
+          },
+        ];
       },
     },
   ],

@@ -26,11 +26,17 @@ export async function getPolicy(nameOrFile: string): Promise<PolicyFactory> {
   const known = factories.get(nameOrFile);
   if (known) return known;
   if (!/\.(m?js|ts)$/.test(nameOrFile)) {
-    throw new ValueError(`[getPolicy] unknown policy "${nameOrFile}", did you mean "${closest(nameOrFile, policyNames())}"?`);
+    throw new ValueError(
+      `[getPolicy] unknown policy "${nameOrFile}", did you mean "${closest(nameOrFile, policyNames())}"?`,
+    );
   }
   const module = (await import(pathToFileURL(resolve(nameOrFile)).href)) as { default?: Partial<PolicyFactory> };
   const factory = module.default;
-  if (typeof factory?.create !== "function" || typeof factory.fromConfig !== "function" || typeof factory.name !== "string") {
+  if (
+    typeof factory?.create !== "function" ||
+    typeof factory.fromConfig !== "function" ||
+    typeof factory.name !== "string"
+  ) {
     throw new ValueError(`[getPolicy] ${nameOrFile} has no policy factory as its default export`);
   }
   return factory as PolicyFactory;

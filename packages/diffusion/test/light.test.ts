@@ -4,7 +4,8 @@ import { MiniDiffuserLight, type PolicyBatch } from "../src/index.js";
 import { syntheticBatch } from "./synthetic-batch.js";
 
 const small = { embedDim: 24, numHeads: 2, numLayers: 2, samples: 5, poseQueries: 2, instructionDim: 6 };
-const timesteps = (count: number): Tensor => tensor(BigInt64Array.from({ length: count }, (_, i) => BigInt((7 * i) % 100)));
+const timesteps = (count: number): Tensor =>
+  tensor(BigInt64Array.from({ length: count }, (_, i) => BigInt((7 * i) % 100)));
 
 describe("MiniDiffuserLight", () => {
   const policy = new MiniDiffuserLight(small, { generator: new Generator(1) });
@@ -48,7 +49,9 @@ describe("MiniDiffuserLight", () => {
         changed.instruction.fill(9, (3 + 1) * 6);
         changed.instruction.fill(5, 0, 3 * 6);
         const positions = randn([2, 2, 1, 3], { generator: new Generator(2) });
-        const [a, b] = [pair, changed].map((batch) => policy.predict(policy.encode(batch), positions, timesteps(4)).toFlatArray());
+        const [a, b] = [pair, changed].map((batch) =>
+          policy.predict(policy.encode(batch), positions, timesteps(4)).toFlatArray(),
+        );
         expect(b!.slice(6)).toEqual(a!.slice(6));
         expect(b!.slice(0, 6)).not.toEqual(a!.slice(0, 6));
       }),
@@ -109,7 +112,9 @@ describe("MiniDiffuserLight", () => {
     expect(() => new MiniDiffuserLight({ embedDims: 24 } as object, { generator })).toThrow(/embedDims.*embedDim/);
     expect(() => new MiniDiffuserLight({ binCells: [1, 2] }, { generator })).toThrow(ValueError);
     const batch = syntheticBatch(2, { points: 30 });
-    expect(() => policy.loss({ ...batch, targetPosition: batch.targetPosition.subarray(3) }, generator)).toThrow(/targetPosition/);
+    expect(() => policy.loss({ ...batch, targetPosition: batch.targetPosition.subarray(3) }, generator)).toThrow(
+      /targetPosition/,
+    );
     expect(() => policy.encode({ ...batch, instructionDim: 7 })).toThrow(/expected 6/);
     const points = batch.points.slice();
     points[4] = NaN;

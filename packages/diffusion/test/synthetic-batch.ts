@@ -4,10 +4,15 @@ import type { PolicyBatch } from "../src/index.js";
 /** Random scenes around their target positions, with instructions of 6 components a token. */
 export function syntheticBatch(
   size: number,
-  { points = 20, horizon = 1, lengths = Array.from({ length: size }, () => 3) }: { points?: number; horizon?: number; lengths?: number[] } = {},
+  {
+    points = 20,
+    horizon = 1,
+    lengths = Array.from({ length: size }, () => 3),
+  }: { points?: number; horizon?: number; lengths?: number[] } = {},
 ): PolicyBatch {
   const random = mulberry32(11);
-  const draw = (length: number, scale: number): Float32Array => Float32Array.from({ length }, () => scale * (2 * random() - 1));
+  const draw = (length: number, scale: number): Float32Array =>
+    Float32Array.from({ length }, () => scale * (2 * random() - 1));
   const instructionTokens = Math.max(...lengths);
   const proprio = draw(size * 8, 0.3);
   for (let i = 0; i < size; i++) proprio.set([0, 0, 0, 1, 1], 8 * i + 3);

@@ -47,7 +47,7 @@ export class NonInvasiveBlock extends Module {
   constructor(embedDim: number, numHeads: number, mlpRatio: number, options: { generator: Generator }) {
     super();
     this.attentionNorm = new LayerNorm(embedDim);
-    this.attention = new MultiheadAttention(embedDim, numHeads, options);
+    this.attention = new MultiheadAttention(embedDim, numHeads, { qkNorm: true, ...options });
     this.attentionFilm = new FiLM(embedDim, embedDim, options);
     this.local = new LocalKernelQuery(embedDim, embedDim, options);
     this.mlpNorm = new LayerNorm(embedDim);
@@ -76,9 +76,17 @@ export class NonInvasiveBlock extends Module {
   }
 
   /** Action tokens [B, M·L, d] to the next layer's. */
-  act(actions: Tensor, layout: ActionLayout, condition: ConditionLayout, memory: BlockMemory, neighbours: LocalKernelMap): Tensor {
+  act(
+    actions: Tensor,
+    layout: ActionLayout,
+    condition: ConditionLayout,
+    memory: BlockMemory,
+    neighbours: LocalKernelMap,
+  ): Tensor {
     const modulate = (film: FiLM, x: Tensor): Tensor =>
-      film.forward(x.reshape([x.shape[0]!, layout.samples, layout.tokensPerSample, -1]), layout.timestep).reshape(x.shape);
+      film
+        .forward(x.reshape([x.shape[0]!, layout.samples, layout.tokensPerSample, -1]), layout.timestep)
+        .reshape(x.shape);
     const normed = modulate(this.attentionFilm, this.attentionNorm.forward(actions));
     const own = this.attention.projectKeyValue(normed, layout.rotary);
     const keyValue = { k: cat([own.k, memory.keyValue.k], 2), v: cat([own.v, memory.keyValue.v], 2) };

@@ -66,7 +66,8 @@ const bounds: Field<PositionBounds> = {
 const cells: Field<readonly number[]> = {
   default: [16],
   expected: "an array of numbers above 0",
-  accepts: (value) => Array.isArray(value) && value.length > 0 && value.every((size) => typeof size === "number" && size > 0),
+  accepts: (value) =>
+    Array.isArray(value) && value.length > 0 && value.every((size) => typeof size === "number" && size > 0),
 };
 const notNegative = (fallback: number): Field<number> => ({
   default: fallback,
@@ -113,7 +114,9 @@ export function resolveLightConfig(given: unknown): Readonly<MiniDiffuserLightCo
     );
   }
   if (binCells.length !== 1 && binCells.length !== numLayers) {
-    throw new ValueError(`[MiniDiffuserLight] binCells has ${binCells.length} sizes, expected 1 or ${numLayers}, one a layer`);
+    throw new ValueError(
+      `[MiniDiffuserLight] binCells has ${binCells.length} sizes, expected 1 or ${numLayers}, one a layer`,
+    );
   }
   return config;
 }

@@ -11,12 +11,24 @@ export function lightStepFlops(
   config: Readonly<MiniDiffuserLightConfig>,
   { size, pointsPerScene, instructionTokens }: Pick<PolicyBatch, "size" | "pointsPerScene" | "instructionTokens">,
 ): number {
-  const { embedDim: d, numLayers, mlpRatio, horizon, samples, poseQueries, instructionDim, positionFrequencies } = config;
+  const {
+    embedDim: d,
+    numLayers,
+    mlpRatio,
+    horizon,
+    samples,
+    poseQueries,
+    instructionDim,
+    positionFrequencies,
+  } = config;
   const condition = pointsPerScene + 1 + instructionTokens;
   const actions = (samples + poseQueries) * horizon;
   const position = positionFeatureDim(positionFrequencies);
   const embed =
-    pointsPerScene * (position + 3 + 2 * d) * d + (position + 7 + d) * d + instructionTokens * instructionDim * d + actions * (position + d) * d;
+    pointsPerScene * (position + 3 + 2 * d) * d +
+    (position + 7 + d) * d +
+    instructionTokens * instructionDim * d +
+    actions * (position + d) * d;
   // The last layer's condition tokens are keys and values alone.
   const conditionLinear = (numLayers - 1) * condition * (4 + 2 * mlpRatio) * d * d + condition * 2 * d * d;
   const film = (samples + poseQueries) * 6 * d * d;

@@ -1,7 +1,21 @@
 import { LayerNorm, Linear, MLP, Module, ModuleList, type Parameter, parameter, TimestepEmbedding } from "@md/nn";
 import {
-  argmax, binaryCrossEntropyWithLogits, cat, crossEntropy, type Generator, type LocalKernelMap, mseLoss, noGrad, randn,
-  rotaryTable, scope, ShapeError, sigmoid, tensor, type Tensor, type VoxelHash,
+  argmax,
+  binaryCrossEntropyWithLogits,
+  cat,
+  crossEntropy,
+  type Generator,
+  type LocalKernelMap,
+  mseLoss,
+  noGrad,
+  randn,
+  rotaryTable,
+  scope,
+  ShapeError,
+  sigmoid,
+  tensor,
+  type Tensor,
+  type VoxelHash,
 } from "@md/tensor";
 import { drawLevel2 } from "../level2.js";
 import type { ActionSample, Observation, Policy, PolicyBatch, PolicyFactory, SampleOptions } from "../policy.js";
@@ -69,7 +83,14 @@ export class MiniDiffuserLight extends Module implements Policy {
 
   private schedulerConfig(): Partial<SchedulerConfig> {
     const { numTrainTimesteps, betaSchedule, predictionType } = this.settings;
-    return { numTrainTimesteps, betaSchedule, predictionType, clipSample: true, clipSampleRange: 1, timestepSpacing: "trailing" };
+    return {
+      numTrainTimesteps,
+      betaSchedule,
+      predictionType,
+      clipSample: true,
+      clipSampleRange: 1,
+      timestepSpacing: "trailing",
+    };
   }
 
   /** √ᾱ_K: the signal left where sampling starts from pure noise. */
@@ -107,9 +128,12 @@ export class MiniDiffuserLight extends Module implements Policy {
     const [size, samples, horizon] = positions.shape as [number, number, number];
     const tokens = samples * horizon;
     const embedded = this.action.forward(positionFeatures(positions, positionFrequencies)).add(this.horizonEmbedding);
-    const asks = tensor(Float32Array.from({ length: samples }, (_, j) => Number(j >= samples - poseQueries)), {
-      shape: [samples, 1, 1],
-    });
+    const asks = tensor(
+      Float32Array.from({ length: samples }, (_, j) => Number(j >= samples - poseQueries)),
+      {
+        shape: [samples, 1, 1],
+      },
+    );
     const world = this.normalizer.denormalize(positions).reshape([size, tokens, 3]);
     const item = tensor(Int32Array.from({ length: size * tokens }, (_, i) => Math.floor(i / tokens)));
     const layout = {
@@ -119,7 +143,8 @@ export class MiniDiffuserLight extends Module implements Policy {
       timestep: this.timestep.forward(timesteps.reshape([size, samples])),
     };
     const maps = new Map<VoxelHash, LocalKernelMap>();
-    for (const hash of scene.voxels) if (!maps.has(hash)) maps.set(hash, hash.localKernelMap(world.flatten(0, 1), item));
+    for (const hash of scene.voxels)
+      if (!maps.has(hash)) maps.set(hash, hash.localKernelMap(world.flatten(0, 1), item));
     let hidden = embedded.add(asks.mul(this.poseQuery)).reshape([size, tokens, d]);
     [...this.blocks].forEach((block, layer) => {
       hidden = block.act(hidden, layout, scene.layout, scene.memories[layer]!, maps.get(scene.voxels[layer]!)!);
@@ -155,7 +180,11 @@ export class MiniDiffuserLight extends Module implements Policy {
     const predicted = this.noise.forward(this.noiseNorm.forward(tokens.narrow(1, 0, samples)));
     const noise = mseLoss(predicted.reshape(clean.shape), this.predictionTarget(clean, draws.noise, draws.timesteps));
     const { rotation, open } = this.pose.forward(tokens.narrow(1, samples, poseQueries));
-    const bins = tensor(batch.targetRotationBins, { shape: [size, 1, horizon * 3] }).expand([size, poseQueries, horizon * 3]);
+    const bins = tensor(batch.targetRotationBins, { shape: [size, 1, horizon * 3] }).expand([
+      size,
+      poseQueries,
+      horizon * 3,
+    ]);
     const opened = tensor(batch.targetOpen, { shape: [size, 1, horizon] }).expand([size, poseQueries, horizon]);
     const rotationLoss = crossEntropy(rotation.reshape([-1, ROTATION_BINS]), bins.flatten());
     const openLoss = binaryCrossEntropyWithLogits(open, opened);
@@ -185,7 +214,8 @@ export class MiniDiffuserLight extends Module implements Policy {
     const { candidates = 1, solver = "ddim", generator, returnTrajectory = false } = options;
     const { horizon, numTrainTimesteps } = this.settings;
     const { size } = scene;
-    const scheduler = solver === "ddpm" ? new DDPMScheduler(this.schedulerConfig()) : new DDIMScheduler(this.schedulerConfig());
+    const scheduler =
+      solver === "ddpm" ? new DDPMScheduler(this.schedulerConfig()) : new DDIMScheduler(this.schedulerConfig());
     scheduler.setTimesteps(options.steps ?? (solver === "ddpm" ? numTrainTimesteps : Math.min(10, numTrainTimesteps)));
     const trajectory: Float32Array[] = [];
     return noGrad(() =>
@@ -213,7 +243,13 @@ export class MiniDiffuserLight extends Module implements Policy {
     );
   }
 
-  private step(scheduler: DDPMScheduler | DDIMScheduler, scene: EncodedScene, positions: Tensor, timestep: number, generator: Generator): Tensor {
+  private step(
+    scheduler: DDPMScheduler | DDIMScheduler,
+    scene: EncodedScene,
+    positions: Tensor,
+    timestep: number,
+    generator: Generator,
+  ): Tensor {
     const timesteps = this.sameTimestep(timestep, positions.shape[0]! * positions.shape[1]!);
     return scheduler.step(this.predict(scene, positions, timesteps), timestep, positions, { generator }).prevSample;
   }
@@ -246,6 +282,9 @@ export const miniDiffuserLight: PolicyFactory = {
   name: "mini-diffuser-light",
   defaults: lightDefaults(),
   create: (options, statistics, generator) =>
-    new MiniDiffuserLight({ ...options, instructionDim: statistics.instructionDim, positionBounds: statistics.positionBounds }, { generator }),
+    new MiniDiffuserLight(
+      { ...options, instructionDim: statistics.instructionDim, positionBounds: statistics.positionBounds },
+      { generator },
+    ),
   fromConfig: (config, generator) => new MiniDiffuserLight(config, { generator }),
 };

@@ -42,9 +42,12 @@ export class SceneEncoder extends Module {
     const { size, pointsPerScene, instructionTokens, instructionDim, instructionLengths } = observation;
     const { embedDim, numHeads, positionFrequencies, instructionDim: expected, ropeScale } = this.config;
     if (instructionDim !== expected) {
-      throw new ShapeError(`[MiniDiffuserLight] instruction tokens have ${instructionDim} components, expected ${expected}`);
+      throw new ShapeError(
+        `[MiniDiffuserLight] instruction tokens have ${instructionDim} components, expected ${expected}`,
+      );
     }
-    if (pointsPerScene < 1) throw new ShapeError("[MiniDiffuserLight] the point cloud is empty, expected at least one point");
+    if (pointsPerScene < 1)
+      throw new ShapeError("[MiniDiffuserLight] the point cloud is empty, expected at least one point");
     const features = (world: Tensor): Tensor => positionFeatures(this.normalizer.normalize(world), positionFrequencies);
 
     const points = tensor(observation.points, { shape: [size, pointsPerScene, 3] });
@@ -59,9 +62,7 @@ export class SceneEncoder extends Module {
 
     const contextTokens = 1 + instructionTokens;
     const places = cat([this.normalizer.centered(points), zeros([size, contextTokens, 3])], 1);
-    const item = tensor(
-      Int32Array.from({ length: size * pointsPerScene }, (_, i) => Math.floor(i / pointsPerScene)),
-    );
+    const item = tensor(Int32Array.from({ length: size * pointsPerScene }, (_, i) => Math.floor(i / pointsPerScene)));
     const voxels = new Map<number, VoxelHash>();
     for (const cells of this.config.binCells) {
       const voxelSize = cells * this.config.gridSize;
