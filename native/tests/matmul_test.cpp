@@ -1,0 +1,181 @@
+#include <cmath>
+#include <vector>
+
+#include "../ops/elementwise/op.h"
+#include "../ops/linear/op.h"
+#include "check.h"
+
+using namespace md;
+using matmul::Activation;
+using matmul::GemmArgs;
+
+namespace {
+
+struct Fixture {
+  Allocator allocator;
+  ThreadPool pool{2};
+  Context context{allocator, pool, Stream{}};
+};
+
+/// Numbers in [-1, 1), the same for the same seed.
+template <class T>
+std::vector<T> numbers(size_t n, uint32_t seed) {
+  std::vector<T> out(n);
+  for (T& x : out) {
+    seed = seed * 1664525u + 1013904223u;
+    x = static_cast<T>(seed >> 8) * T(0x1p-23) - T(1);
+  }
+  return out;
+}
+
+enum class Layout { rows, columns, gaps };
+constexpr Layout layouts[] = {Layout::rows, Layout::columns, Layout::gaps};
+
+/// Strides of a rows x cols matrix; returns the elements that it spans.
+int64_t lay(Layout layout, int64_t rows, int64_t cols, int64_t& rowStride, int64_t& colStride) {
+  switch (layout) {
+    case Layout::rows:
+      rowStride = cols;
+      colStride = 1;
+      return rows * cols;
+    case Layout::columns:
+      rowStride = 1;
+      colStride = rows;
+      return rows * cols;
+    default:
+      rowStride = 2 * cols + 3;
+      colStride = 2;
+      return rows * (2 * cols + 3);
+  }
+}
+
+double activated(Activation activation, double x) {
+  switch (activation) {
+    case Activation::relu: return x > 0 ? x : 0;
+    case Activation::gelu: return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0)));
+    case Activation::geluTanh: return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+    case Activation::silu: return x / (1 + std::exp(-x));
+    default: return x;
+  }
+}
+
+struct Case {
+  int64_t m, n, k, items;
+  Layout a, b, c;
+  bool accumulate, bias, pre;
+  Activation activation;
+};
+
+/// Whether every element is right and none between the elements of C was touched.
+template <class T>
+bool holds(Fixture& f, const Case& o) {
+  GemmArgs g;
+  g.dtype = sizeof(T) == 4 ? DType::f32 : DType::f64;
+  g.m = o.m;
+  g.n = o.n;
+  g.k = o.k;
+  const int64_t spanA = lay(o.a, o.m, o.k, g.aRow, g.aCol), spanB = lay(o.b, o.k, o.n, g.bRow, g.bCol);
+  const int64_t spanC = lay(o.c, o.m, o.n, g.cRow, g.cCol), guard = 16;
+  const auto a = numbers<T>(static_cast<size_t>(spanA * o.items), 1), b = numbers<T>(static_cast<size_t>(spanB * o.items), 2);
+  const auto bias = numbers<T>(static_cast<size_t>(o.n), 3), before = numbers<T>(static_cast<size_t>(spanC * o.items + 2 * guard), 4);
+  auto c = before, pre = before;
+  g.a = a.data();
+  g.b = b.data();
+  g.c = c.data() + guard;
+  g.alpha = o.accumulate ? 0.5 : 1;
+  g.accumulate = o.accumulate;
+  if (o.bias) g.bias = bias.data();
+  if (o.pre) g.preActivation = pre.data() + guard;
+  g.activation = o.activation;
+  matmul::Batch batch;
+  if (o.items > 1) {
+    batch.shape = {o.items};
+    batch.a = {spanA};
+    batch.b = {spanB};
+    batch.c = {spanC};
+  }
+  matmul::gemm(f.context, g, batch, "test");
+
+  const double tolerance = (sizeof(T) == 4 ? 1e-6 : 1e-14) * (2 + std::sqrt(static_cast<double>(o.k)));
+  std::vector<char> written(c.size());
+  for (int64_t item = 0; item < o.items; item++) {
+    for (int64_t i = 0; i < o.m; i++) {
+      for (int64_t j = 0; j < o.n; j++) {
+        const auto at = static_cast<size_t>(guard + item * spanC + i * g.cRow + j * g.cCol);
+        double sum = 0;
+        for (int64_t p = 0; p < o.k; p++) {
+          sum += static_cast<double>(a[static_cast<size_t>(item * spanA + i * g.aRow + p * g.aCol)]) *
+                 static_cast<double>(b[static_cast<size_t>(item * spanB + p * g.bRow + j * g.bCol)]);
+        }
+        sum = sum * g.alpha + (o.accumulate ? static_cast<double>(before[at]) : 0) + (o.bias ? static_cast<double>(bias[static_cast<size_t>(j)]) : 0);
+        if (!(std::abs(static_cast<double>(c[at]) - activated(o.activation, sum)) <= tolerance)) return false;
+        if (o.pre && !(std::abs(static_cast<double>(pre[at]) - sum) <= tolerance)) return false;
+        written[at] = 1;
+      }
+    }
+  }
+  for (size_t i = 0; i < c.size(); i++) {
+    if (!written[i] && (c[i] != before[i] || pre[i] != before[i])) return false;
+  }
+  return true;
+}
+
+constexpr int64_t sizes[][3] = {{1, 1, 1},    {6, 16, 8},   {7, 17, 9},    {5, 3, 40},    {40, 3, 30},  {3, 40, 30},
+                                {13, 33, 0},  {25, 50, 12}, {31, 9, 300},  {2, 100, 260}, {150, 2, 90}, {20, 20, 1100}};
+
+TEST(gemmInEveryLayout) {
+  Fixture f;
+  for (const int threads : {1, 2, 5}) {
+    f.pool.resize(threads);
+    for (const auto& [m, n, k] : sizes) {
+      for (const Layout a : layouts) {
+        for (const Layout b : layouts) {
+          for (const Layout c : layouts) {
+            const Case o{m, n, k, 1, a, b, c, false, false, false, Activation::none};
+            CHECK(holds<float>(f, o));
+            CHECK(holds<double>(f, o));
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(gemmEpilogues) {
+  Fixture f;
+  for (int activation = 0; activation < static_cast<int>(Activation::count); activation++) {
+    for (const auto& [m, n, k] : sizes) {
+      for (const int64_t items : {1, 3}) {
+        for (int flags = 0; flags < 8; flags++) {
+          const bool pre = (flags & 4) && activation > 0;
+          const Case o{m, n, k, items, Layout::rows, Layout::columns, Layout::rows, (flags & 1) != 0, (flags & 2) != 0, pre, static_cast<Activation>(activation)};
+          CHECK(holds<float>(f, o));
+          CHECK(holds<double>(f, o));
+        }
+      }
+    }
+  }
+}
+
+TEST(erfAndExpOverADenseRange) {
+  Fixture f;
+  constexpr int64_t n = 400001;
+  Tensor x = empty(f.context, DType::f32, {n}, "test");
+  for (int64_t i = 0; i < n; i++) x.data<float>()[i] = static_cast<float>(i - n / 2) * 5e-5f;
+  const Tensor erf = elementwise::unary(f.context, elementwise::Unary::erf, x, 0, 0, "test");
+  const Tensor exp = elementwise::unary(f.context, elementwise::Unary::exp, x, 0, 0, "test");
+  Tensor one = empty(f.context, DType::f32, {1, 1}, "test");
+  one.data<float>()[0] = 1;
+  Tensor column = x;
+  column.shape = {n, 1};
+  column.stride = {1, 1};
+  const Tensor gelu = linear::linear(f.context, column, one, nullptr, Activation::gelu, false, "test").y;
+  for (int64_t i = 0; i < n; i++) {
+    const double value = static_cast<double>(x.data<float>()[i]);
+    CHECK(std::abs(static_cast<double>(erf.data<float>()[i]) - std::erf(value)) <= 1e-7);
+    CHECK(std::abs(static_cast<double>(exp.data<float>()[i]) / std::exp(value) - 1) <= 2e-7);
+    CHECK(std::abs(static_cast<double>(gelu.data<float>()[i]) - activated(Activation::gelu, value)) <= 1.2e-7 * std::fmax(1, std::abs(value)));
+  }
+}
+
+}  // namespace
