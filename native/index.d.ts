@@ -66,8 +66,8 @@ export interface Native {
   /** Outputs: dx, dWeight, dBias. */
   batchNormGrad(x: number, weight: number, mean: number, variance: number, grad: number, eps: number, fromBatch: boolean): void;
 
-  uniform(dtype: number, shape: Int32Array, low: number, high: number, seed: number, offset: number): void;
-  normal(dtype: number, shape: Int32Array, mean: number, std: number, seed: number, offset: number): void;
+  rand(dtype: number, shape: Int32Array, low: number, high: number, seed: number, offset: number): void;
+  randn(dtype: number, shape: Int32Array, mean: number, std: number, seed: number, offset: number): void;
   randint(shape: Int32Array, low: number, high: number, seed: number, offset: number): void;
   bernoulli(shape: Int32Array, probability: number, seed: number, offset: number): void;
   dropout(x: number, p: number, seed: number, offset: number): void;
@@ -78,7 +78,6 @@ export interface Native {
     parameters: Int32Array, grads: Int32Array, expAvgs: Int32Array, expAvgSqs: Int32Array, lr: number, beta1: number,
     beta2: number, eps: number, weightDecay: number, step: number,
   ): void;
-  scaleInPlace(tensors: Int32Array, factor: number): void;
   emaUpdate(averages: Int32Array, tensors: Int32Array, decay: number): void;
   globalNorm(tensors: Int32Array): number;
 

@@ -19,8 +19,6 @@ void adamwStep(Call& call) {
   const optimizer::AdamW options{call.number(4), call.number(5), call.number(6), call.number(7), call.number(8), call.integer64(9)};
   optimizer::adamwStep(call.context(), tensorsAt(call, 0), tensorsAt(call, 1), tensorsAt(call, 2), tensorsAt(call, 3), options, call.op);
 }
-/// scaleInPlace(tensors, factor)
-void scaleInPlace(Call& call) { optimizer::scaleInPlace(call.context(), tensorsAt(call, 0), call.number(1), call.op); }
 /// emaUpdate(averages, tensors, decay)
 void emaUpdate(Call& call) { optimizer::emaUpdate(call.context(), tensorsAt(call, 0), tensorsAt(call, 1), call.number(2), call.op); }
 /// globalNorm(tensors) => number
@@ -31,7 +29,7 @@ Napi::Value globalNorm(Call& call) {
 }  // namespace
 
 void registerOptimizer(Napi::Env env, Napi::Object exports, Environment& environment) {
-  define(env, exports, environment, {Entry{"adamwStep", adamwStep}, Entry{"scaleInPlace", scaleInPlace}, Entry{"emaUpdate", emaUpdate}});
+  define(env, exports, environment, {Entry{"adamwStep", adamwStep}, Entry{"emaUpdate", emaUpdate}});
   define(env, exports, environment, {ValueEntry{"globalNorm", globalNorm}});
 }
 

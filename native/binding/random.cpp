@@ -26,12 +26,12 @@ int64_t bound(const Call& call, size_t i, const char* name) {
 /// The last two arguments of every function: seed and counter.
 random::Stream streamAt(const Call& call, size_t i) { return {natural(call, i, "seed"), natural(call, i + 1, "offset")}; }
 
-/// uniform(dtype, shape, low, high, seed, offset)
-void uniform(Call& call) {
+/// rand(dtype, shape, low, high, seed, offset)
+void rand(Call& call) {
   call.emit(random::uniform(call.context(), call.dtype(0), call.dims(1), call.number(2), call.number(3), streamAt(call, 4), call.op));
 }
-/// normal(dtype, shape, mean, std, seed, offset)
-void normal(Call& call) {
+/// randn(dtype, shape, mean, std, seed, offset)
+void randn(Call& call) {
   call.emit(random::normal(call.context(), call.dtype(0), call.dims(1), call.number(2), call.number(3), streamAt(call, 4), call.op));
 }
 /// randint(shape, low, high, seed, offset)
@@ -56,7 +56,7 @@ Napi::Value childSeed(Call& call) {
 
 void registerRandom(Napi::Env env, Napi::Object exports, Environment& environment) {
   define(env, exports, environment,
-         {Entry{"uniform", uniform}, Entry{"normal", normal}, Entry{"randint", randint}, Entry{"bernoulli", bernoulli},
+         {Entry{"rand", rand}, Entry{"randn", randn}, Entry{"randint", randint}, Entry{"bernoulli", bernoulli},
           Entry{"dropout", dropout}});
   define(env, exports, environment, {ValueEntry{"childSeed", childSeed}});
 }

@@ -6,7 +6,10 @@ namespace md::binding {
 namespace {
 
 /// softmax(x, axis, log)
-void softmaxAxis(Call& call) { call.emit(softmax::softmax(call.context(), call.tensor(0), call.integer64(1), call.flag(2), call.op)); }
+void softmaxAxis(Call& call) {
+  const bool log = call.flag(2);
+  call.emit(softmax::softmax(call.context(), call.tensor(0), call.integer64(1), log, log ? "logSoftmax" : "softmax"));
+}
 
 /// softmaxGrad(y, grad, axis, log)
 void softmaxGrad(Call& call) {

@@ -37,15 +37,6 @@ double squaresRange(DType dtype, int64_t n, const void* values) {
   });
 }
 
-void scaleRange(DType dtype, int64_t n, double factor, void* values) {
-  dispatchFloat(dtype, "scaleInPlace", [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    T* x = static_cast<T*>(values);
-    const T s = static_cast<T>(factor);
-    for (int64_t i = 0; i < n; i++) x[i] *= s;
-  });
-}
-
 void emaRange(DType dtype, int64_t n, double decay, void* averages, const void* values) {
   dispatchFloat(dtype, "emaUpdate", [&](auto tag) {
     using T = typename decltype(tag)::type;

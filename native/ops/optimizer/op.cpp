@@ -104,11 +104,6 @@ double globalNorm(Context& context, const std::vector<Tensor>& tensors, const ch
   return std::sqrt(total);
 }
 
-void scaleInPlace(Context& context, const std::vector<Tensor>& tensors, double factor, const char* op) {
-  for (size_t i = 0; i < tensors.size(); i++) requireInPlace(tensors[i], op, "tensors", i);
-  overAll(context, tensors, [&](size_t i, int64_t from, int64_t n) { MD_CALL(scaleRange)(tensors[i].dtype, n, factor, at(tensors[i], from)); });
-}
-
 void emaUpdate(Context& context, const std::vector<Tensor>& averages, const std::vector<Tensor>& tensors, double decay, const char* op) {
   requireLength(tensors.size(), averages.size(), op, "tensors");
   for (size_t i = 0; i < averages.size(); i++) {

@@ -1,4 +1,4 @@
-// Updates of many tensors in one call, in place: AdamW, scaling, moving averages; and the norm of many tensors.
+// Updates of many tensors in one call, in place: AdamW, moving averages; and the norm of many tensors.
 #pragma once
 #include <vector>
 
@@ -21,9 +21,6 @@ void adamwStep(Context& context, const std::vector<Tensor>& parameters, const st
 /// √ of the sum of squares over all tensors, accumulated in f64 in an order that depends on the shapes alone.
 double globalNorm(Context& context, const std::vector<Tensor>& tensors, const char* op);
 
-/// x ← factor · x for each (contiguous) tensor.
-void scaleInPlace(Context& context, const std::vector<Tensor>& tensors, double factor, const char* op);
-
 /// average ← decay · average + (1 - decay) · x for each pair; averages are contiguous.
 void emaUpdate(Context& context, const std::vector<Tensor>& averages, const std::vector<Tensor>& tensors, double decay, const char* op);
 
@@ -33,7 +30,6 @@ struct AdamWFactors {
 };
 MD_KERNEL(void, adamwRange, DType dtype, int64_t n, const AdamWFactors& factors, void* p, const void* g, void* m, void* v)
 MD_KERNEL(double, squaresRange, DType dtype, int64_t n, const void* x)
-MD_KERNEL(void, scaleRange, DType dtype, int64_t n, double factor, void* x)
 MD_KERNEL(void, emaRange, DType dtype, int64_t n, double decay, void* average, const void* x)
 
 }  // namespace md::optimizer

@@ -72,7 +72,7 @@ export interface RandomOptions {
 export function randn(shape: readonly number[], { generator, dtype = "f32" }: RandomOptions): Tensor {
   const dims = extents("randn", shape);
   const { seed, offset } = generator.take(product(shape), dtype === "f64" ? 2 : 4);
-  native.normal(dtypeCode(dtype), dims, 0, 1, seed, offset);
+  native.randn(dtypeCode(dtype), dims, 0, 1, seed, offset);
   return takeOutput(0);
 }
 
@@ -83,7 +83,7 @@ export function rand(
 ): Tensor {
   const dims = extents("rand", shape);
   const { seed, offset } = generator.take(product(shape), dtype === "f64" ? 2 : 4);
-  native.uniform(dtypeCode(dtype), dims, low, high, seed, offset);
+  native.rand(dtypeCode(dtype), dims, low, high, seed, offset);
   return takeOutput(0);
 }
 

@@ -13,7 +13,7 @@ describe("tensors without elements", () => {
     expect(md.all(md.zeros([0], { dtype: "bool" })).item()).toBe(1);
     expect(() => md.amax(empty(0, 3), { dim: 0 })).toThrow(md.ValueError);
     expect(md.amax(empty(0, 3), { dim: 1 }).shape).toEqual([0]);
-    expect(() => md.argmax(empty(2, 0), { dim: 1 })).toThrow(/\[argmax\]|\[argExtreme\]/);
+    expect(() => md.argmax(empty(2, 0), { dim: 1 })).toThrow(/\[argmax\] axis 1/);
     expect(() => md.variance(md.ones([1]))).toThrow(/found 1 elements/);
   });
 
@@ -130,9 +130,9 @@ describe("special values", () => {
 describe("errors name the op and what does not fit", () => {
   const x = md.ones([2, 3, 4, 4]);
   const cases: [string, () => unknown, new (message: string) => Error, RegExp][] = [
-    ["a repeated axis", () => md.sum(x, { dim: [1, -3] }), md.ShapeError, /axis 1 twice/],
+    ["a repeated axis", () => md.sum(x, { dim: [1, -3] }), md.ShapeError, /\[sum\] .*axis 1 twice/],
     ["an axis beyond", () => md.softmax(x, 4), md.ShapeError, /\[softmax\] axis 4/],
-    ["a mean of integers", () => md.mean(md.ones([2], { dtype: "i32" })), md.DTypeError, /i32/],
+    ["a mean of integers", () => md.mean(md.ones([2], { dtype: "i32" })), md.DTypeError, /\[mean\] x has dtype i32/],
     [
       "an index beyond the classes",
       () => md.crossEntropy(md.ones([2, 3]), md.tensor([0, 3], { dtype: "i64" })),

@@ -14,28 +14,15 @@ describe("optimizer ops", () => {
         const list = (): md.Tensor[] =>
           [[70, 300], [5], [0, 3], [17_000]].map((shape) => md.rand(shape, { generator }));
         const [parameters, grads, expAvgs, expAvgSqs] = [list(), list(), list(), list()];
-        const norm = md.clipGradNorm(grads, 1.5);
+        const norm = md.globalNorm(grads);
         md.adamwStep(
           { parameters, grads, expAvgs, expAvgSqs },
           { lr: 1e-3, betas: [0.9, 0.98], eps: 1e-8, weightDecay: 0.01, step: 1 },
         );
         md.emaUpdate(expAvgs, parameters, 0.9);
-        return [norm, md.globalNorm(grads), ...[...parameters, ...expAvgs].flatMap((x) => x.toFlatArray())];
+        return [norm, ...[...parameters, ...expAvgs].flatMap((x) => x.toFlatArray())];
       });
-    const [norm, clipped] = run(1);
-    expect(norm).toBeGreaterThan(1.5);
-    expect(Math.abs(clipped! - 1.5)).toBeLessThan(1e-4);
     expect(run(3)).toEqual(run(1));
-  });
-
-  it("leaves small and non-finite gradients alone", () => {
-    const grads = [md.tensor([3, 4])];
-    expect(md.clipGradNorm(grads, 10)).toBe(5);
-    expect(grads[0]!.toFlatArray()).toEqual([3, 4]);
-    const broken = [md.tensor([1, Infinity])];
-    expect(md.clipGradNorm(broken, 1)).toBe(Infinity);
-    expect(broken[0]!.toFlatArray()).toEqual([1, Infinity]);
-    expect(md.clipGradNorm([md.tensor([NaN])], 1)).toBeNaN();
   });
 
   it("names the list and index that do not fit, and changes nothing", () => {
@@ -53,7 +40,8 @@ describe("optimizer ops", () => {
     expect(() =>
       md.adamwStep({ parameters: [], grads: [], expAvgs: [], expAvgSqs: [] }, { ...options, step: 0 }),
     ).toThrow(/step is 0/);
-    expect(() => md.scaleInPlace([md.transpose(md.ones([2, 3]))], 2)).toThrow(md.UnsupportedError);
+    const strided = md.transpose(md.ones([2, 3]));
+    expect(() => md.emaUpdate([strided], [md.ones([3, 2])], 0.5)).toThrow(md.UnsupportedError);
     expect(() => md.emaUpdate([md.ones([2])], [md.ones([2])], 1.5)).toThrow(/decay is 1.5/);
   });
 });

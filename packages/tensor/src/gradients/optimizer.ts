@@ -2,7 +2,6 @@ import type { OptimizerAttrs } from "../ops/optimizer.js";
 
 export const optimizerRules: { [P in keyof OptimizerAttrs]: "nondiff" } = {
   adamwStep: "nondiff",
-  scaleInPlace: "nondiff",
   emaUpdate: "nondiff",
   globalNorm: "nondiff",
 };

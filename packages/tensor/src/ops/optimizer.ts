@@ -1,4 +1,4 @@
-import { native, ValueError } from "@md/native";
+import { native } from "@md/native";
 import { executeAll } from "../primitives.js";
 import type { Tensor } from "../tensor.js";
 
@@ -7,7 +7,6 @@ import type { Tensor } from "../tensor.js";
 
 export interface OptimizerAttrs {
   adamwStep: object;
-  scaleInPlace: object;
   emaUpdate: object;
   globalNorm: object;
 }
@@ -58,24 +57,6 @@ export function adamwStep(state: AdamWState, { lr, betas, eps, weightDecay, step
 export function globalNorm(tensors: readonly Tensor[]): number {
   let norm = 0;
   executeAll("globalNorm", tensors, {}, 0, () => (norm = native.globalNorm(slotsOf(tensors))));
-  return norm;
-}
-
-/** Multiplies each tensor (contiguous, f32 or f64) by `factor`, in place. */
-export function scaleInPlace(tensors: readonly Tensor[], factor: number): void {
-  executeAll("scaleInPlace", tensors, {}, 0, () => native.scaleInPlace(slotsOf(tensors), factor));
-}
-
-/**
- * Scales the gradients in place so that their global norm is at most `maxNorm` (Pascanu et al., 2013): by
- * maxNorm / (norm + 1e-6) where that is below 1. Returns the norm before; one that is not finite scales nothing, and is
- * the caller's to handle.
- */
-export function clipGradNorm(grads: readonly Tensor[], maxNorm: number): number {
-  if (!(maxNorm > 0)) throw new ValueError(`[clipGradNorm] maxNorm is ${maxNorm}, expected more than 0`);
-  const norm = globalNorm(grads);
-  const factor = maxNorm / (norm + 1e-6);
-  if (Number.isFinite(norm) && factor < 1) scaleInPlace(grads, factor);
   return norm;
 }
 

@@ -30,18 +30,6 @@ export const optimizerCases: OpCase[] = [
     gradient: false,
   },
   {
-    primitives: ["scaleInPlace"],
-    name: "scaleInPlace",
-    inputs: [operand, { shape: [5], grad: false }],
-    run: (a, b) => {
-      const scaled = [copy(a!), copy(b!)];
-      md.scaleInPlace(scaled, -0.5);
-      return scaled;
-    },
-    reference: (a, b) => [a.map((value) => -0.5 * value), b.map((value) => -0.5 * value)],
-    gradient: false,
-  },
-  {
     primitives: ["emaUpdate"],
     name: "emaUpdate",
     inputs: [operand, operand],
