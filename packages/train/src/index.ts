@@ -8,7 +8,12 @@ export * from "./errors.js";
 export { type DemoOptions, type DemoResult, runDemo } from "./demo/demo.js";
 export { constantAnswer, nearestNeighbourAnswer } from "./evaluate/baselines.js";
 export { evaluate, evaluateAnswers, type EvaluateOptions, type KeyPoseResult } from "./evaluate/evaluate.js";
-export { type Evaluation, evaluateCheckpoint, type EvaluationOptions, formatEvaluation } from "./evaluate/evaluation.js";
+export {
+  type Evaluation,
+  evaluateCheckpoint,
+  type EvaluationOptions,
+  formatEvaluation,
+} from "./evaluate/evaluation.js";
 export { aggregate, drawCandidates, type Prediction, type PredictOptions } from "./evaluate/predict.js";
 export { type Group, groupResults } from "./evaluate/groups.js";
 export { type Score, summarize, type Summary } from "./evaluate/score.js";

@@ -21,7 +21,7 @@ export function lossChart(metrics: readonly MetricsLine[]): string {
     logY: true,
     title: "Loss",
     xLabel: "step",
-    yLabel: "mean of 5 lines of metrics",
+    yLabel: "mean over 5 lines",
   });
   series.forEach((points, i) =>
     plot.line(

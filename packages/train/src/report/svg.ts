@@ -107,4 +107,7 @@ function powersOfTen([low, high]: readonly [number, number]): number[] {
   return Array.from({ length: count }, (_, i) => 10 ** (first + i));
 }
 
-const label = (value: number): string => String(Number(value.toPrecision(6)));
+const label = (value: number): string => {
+  const round = Number(value.toPrecision(6));
+  return round !== 0 && Math.abs(round) < 0.01 ? round.toExponential() : String(round);
+};
