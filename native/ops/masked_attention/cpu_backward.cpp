@@ -33,13 +33,15 @@ struct HeadBackward {
   T* dvT;
   T* weights;  // [kQueriesAtOnce][kKeyBlock]
   T* dScores;
+  T* ownRows;  // [2][D]: dk and dv of one key
   const T* logSumExp = nullptr;
   int64_t batch = 0, head = 0;
   const uint8_t* headMask = nullptr;
 
   static int64_t workspace(const BackwardProblem& p) {
     const int64_t padded = roundUp(p.headDim, width);
-    return p.queries * (2 * p.headDim + 1 + padded) + kKeyBlock * (padded + 4 * p.headDim) + 2 * kQueriesAtOnce * kKeyBlock;
+    return p.queries * (2 * p.headDim + 1 + padded) + kKeyBlock * (padded + 4 * p.headDim) +
+           2 * kQueriesAtOnce * kKeyBlock + 2 * p.headDim;
   }
 
   HeadBackward(const BackwardProblem& p, T* space) : problem(p), depth(p.headDim), padded(roundUp(p.headDim, width)) {
@@ -54,6 +56,7 @@ struct HeadBackward {
     dvT = dkT + kKeyBlock * depth;
     weights = dvT + kKeyBlock * depth;
     dScores = weights + kQueriesAtOnce * kKeyBlock;
+    ownRows = dScores + kQueriesAtOnce * kKeyBlock;
   }
 
   void enter(int64_t b, int64_t h) {
@@ -112,27 +115,11 @@ struct HeadBackward {
     }
   }
 
-  /// Overwrites the scores that the predicate rules out with -infinity; false where that is all of them.
-  bool applyPredicate(const Block& block, int64_t from, int64_t n) {
-    const Predicate& predicate = problem.predicate;
-    if (predicate.kind == Predicate::Kind::all) return true;
-    if (predicate.kind == Predicate::Kind::causal && block.end - 1 <= from + predicate.offset) return true;
-    bool any = false;
-    for (int64_t i = 0; i < n; i++) {
-      for (int64_t j = 0; j < block.end - block.begin; j++) {
-        if (predicate.allows(headMask, from + i, block.begin + j)) {
-          any = true;
-        } else {
-          weights[i * kKeyBlock + j] = -std::numeric_limits<T>::infinity();
-        }
-      }
-    }
-    return any;
-  }
-
   /// What queries [from, from + n) add to dk, dv and dq.
   void meet(const Block& block, int64_t from, int64_t n) {
     const int64_t keys = block.end - block.begin, keyLanes = roundUp(keys, lanes);
+    const Coverage covered = coverage(problem.predicate, headMask, from, n, block.begin, keys);
+    if (covered == Coverage::none) return;
     forTiles<kTileRows>(n, [&](int64_t row, auto size) {
       for (int64_t lane = 0; lane < keyLanes; lane += lanes) {
         Tile<T, size(), 2> tile;
@@ -141,7 +128,7 @@ struct HeadBackward {
         tile.store(weights + row * kKeyBlock + lane, kKeyBlock);
       }
     });
-    if (!applyPredicate(block, from, n)) return;
+    if (covered == Coverage::some) ruleOut(problem.predicate, headMask, from, n, block.begin, keys, weights, kKeyBlock, 1);
     forTiles<kTileRows>(n, [&](int64_t row, auto size) {
       for (int64_t lane = 0; lane < keyLanes; lane += lanes) {
         Tile<T, size(), 2> tile;
@@ -195,29 +182,30 @@ struct HeadBackward {
   /// Keys of samples shorter than a vector meet the queries of their own sample one by one.
   void meetOwn(const Block& block) {
     const int64_t own = block.ownTokens;
+    T* dkRow = ownRows;
+    T* dvRow = dkRow + depth;
     for (int64_t j = 0; j < block.end - block.begin; j++) {
-      const int64_t first = (block.begin + j) / own * own;
       const T* key = k + j * padded;
+      const T* value = problem.v.at<T>(batch, head, block.begin + j);
+      const int64_t first = (block.begin + j) / own * own;
+      std::memset(dkRow, 0, static_cast<size_t>(2 * depth) * sizeof(T));
       for (int64_t i = first; i < first + own; i++) {
-        T score = T(0), dWeight = T(0);
-        for (int64_t d = 0; d < depth; d++) {
-          score += q[i * depth + d] * key[d];
-          dWeight += grad[i * depth + d] * vT[d * kKeyBlock + j];
-        }
-        const T weight = std::exp2(score - logSumExp[i]);
-        const T dScore = weight * (dWeight - delta[i]);
-        for (int64_t d = 0; d < depth; d++) {
-          dvT[d * kKeyBlock + j] += weight * grad[i * depth + d];
-          dkT[d * kKeyBlock + j] += dScore * q[i * depth + d];
-          dq[i * padded + d] += dScore * key[d];
-        }
+        const T weight = std::exp2(dot(q + i * depth, key, depth) - logSumExp[i]);
+        const T dScore = weight * (dot(grad + i * depth, value, depth) - delta[i]);
+        addScaled(dvRow, weight, grad + i * depth, depth);
+        addScaled(dkRow, dScore, q + i * depth, depth);
+        addScaled(dq + i * padded, dScore, key, depth);
+      }
+      for (int64_t d = 0; d < depth; d++) {
+        dkT[d * kKeyBlock + j] = dkRow[d];
+        dvT[d * kKeyBlock + j] = dvRow[d];
       }
     }
   }
 
   void run(const Block& block) {
     loadKeys(block);
-    if (block.ownTokens > 0) meetOwn(block);
+    if (block.ownTokens > 0) meetOwn(block);  // first: dk and dv are still 0
     for (int range = 0; range < 2; range++) {
       for (int64_t from = block.rangeBegin[range]; from < block.rangeEnd[range]; from += kQueriesAtOnce) {
         const int64_t left = block.rangeEnd[range] - from;

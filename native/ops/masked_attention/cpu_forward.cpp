@@ -17,7 +17,6 @@ template <class T>
 struct HeadForward {
   static constexpr int width = Vec<T>::width;
   static constexpr int lanes = 2 * width;  // queries of one strip
-  static constexpr int64_t strips = kQueryBlock / lanes;
 
   const ForwardProblem& problem;
   int64_t depth;  // head size
@@ -28,6 +27,7 @@ struct HeadForward {
   T* most;     // [strips][lanes]: the largest score so far
   T* total;    // [strips][lanes]: the denominator so far
   T* scores;   // [kKeysAtOnce][lanes]
+  T* ownSum;   // [D]
   const T* k = nullptr;
   const T* v = nullptr;
   int64_t kStep = 0, vStep = 0;
@@ -35,7 +35,7 @@ struct HeadForward {
   const uint8_t* headMask = nullptr;
 
   static int64_t workspace(const ForwardProblem& p) {
-    return (p.packKeys ? 2 * p.keys * p.headDim : 0) + 2 * kQueryBlock * p.headDim + 2 * kQueryBlock + kKeysAtOnce * lanes;
+    return (p.packKeys ? 2 * p.keys * p.headDim : 0) + 2 * kQueryBlock * p.headDim + 2 * kQueryBlock + kKeysAtOnce * lanes + p.headDim;
   }
 
   HeadForward(const ForwardProblem& p, T* space) : problem(p), depth(p.headDim) {
@@ -46,6 +46,7 @@ struct HeadForward {
     most = sums + kQueryBlock * depth;
     total = most + kQueryBlock;
     scores = total + kQueryBlock;
+    ownSum = scores + kKeysAtOnce * lanes;
   }
 
   void enter(int64_t b, int64_t h) {
@@ -82,8 +83,16 @@ struct HeadForward {
     }
   }
 
-  /// Scores of keys [from, from + n) for one strip. Returns false where the predicate rules out all of them.
+  int64_t live(const Block& block, int64_t strip) const {
+    const int64_t left = block.end - block.begin - strip * lanes;
+    return left < lanes ? left : lanes;
+  }
+
+  /// Scores of keys [from, from + n) for one strip; false, and nothing computed, where the predicate rules out all.
   bool score(const Block& block, int64_t strip, int64_t from, int64_t n) {
+    const int64_t first = block.begin + strip * lanes, queriesHere = live(block, strip);
+    const Coverage covered = coverage(problem.predicate, headMask, first, queriesHere, from, n);
+    if (covered == Coverage::none) return false;
     const T* q = queries + strip * lanes * depth;
     forTiles<kTileRows>(n, [&](int64_t row, auto size) {
       Tile<T, size(), 2> tile;
@@ -91,40 +100,31 @@ struct HeadForward {
       tile.multiply(depth, k + (from + row) * kStep, kStep, 1, q, lanes);
       tile.store(scores + row * lanes, lanes);
     });
-    const int64_t first = block.begin + strip * lanes;
-    const Predicate& predicate = problem.predicate;
-    if (predicate.kind == Predicate::Kind::all) return true;
-    if (predicate.kind == Predicate::Kind::causal && from + n - 1 <= first + predicate.offset) return true;
-    const int64_t live = block.end - first < lanes ? block.end - first : lanes;
-    bool any = false;
-    for (int64_t j = 0; j < n; j++) {
-      for (int64_t i = 0; i < live; i++) {
-        if (predicate.allows(headMask, first + i, from + j)) {
-          any = true;
-        } else {
-          scores[j * lanes + i] = -std::numeric_limits<T>::infinity();
-        }
-      }
-    }
-    return any;
+    if (covered == Coverage::some) ruleOut(problem.predicate, headMask, first, queriesHere, from, n, scores, 1, lanes);
+    return true;
   }
 
   /// Turns n rows of scores into weights and updates the denominator; `decay` is what earlier sums shrink by.
   void softmaxStep(int64_t strip, int64_t n, Vec<T> (&decay)[2]) {
-    for (int half = 0; half < 2; half++) {
-      T* s = scores + half * width;
-      const Vec<T> before = Vec<T>::load(most + strip * lanes + half * width);
-      Vec<T> now = before;
-      for (int64_t j = 0; j < n; j++) now = max(now, Vec<T>::load(s + j * lanes));
-      decay[half] = exp2NonPositive(before - now);
-      Vec<T> sum = Vec<T>::zero();
-      for (int64_t j = 0; j < n; j++) {
-        const Vec<T> weight = exp2NonPositive(Vec<T>::load(s + j * lanes) - now);
-        weight.store(s + j * lanes);
-        sum = sum + weight;
+    T* mostHere = most + strip * lanes;
+    T* totalHere = total + strip * lanes;
+    const Vec<T> before[2] = {Vec<T>::load(mostHere), Vec<T>::load(mostHere + width)};
+    Vec<T> now[2] = {before[0], before[1]}, sum[2] = {Vec<T>::zero(), Vec<T>::zero()};
+    for (int64_t j = 0; j < n; j++) {
+      for (int half = 0; half < 2; half++) now[half] = max(now[half], Vec<T>::load(scores + j * lanes + half * width));
+    }
+    for (int64_t j = 0; j < n; j++) {
+      for (int half = 0; half < 2; half++) {
+        T* at = scores + j * lanes + half * width;
+        const Vec<T> weight = exp2NonPositive(Vec<T>::load(at) - now[half]);
+        weight.store(at);
+        sum[half] = sum[half] + weight;
       }
-      now.store(most + strip * lanes + half * width);
-      fma(Vec<T>::load(total + strip * lanes + half * width), decay[half], sum).store(total + strip * lanes + half * width);
+    }
+    for (int half = 0; half < 2; half++) {
+      decay[half] = exp2NonPositive(before[half] - now[half]);
+      now[half].store(mostHere + half * width);
+      fma(Vec<T>::load(totalHere + half * width), decay[half], sum[half]).store(totalHere + half * width);
     }
   }
 
@@ -142,33 +142,20 @@ struct HeadForward {
 
   /// Each lane meets the `own` tokens of its own sample, and no other sample's values enter its arithmetic.
   void attendOwn(const Block& block, int64_t strip) {
-    const int64_t own = block.ownTokens, first = block.begin + strip * lanes;
-    const int64_t live = block.end - first < lanes ? block.end - first : lanes;
-    const T* q = queries + strip * lanes * depth;
-    T* out = sums + strip * lanes * depth;
+    const T scale = static_cast<T>(problem.scale * kLog2E);
+    const int64_t own = block.ownTokens, first = block.begin + strip * lanes, queriesHere = live(block, strip);
     for (int64_t i = 0; i < lanes; i++) {
-      for (int64_t j = 0; j < own; j++) {
-        T score = T(0);
-        if (i < live) {
-          const T* key = k + ((first + i) / own * own + j) * kStep;
-          for (int64_t d = 0; d < depth; d++) score += q[d * lanes + i] * key[d];
-        }
-        scores[j * lanes + i] = score;
-      }
+      const T* q = i < queriesHere ? problem.q.at<T>(batch, head, first + i) : nullptr;
+      const int64_t sample = (first + i) / own * own;
+      for (int64_t j = 0; j < own; j++) scores[j * lanes + i] = q ? scale * dot(q, k + (sample + j) * kStep, depth) : T(0);
     }
     Vec<T> decay[2];
     softmaxStep(strip, own, decay);
-    for (int64_t d = 0; d < depth; d++) {
-      for (int half = 0; half < 2; half++) {
-        T* sum = out + d * lanes + half * width;
-        (Vec<T>::load(sum) * decay[half]).store(sum);
-      }
-    }
-    for (int64_t i = 0; i < live; i++) {
-      for (int64_t j = 0; j < own; j++) {
-        const T* value = v + ((first + i) / own * own + j) * vStep;
-        for (int64_t d = 0; d < depth; d++) out[d * lanes + i] += scores[j * lanes + i] * value[d];
-      }
+    T* out = sums + strip * lanes * depth;
+    for (int64_t i = 0; i < queriesHere; i++) {
+      std::memset(ownSum, 0, static_cast<size_t>(depth) * sizeof(T));
+      for (int64_t j = 0; j < own; j++) addScaled(ownSum, scores[j * lanes + i], v + ((first + i) / own * own + j) * vStep, depth);
+      for (int64_t d = 0; d < depth; d++) out[d * lanes + i] = ownSum[d];
     }
   }
 
@@ -187,7 +174,7 @@ struct HeadForward {
   void run(const Block& block) {
     loadQueries(block);
     const int64_t used = (block.end - block.begin + lanes - 1) / lanes;
-    if (block.ownTokens > 0) {
+    if (block.ownTokens > 0) {  // first: the sums are still 0
       for (int64_t strip = 0; strip < used; strip++) attendOwn(block, strip);
     }
     for (int range = 0; range < 2; range++) {

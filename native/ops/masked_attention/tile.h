@@ -1,10 +1,12 @@
 // Register tiles of the attention kernels. For kernel files only.
 #pragma once
 #include <cstring>
+#include <limits>
 #include <type_traits>
 
 #include "../../core/dtype.h"
 #include "../../isa/simd.h"
+#include "shared.h"
 
 namespace md::masked_attention::MD_ISA {
 
@@ -57,6 +59,65 @@ __attribute__((always_inline)) inline void forTiles(int64_t rows, F&& f) {
       default: if constexpr (Most >= 6) f(row, std::integral_constant<int, 6>{}); break;
     }
     row += size;
+  }
+}
+
+/// Σ a · b
+template <class T>
+inline T dot(const T* a, const T* b, int64_t n) {
+  constexpr int width = Vec<T>::width;
+  Vec<T> sum = Vec<T>::zero();
+  int64_t i = 0;
+  for (; i + width <= n; i += width) sum = fma(Vec<T>::load(a + i), Vec<T>::load(b + i), sum);
+  if (i < n) sum = fma(Vec<T>::loadPart(a + i, static_cast<int>(n - i)), Vec<T>::loadPart(b + i, static_cast<int>(n - i)), sum);
+  return sum.sum();
+}
+
+/// y += scale · x
+template <class T>
+inline void addScaled(T* __restrict y, T scale, const T* __restrict x, int64_t n) {
+  for (int64_t i = 0; i < n; i++) y[i] += scale * x[i];
+}
+
+enum class Coverage { none, some, all };
+
+/// How much of a block of queries and keys the predicate lets through.
+inline Coverage coverage(const Predicate& predicate, const uint8_t* headMask, int64_t query, int64_t queries, int64_t key, int64_t keys) {
+  if (predicate.kind == Predicate::Kind::all) return Coverage::all;
+  if (predicate.kind == Predicate::Kind::causal) {
+    if (key + keys - 1 <= query + predicate.offset) return Coverage::all;
+    return key > query + queries - 1 + predicate.offset ? Coverage::none : Coverage::some;
+  }
+  uint8_t any = 0, all = 1;
+  for (int64_t i = 0; i < queries; i++) {
+    const uint8_t* row = headMask + (query + i) * predicate.stride[2] + key * predicate.stride[3];
+    if (predicate.stride[3] == 1) {
+      for (int64_t j = 0; j < keys; j++) any |= row[j], all &= row[j];
+    } else {
+      for (int64_t j = 0; j < keys; j++) any |= row[j * predicate.stride[3]], all &= row[j * predicate.stride[3]];
+    }
+  }
+  return any == 0 ? Coverage::none : (all == 1 ? Coverage::all : Coverage::some);
+}
+
+/// -infinity for the scores [query i · queryStep + key j · keyStep] that the predicate rules out.
+template <class T>
+inline void ruleOut(const Predicate& predicate, const uint8_t* headMask, int64_t query, int64_t queries, int64_t key, int64_t keys,
+                    T* scores, int64_t queryStep, int64_t keyStep) {
+  constexpr T none = -std::numeric_limits<T>::infinity();
+  constexpr T limit[2] = {none, std::numeric_limits<T>::infinity()};  // no branch: a mask may be random
+  for (int64_t i = 0; i < queries; i++) {
+    T* row = scores + i * queryStep;
+    if (predicate.kind == Predicate::Kind::causal) {
+      const int64_t first = query + i + predicate.offset + 1 - key;
+      for (int64_t j = first > 0 ? first : 0; j < keys; j++) row[j * keyStep] = none;
+    } else {
+      const uint8_t* allowed = headMask + (query + i) * predicate.stride[2] + key * predicate.stride[3];
+      for (int64_t j = 0; j < keys; j++) {
+        const T most = limit[allowed[j * predicate.stride[3]]];
+        row[j * keyStep] = row[j * keyStep] < most ? row[j * keyStep] : most;
+      }
+    }
   }
 }
 
