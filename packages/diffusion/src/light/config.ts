@@ -13,7 +13,7 @@ export interface PositionBounds {
 export interface MiniDiffuserLightConfig {
   /** d, channels of every token. Default 72. */
   embedDim: number;
-  /** embedDim / numHeads is at least 6, for the rotary embedding. Default 4. */
+  /** embedDim / numHeads is at least 6, for the rotary embedding. Default 3. */
   numHeads: number;
   /** Default 3. */
   numLayers: number;
@@ -33,7 +33,7 @@ export interface MiniDiffuserLightConfig {
   binCells: readonly number[];
   /** Octaves of the sine features of a position. Default 6. */
   positionFrequencies: number;
-  /** Radians a metre of the rotary embedding's fastest channels. Default 40. */
+  /** Radians a metre of the rotary embedding's fastest channels. Default 10. */
   ropeScale: number;
   /** K. Default 100. */
   numTrainTimesteps: number;
@@ -77,7 +77,7 @@ const notNegative = (fallback: number): Field<number> => ({
 
 const fields: Fields<MiniDiffuserLightConfig> = {
   embedDim: integer(72, 6),
-  numHeads: integer(4, 1),
+  numHeads: integer(3, 1),
   numLayers: integer(3, 1),
   mlpRatio: between(4, 0, Infinity),
   horizon: integer(1, 1),
@@ -87,7 +87,7 @@ const fields: Fields<MiniDiffuserLightConfig> = {
   gridSize: between(0.01, 0, Infinity),
   binCells: cells,
   positionFrequencies: integer(6, 0),
-  ropeScale: between(40, 0, Infinity),
+  ropeScale: between(10, 0, Infinity),
   numTrainTimesteps: integer(100, 1),
   betaSchedule: oneOf("squaredcos_cap_v2", betaSchedules),
   predictionType: oneOf("epsilon", predictionTypes),
