@@ -15,13 +15,16 @@ export {
   formatEvaluation,
 } from "./evaluate/evaluation.js";
 export { aggregate, drawCandidates, type Prediction, type PredictOptions } from "./evaluate/predict.js";
-export { type Group, groupResults } from "./evaluate/groups.js";
+export { type Group, groupResults, percent } from "./evaluate/groups.js";
 export { type Score, summarize, type Summary } from "./evaluate/score.js";
 export { AdamW, type AdamWOptions } from "./optim/adamw.js";
 export { clipGradNorm } from "./optim/clip-grad-norm.js";
 export { Ema } from "./optim/ema.js";
 export { cosineWithWarmup, type LearningRateSchedule } from "./optim/lr-schedule.js";
 export { presetNames } from "./presets.js";
-export { ProgressDisplay, type ProgressState, type ProgressStream } from "./progress.js";
+export { formatSeconds, ProgressDisplay, type ProgressState, type ProgressStream } from "./progress.js";
+export { charts, htmlPage, htmlTable, paragraph, type Section } from "./report/html.js";
+export { type Frame, palette, Plot } from "./report/svg.js";
+export { batchSource, dataStatistics } from "./run/batches.js";
 export { Run } from "./run/run.js";
 export { type StepMetrics, Trainer, type TrainerOptions } from "./trainer.js";

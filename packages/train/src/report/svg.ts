@@ -17,7 +17,7 @@ export interface Frame {
   logY?: boolean;
 }
 
-const margin = { left: 52, right: 12, top: 28, bottom: 40 };
+const margin = { left: 52, right: 18, top: 28, bottom: 40 };
 
 /** A plot's frame with axes and grid, and the map from data to its pixels. */
 export class Plot {
@@ -44,6 +44,13 @@ export class Plot {
   line(points: readonly (readonly [number, number])[], color: string): this {
     const path = points.map(([x, y]) => `${this.px(x).toFixed(1)},${this.py(y).toFixed(1)}`).join(" ");
     return this.draw(`<polyline points="${path}" fill="none" stroke="${color}" stroke-width="1.5"/>`);
+  }
+
+  /** Fills between two lines of the same places, pale. */
+  band(lower: readonly (readonly [number, number])[], upper: typeof lower, color: string): this {
+    const outline = [...lower, ...[...upper].reverse()];
+    const path = outline.map(([x, y]) => `${this.px(x).toFixed(1)},${this.py(y).toFixed(1)}`).join(" ");
+    return this.draw(`<polygon points="${path}" fill="${color}" fill-opacity="0.15"/>`);
   }
 
   bar(from: number, to: number, height: number, color: string): this {
