@@ -17,6 +17,7 @@ export default defineConfig({
           include: [
             "packages/*/test/**/*.test.ts",
             "native/tests/**/*.test.ts",
+            "benchmarks/**/*.test.ts",
             "examples/**/*.test.ts",
             "scripts/**/*.test.ts",
           ],
