@@ -16,6 +16,7 @@ function minidiff(...args: string[]): { status: number | null; stdout: string; s
   return { status: run.status, stdout: run.stdout, stderr: run.stderr };
 }
 const out = join(folder, "run");
+const other = join(folder, "other");
 const train = ["train", "--data", data, "--model", toyPolicyFile, "data.points=32"];
 
 describe("minidiff", () => {
@@ -65,11 +66,12 @@ describe("minidiff", () => {
 
   it("says what is wrong, without a stack, and exits accordingly", () => {
     const cases: [args: string[], status: number, message: RegExp][] = [
-      [[...train, "--out", out, "policy.nois=1"], 2, /policy.nois is unknown; did you mean policy.noise\?/],
-      [[...train, "--out", out, "--steps", "many"], 2, /\[--steps\] training.steps is "many" \(a text\)/],
+      [[...train, "--out", out], 2, /--out .*run holds a run already; --resume it/],
+      [[...train, "--out", other, "policy.nois=1"], 2, /policy.nois is unknown; did you mean policy.noise\?/],
+      [[...train, "--out", other, "--steps", "many"], 2, /\[--steps\] training.steps is "many" \(a text\)/],
       [["train", "--data", data], 2, /--out is missing/],
       [["train", "--resume", out, "--seed", "3"], 2, /--resume takes all but/],
-      [["train", "--data", join(folder, "absent"), "--out", out], 1, /absent\] cannot be listed/],
+      [["train", "--data", join(folder, "absent"), "--out", other], 1, /absent\] cannot be listed/],
       [["eval", "--checkpoint", join(folder, "absent"), "--data", data], 1, /checkpoint.safetensors\] does not exist/],
       [
         ["eval", "--checkpoint", out, "--data", data, "--val-episodes", "0"],

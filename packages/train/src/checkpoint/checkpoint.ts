@@ -9,6 +9,9 @@ import { CHECKPOINT_FORMAT, type CheckpointMetadata, METADATA_KEY, parseMetadata
 
 const FILE = "checkpoint.safetensors";
 
+/** Whether a run's folder has a checkpoint. */
+export const hasCheckpoint = (run: string): boolean => existsSync(join(run, FILE));
+
 /** File of a checkpoint that is named by its run's folder or by itself. */
 export function checkpointFile(runOrFile: string): string {
   const isFolder = statSync(runOrFile, { throwIfNoEntry: false })?.isDirectory() ?? false;

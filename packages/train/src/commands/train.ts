@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { hasCheckpoint } from "../checkpoint/checkpoint.js";
 import type { ConfigLayer } from "../config/resolve.js";
 import { parseOverride, readConfigFile, readPreset } from "../config/sources.js";
 import { ConfigError } from "../errors.js";
@@ -82,6 +83,8 @@ async function start(flags: TrainFlags, overrides: readonly string[]): Promise<R
   const { data, task, out, episodes, valEpisodes } = flags;
   if (data === undefined) throw new ConfigError("train", "--data", "is missing");
   if (out === undefined) throw new ConfigError("train", "--out", "is missing");
+  if (hasCheckpoint(out))
+    throw new ConfigError("train", "--out", `${out} holds a run already; --resume it, or name another folder`);
   const layers: ConfigLayer[] = [readPreset(flags.preset)];
   if (flags.config !== undefined) layers.push(readConfigFile(flags.config));
   layers.push(...[...flags.set, ...overrides].map(parseOverride));

@@ -17,7 +17,7 @@ export interface DemoOptions {
   layers: readonly ConfigLayer[];
   /** Default 0. Unseen scenes have another seed. */
   seed?: number;
-  /** Scenes to train on. Default 720. */
+  /** Scenes to train on. Default 1500. */
   trainingScenes?: number;
   /** Scenes to judge. Default 200. */
   unseenScenes?: number;
@@ -34,7 +34,7 @@ const VALIDATION_SCENES = 24;
 
 /** Synthesises demonstrations, trains a policy on them, and judges it on scenes that it has not seen. */
 export async function runDemo(options: DemoOptions): Promise<DemoResult> {
-  const { out, layers, seed = 0, trainingScenes = 720, unseenScenes = 200, signal, display, log } = options;
+  const { out, layers, seed = 0, trainingScenes = 1500, unseenScenes = 200, signal, display, log } = options;
   const clock = new StageClock();
   const folder = join(out, "data");
   const training = provideScenes(folder, "training", trainingScenes, seed);

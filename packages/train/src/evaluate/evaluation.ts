@@ -96,9 +96,8 @@ async function compareHeldOut(
   const unseen = { ...dataset, samples: dataset.samples.filter(({ episode }) => heldOut.has(episode)) };
   const ofPolicy = results.filter(({ episode }) => heldOut.has(episode));
   const groups: Group[] = [{ name: "policy", summary: summarize(ofPolicy) }];
-  const trained = new Set(trainedOn.episodes);
   const from = existsSync(trainedOn.root) ? trainedOn.root : root;
-  const episodes = listEpisodes({ root: from }).filter(({ id }) => trained.has(id));
+  const episodes = listEpisodes({ root: from, ids: new Set(trainedOn.episodes) });
   if (episodes.length === 0) return groups;
   const training = loadDataset(episodes, config.data, { keyPosesOnly: true });
   const answers: [string, Answer][] = [

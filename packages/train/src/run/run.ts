@@ -130,9 +130,13 @@ export class Run {
     return new Run(parts, checkpoint);
   }
 
-  /** Trains until the budget is used up or `signal` aborts, and leaves a checkpoint either way. */
+  /**
+   * Trains until the budget is used up or `signal` aborts, and leaves a checkpoint either way. The first one is written
+   * before the first step, so that there is one to go on from whenever a run is killed.
+   */
   async train(options: { signal?: AbortSignal; display?: ProgressDisplay } = {}): Promise<void> {
     const { signal, display } = options;
+    if (this.trainer.step === 0) this.save();
     await this.trainer.run({ signal, onStep: (metrics) => this.afterStep(metrics, display) });
     display?.finish();
     this.save();
