@@ -118,7 +118,7 @@ describe("MiniDiffuserLight", () => {
     expect(() => policy.encode({ ...batch, instructionDim: 7 })).toThrow(/expected 6/);
     const points = batch.points.slice();
     points[4] = NaN;
-    expect(() => policy.encode({ ...batch, points })).toThrow(/voxelHash/);
+    expect(() => policy.encode({ ...batch, points })).toThrow(/points has NaN at item 4/);
   });
 });
 

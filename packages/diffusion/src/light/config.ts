@@ -1,7 +1,7 @@
 import { ValueError } from "@md/tensor";
 import { type BetaSchedule, betaSchedules } from "../schedulers/betas.js";
 import { between, type Field, type Fields, integer, oneOf, resolveConfig } from "../schedulers/config.js";
-import { type PredictionType, predictionTypes } from "../schedulers/scheduler.js";
+import { MAX_TRAIN_TIMESTEPS, type PredictionType, predictionTypes } from "../schedulers/scheduler.js";
 
 /** A box in the world frame, metres. */
 export interface PositionBounds {
@@ -78,7 +78,7 @@ const notNegative = (fallback: number): Field<number> => ({
 const fields: Fields<MiniDiffuserLightConfig> = {
   embedDim: integer(72, 6),
   numHeads: integer(3, 1),
-  numLayers: integer(3, 1),
+  numLayers: integer(3, 1, 1000),
   mlpRatio: between(4, 0, Infinity),
   horizon: integer(1, 1),
   samples: integer(64, 1),
@@ -86,9 +86,9 @@ const fields: Fields<MiniDiffuserLightConfig> = {
   poseJitter: notNegative(0.01),
   gridSize: between(0.01, 0, Infinity),
   binCells: cells,
-  positionFrequencies: integer(6, 0),
+  positionFrequencies: integer(6, 0, 32),
   ropeScale: between(10, 0, Infinity),
-  numTrainTimesteps: integer(100, 1),
+  numTrainTimesteps: integer(100, 1, MAX_TRAIN_TIMESTEPS),
   betaSchedule: oneOf("squaredcos_cap_v2", betaSchedules),
   predictionType: oneOf("epsilon", predictionTypes),
   rotationWeight: notNegative(0.1),

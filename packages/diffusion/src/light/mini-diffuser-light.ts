@@ -11,12 +11,13 @@ import {
   randn,
   rotaryTable,
   scope,
-  ShapeError,
   sigmoid,
   tensor,
   type Tensor,
+  ValueError,
   type VoxelHash,
 } from "@md/tensor";
+import { checkTargets } from "../check-batch.js";
 import { drawLevel2 } from "../level2.js";
 import type { ActionSample, Observation, Policy, PolicyBatch, PolicyFactory, SampleOptions } from "../policy.js";
 import { DDIMScheduler, DDPMScheduler, type SchedulerConfig } from "../schedulers/index.js";
@@ -160,11 +161,7 @@ export class MiniDiffuserLight extends Module implements Policy {
   loss(batch: PolicyBatch, generator: Generator): { loss: Tensor; parts: Record<string, Tensor> } {
     const { size } = batch;
     const { horizon, samples, poseQueries, poseJitter, numTrainTimesteps, rotationWeight, openWeight } = this.settings;
-    if (batch.targetPosition.length !== size * horizon * 3) {
-      throw new ShapeError(
-        `[MiniDiffuserLight] targetPosition has ${batch.targetPosition.length} numbers, expected ${size * horizon * 3} for ${size} items of horizon ${horizon}`,
-      );
-    }
+    checkTargets("MiniDiffuserLight", batch, horizon);
     const scene = this.encode(batch);
     const target = tensor(batch.targetPosition, { shape: [size, horizon, 3] });
     const draws = drawLevel2({ batchSize: size, samples, numTrainTimesteps, shape: [horizon, 3], generator });
@@ -214,6 +211,10 @@ export class MiniDiffuserLight extends Module implements Policy {
     const { candidates = 1, solver = "ddim", generator, returnTrajectory = false } = options;
     const { horizon, numTrainTimesteps } = this.settings;
     const { size } = scene;
+    if (!Number.isSafeInteger(candidates) || candidates < 1)
+      throw new ValueError(`[MiniDiffuserLight] candidates is ${candidates}, expected an integer of at least 1`);
+    if (solver !== "ddim" && solver !== "ddpm")
+      throw new ValueError(`[MiniDiffuserLight] solver is "${String(solver)}", expected "ddim" or "ddpm"`);
     const scheduler =
       solver === "ddpm" ? new DDPMScheduler(this.schedulerConfig()) : new DDIMScheduler(this.schedulerConfig());
     scheduler.setTimesteps(options.steps ?? (solver === "ddpm" ? numTrainTimesteps : Math.min(10, numTrainTimesteps)));

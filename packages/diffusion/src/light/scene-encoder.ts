@@ -1,5 +1,6 @@
 import { Linear, MLP, Module, type Parameter, parameter } from "@md/nn";
-import { cat, type Generator, randn, rotaryTable, ShapeError, tensor, type Tensor, VoxelHash, zeros } from "@md/tensor";
+import { cat, type Generator, randn, rotaryTable, tensor, type Tensor, VoxelHash, zeros } from "@md/tensor";
+import { checkObservation } from "../check-batch.js";
 import type { Observation } from "../policy.js";
 import type { ConditionLayout } from "./block.js";
 import type { MiniDiffuserLightConfig } from "./config.js";
@@ -35,19 +36,13 @@ export class SceneEncoder extends Module {
     this.color = new MLP([3, d, d], options);
     this.gripper = new MLP([position + 7, d, d], options);
     this.instruction = new Linear(config.instructionDim, d, options);
-    this.modality = parameter(() => randn([2, d], options).mul(0.02));
+    this.modality = parameter(() => randn([2, d], options).mul(0.1));
   }
 
   forward(observation: Observation): ConditionTokens {
+    checkObservation("MiniDiffuserLight", observation, this.config);
     const { size, pointsPerScene, instructionTokens, instructionDim, instructionLengths } = observation;
-    const { embedDim, numHeads, positionFrequencies, instructionDim: expected, ropeScale } = this.config;
-    if (instructionDim !== expected) {
-      throw new ShapeError(
-        `[MiniDiffuserLight] instruction tokens have ${instructionDim} components, expected ${expected}`,
-      );
-    }
-    if (pointsPerScene < 1)
-      throw new ShapeError("[MiniDiffuserLight] the point cloud is empty, expected at least one point");
+    const { embedDim, numHeads, positionFrequencies, ropeScale } = this.config;
     const features = (world: Tensor): Tensor => positionFeatures(this.normalizer.normalize(world), positionFrequencies);
 
     const points = tensor(observation.points, { shape: [size, pointsPerScene, 3] });

@@ -9,11 +9,11 @@ export interface Field<T> {
 }
 export type Fields<C> = { [K in keyof C]: Field<C[K]> };
 
-/** An integer of at least `minimum`. */
-export const integer = (fallback: number, minimum: number): Field<number> => ({
+/** An integer from `minimum` to `maximum`, 2^24 where nothing else is said: a bound on loops and lists made from it. */
+export const integer = (fallback: number, minimum: number, maximum = 2 ** 24): Field<number> => ({
   default: fallback,
-  expected: `an integer of at least ${minimum}`,
-  accepts: (value) => Number.isSafeInteger(value) && (value as number) >= minimum,
+  expected: `an integer from ${minimum} to ${maximum}`,
+  accepts: (value) => Number.isSafeInteger(value) && (value as number) >= minimum && (value as number) <= maximum,
 });
 
 /** A number between two bounds, both excluded. */

@@ -44,8 +44,11 @@ export interface SchedulerConfig {
   stepsOffset: number;
 }
 
+/** Most training timesteps that a schedule may have. */
+export const MAX_TRAIN_TIMESTEPS = 1_000_000;
+
 export const schedulerFields: Fields<SchedulerConfig> = {
-  numTrainTimesteps: integer(1000, 1),
+  numTrainTimesteps: integer(1000, 1, MAX_TRAIN_TIMESTEPS),
   betaStart: between(1e-4, 0, 1),
   betaEnd: between(0.02, 0, 1),
   betaSchedule: oneOf("linear", betaSchedules),

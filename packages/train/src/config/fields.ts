@@ -15,11 +15,14 @@ export type AnySchema = { readonly [key: string]: Field<unknown> | AnySchema };
 export const isField = (entry: Field<unknown> | AnySchema): entry is Field<unknown> =>
   typeof (entry as Field<unknown>).accepts === "function";
 
-/** An integer of at least `minimum`. */
-export const integer = (fallback: number, minimum: number): Field<number> => ({
+/** An integer from `minimum` to `maximum`; any above `minimum` by default. */
+export const integer = (fallback: number, minimum: number, maximum = Number.MAX_SAFE_INTEGER): Field<number> => ({
   default: fallback,
-  expected: `an integer of at least ${minimum}`,
-  accepts: (value) => Number.isSafeInteger(value) && (value as number) >= minimum,
+  expected:
+    maximum === Number.MAX_SAFE_INTEGER
+      ? `an integer of at least ${minimum}`
+      : `an integer from ${minimum} to ${maximum}`,
+  accepts: (value) => Number.isSafeInteger(value) && (value as number) >= minimum && (value as number) <= maximum,
 });
 
 /** A finite number above `minimum`. */

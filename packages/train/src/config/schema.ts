@@ -74,7 +74,7 @@ export type TrainingConfig = {
 
 const sections = {
   data: {
-    points: integer(1024, 1),
+    points: integer(1024, 1, 2 ** 20),
     voxelSize: above(0.01, 0),
     tableHeight: { ...optional(within(0.755, -100, 100)), default: 0.755 },
     everyFrame: flag(false),
@@ -82,7 +82,7 @@ const sections = {
     rotationRange: within(0, 0, 180),
     jitter: within(0, 0, 1),
     cameras: optional(names),
-    instructionDim: integer(128, 1),
+    instructionDim: integer(128, 1, 2 ** 16),
     instructionFile: optional(text("")),
   },
   optimizer: {
@@ -97,8 +97,8 @@ const sections = {
     emaDecay: within(0.995, 0, 0.999999),
   },
   training: {
-    batchSize: integer(8, 1),
-    accumulate: integer(1, 1),
+    batchSize: integer(8, 1, 2 ** 16),
+    accumulate: integer(1, 1, 2 ** 12),
     steps: optional(integer(1, 1)),
     maxMinutes: optional(above(1, 0)),
     logEvery: integer(10, 1),

@@ -1,0 +1,62 @@
+import { ShapeError, ValueError } from "@md/tensor";
+import type { Observation, PolicyBatch } from "./policy.js";
+
+/**
+ * Checks scenes before a policy computes anything from them.
+ *
+ * @param owner name of the policy, for messages
+ * @param expected.instructionDim D that the policy was made for
+ * @throws ShapeError when sizes do not fit each other or the policy, ValueError when a number is not finite or an
+ *   instruction longer than its tokens; both name the field
+ */
+export function checkObservation(
+  owner: string,
+  observation: Observation,
+  expected: { readonly instructionDim: number },
+): void {
+  const { size, pointsPerScene, instructionTokens, instructionDim, instructionLengths } = observation;
+  for (const [field, count, least] of [
+    ["size", size, 1],
+    ["pointsPerScene", pointsPerScene, 1],
+    ["instructionTokens", instructionTokens, 0],
+  ] as const) {
+    if (!Number.isSafeInteger(count) || count < least)
+      throw new ShapeError(`[${owner}] ${field} is ${count}, expected an integer of at least ${least}`);
+  }
+  if (instructionDim !== expected.instructionDim)
+    throw new ShapeError(`[${owner}] instructionDim is ${instructionDim}, expected ${expected.instructionDim}`);
+  checkNumbers(owner, "points", observation.points, [size, pointsPerScene, 3]);
+  checkNumbers(owner, "colors", observation.colors, [size, pointsPerScene, 3]);
+  checkNumbers(owner, "instruction", observation.instruction, [size, instructionTokens, instructionDim]);
+  checkNumbers(owner, "proprio", observation.proprio, [size, 8]);
+  checkLength(owner, "instructionLengths", instructionLengths, [size]);
+  const wrong = instructionLengths.find((length) => !(length >= 0 && length <= instructionTokens));
+  if (wrong !== undefined)
+    throw new ValueError(`[${owner}] instructionLengths has ${wrong}, expected 0 to ${instructionTokens}`);
+}
+
+/**
+ * Checks what a batch has beyond {@link checkObservation}: targets of `horizon` actions a scene.
+ *
+ * @throws ShapeError and ValueError, naming the field
+ */
+export function checkTargets(owner: string, batch: PolicyBatch, horizon: number): void {
+  const { size, targetPosition, targetRotationBins, targetOpen } = batch;
+  checkNumbers(owner, "targetPosition", targetPosition, [size, horizon, 3]);
+  checkLength(owner, "targetRotationBins", targetRotationBins, [size, horizon, 3]);
+  checkNumbers(owner, "targetOpen", targetOpen, [size, horizon]);
+  const wrong = targetOpen.find((open) => !(open >= 0 && open <= 1));
+  if (wrong !== undefined) throw new ValueError(`[${owner}] targetOpen has ${wrong}, expected 0 to 1`);
+}
+
+function checkNumbers(owner: string, field: string, values: Float32Array, shape: readonly number[]): void {
+  checkLength(owner, field, values, shape);
+  const at = values.findIndex((value) => !Number.isFinite(value));
+  if (at >= 0) throw new ValueError(`[${owner}] ${field} has ${values[at]} at item ${at}, expected finite numbers`);
+}
+
+function checkLength(owner: string, field: string, values: ArrayLike<number>, shape: readonly number[]): void {
+  const expected = shape.reduce((product, extent) => product * extent, 1);
+  if (values.length !== expected)
+    throw new ShapeError(`[${owner}] ${field} has ${values.length} numbers, expected ${expected} for [${shape}]`);
+}
