@@ -51,20 +51,51 @@ export interface Native {
   softmaxGrad(y: number, grad: number, axis: number, log: boolean): void;
   /** Outputs: loss, logSumExp. */
   crossEntropy(logits: number, target: number, smoothing: number, mode: number): void;
-  crossEntropyGrad(logits: number, target: number, logSumExp: number, grad: number, smoothing: number, mode: number): void;
+  crossEntropyGrad(
+    logits: number,
+    target: number,
+    logSumExp: number,
+    grad: number,
+    smoothing: number,
+    mode: number,
+  ): void;
 
   /** Outputs: y, mean, rstd. -1 stands for an absent weight or bias, here and below. */
   layerNorm(x: number, weight: number, bias: number, axes: number, eps: number): void;
   /** Outputs: dx and, where `affine`, dWeight, dBias. */
-  layerNormGrad(x: number, weight: number, mean: number, rstd: number, grad: number, axes: number, affine: boolean): void;
+  layerNormGrad(
+    x: number,
+    weight: number,
+    mean: number,
+    rstd: number,
+    grad: number,
+    axes: number,
+    affine: boolean,
+  ): void;
   /** Outputs: y, mean, rstd. */
   groupNorm(x: number, weight: number, bias: number, groups: number, eps: number): void;
   /** Outputs: dx and, where `affine`, dWeight, dBias. */
-  groupNormGrad(x: number, weight: number, mean: number, rstd: number, grad: number, groups: number, affine: boolean): void;
+  groupNormGrad(
+    x: number,
+    weight: number,
+    mean: number,
+    rstd: number,
+    grad: number,
+    groups: number,
+    affine: boolean,
+  ): void;
   /** Outputs: y, mean, variance. */
   batchNorm(x: number, weight: number, bias: number, mean: number, variance: number, eps: number): void;
   /** Outputs: dx, dWeight, dBias. */
-  batchNormGrad(x: number, weight: number, mean: number, variance: number, grad: number, eps: number, fromBatch: boolean): void;
+  batchNormGrad(
+    x: number,
+    weight: number,
+    mean: number,
+    variance: number,
+    grad: number,
+    eps: number,
+    fromBatch: boolean,
+  ): void;
 
   rand(dtype: number, shape: Int32Array, low: number, high: number, seed: number, offset: number): void;
   randn(dtype: number, shape: Int32Array, mean: number, std: number, seed: number, offset: number): void;
@@ -75,8 +106,16 @@ export interface Native {
 
   /** In place, on lists of slots. */
   adamwStep(
-    parameters: Int32Array, grads: Int32Array, expAvgs: Int32Array, expAvgSqs: Int32Array, lr: number, beta1: number,
-    beta2: number, eps: number, weightDecay: number, step: number,
+    parameters: Int32Array,
+    grads: Int32Array,
+    expAvgs: Int32Array,
+    expAvgSqs: Int32Array,
+    lr: number,
+    beta1: number,
+    beta2: number,
+    eps: number,
+    weightDecay: number,
+    step: number,
   ): void;
   emaUpdate(averages: Int32Array, tensors: Int32Array, decay: number): void;
   globalNorm(tensors: Int32Array): number;
@@ -98,34 +137,97 @@ export interface Native {
   linear(x: number, weight: number, bias: number, activation: number, save: boolean): void;
   /** Outputs: the wanted gradients, in the order x, weight, bias. `saved` is -1 for none. */
   linearGrad(
-    x: number, weight: number, saved: number, grad: number, activation: number, wantsX: boolean, wantsWeight: boolean,
+    x: number,
+    weight: number,
+    saved: number,
+    grad: number,
+    activation: number,
+    wantsX: boolean,
+    wantsWeight: boolean,
     wantsBias: boolean,
   ): void;
 
   /** Outputs: out, logSumExp. Mask: see `maskAt` in binding/attention.cpp; `dense` is -1 for none. */
   maskedAttention(
-    q: number, k: number, v: number, scale: number, kind: number, samples: number, tokensPerSample: number,
-    conditionTokens: number, queryIntegers: Int32Array, cuSeqlensK: Int32Array, dense: number,
+    q: number,
+    k: number,
+    v: number,
+    scale: number,
+    kind: number,
+    samples: number,
+    tokensPerSample: number,
+    conditionTokens: number,
+    queryIntegers: Int32Array,
+    cuSeqlensK: Int32Array,
+    dense: number,
   ): void;
   maskedAttentionGrad(
-    q: number, k: number, v: number, out: number, logSumExp: number, grad: number, scale: number, kind: number,
-    samples: number, tokensPerSample: number, conditionTokens: number, queryIntegers: Int32Array, cuSeqlensK: Int32Array,
+    q: number,
+    k: number,
+    v: number,
+    out: number,
+    logSumExp: number,
+    grad: number,
+    scale: number,
+    kind: number,
+    samples: number,
+    tokensPerSample: number,
+    conditionTokens: number,
+    queryIntegers: Int32Array,
+    cuSeqlensK: Int32Array,
     dense: number,
   ): void;
   rotaryTable(xyz: number, headDim: number, scale: number, base: number): void;
   applyRotary(x: number, table: number, inverse: boolean): void;
 
   /** Outputs: keys, coordinates, voxelOfPoint, pointOrder, voxelOffsets, table. */
-  voxelHash(points: number, pointBatch: number, voxelSize: number, originX: number, originY: number, originZ: number): void;
-  voxelLookup(queries: number, queryBatch: number, table: number, voxelSize: number, originX: number, originY: number, originZ: number): void;
-  voxelNeighbours(queries: number, queryBatch: number, table: number, voxelSize: number, originX: number, originY: number, originZ: number): void;
+  voxelHash(
+    points: number,
+    pointBatch: number,
+    voxelSize: number,
+    originX: number,
+    originY: number,
+    originZ: number,
+  ): void;
+  voxelLookup(
+    queries: number,
+    queryBatch: number,
+    table: number,
+    voxelSize: number,
+    originX: number,
+    originY: number,
+    originZ: number,
+  ): void;
+  voxelNeighbours(
+    queries: number,
+    queryBatch: number,
+    table: number,
+    voxelSize: number,
+    originX: number,
+    originY: number,
+    originZ: number,
+  ): void;
   neighboursOfVoxels(keys: number, table: number): void;
   voxelMean(features: number, pointOrder: number, voxelOffsets: number): void;
   voxelMeanGrad(grad: number, voxelOfPoint: number, voxelOffsets: number): void;
   /** Outputs: hitQueries, hitVoxels, hitOffsets. */
   localKernelMap(neighbours: number, voxels: number): void;
-  localKernelQuery(hitQueries: number, hitVoxels: number, hitOffsets: number, queries: number, means: number, weight: number): void;
-  localKernelMeansGrad(hitQueries: number, hitVoxels: number, hitOffsets: number, voxels: number, weight: number, grad: number): void;
+  localKernelQuery(
+    hitQueries: number,
+    hitVoxels: number,
+    hitOffsets: number,
+    queries: number,
+    means: number,
+    weight: number,
+  ): void;
+  localKernelMeansGrad(
+    hitQueries: number,
+    hitVoxels: number,
+    hitOffsets: number,
+    voxels: number,
+    weight: number,
+    grad: number,
+  ): void;
   localKernelWeightGrad(hitQueries: number, hitVoxels: number, hitOffsets: number, means: number, grad: number): void;
 
   cat(slots: Int32Array, axis: number): void;

@@ -13,10 +13,12 @@ const require = createRequire(import.meta.url);
 /** Tries each file in turn; the error of the last resort lists what failed and the one command that helps. */
 function load() {
   const named = process.env.MD_NATIVE_BINARY;
-  const candidates = named ? [named] : [
-    join(here, "build", "Release", "md_native.node"),
-    join(here, "prebuilds", `${process.platform}-${process.arch}`, "md_native.node"),
-  ];
+  const candidates = named
+    ? [named]
+    : [
+        join(here, "build", "Release", "md_native.node"),
+        join(here, "prebuilds", `${process.platform}-${process.arch}`, "md_native.node"),
+      ];
   const failures = [];
   for (const file of candidates) {
     try {

@@ -26,7 +26,17 @@ if (sanitize) {
   const require = createRequire(import.meta.url);
   const out = join(root, "build", "addon-asan");
   const cmakeJs = require.resolve("cmake-js/bin/cmake-js");
-  run(process.execPath, [cmakeJs, "build", "--out", out, "--parallel", parallel, "--CDMD_SANITIZE=ON", "--log-level", "warn"]);
+  run(process.execPath, [
+    cmakeJs,
+    "build",
+    "--out",
+    out,
+    "--parallel",
+    parallel,
+    "--CDMD_SANITIZE=ON",
+    "--log-level",
+    "warn",
+  ]);
   const runtime = execFileSync(process.env.CXX ?? "c++", ["-print-file-name=libasan.so"], { encoding: "utf8" }).trim();
   const vitest = join(repository, "node_modules", "vitest", "vitest.mjs");
   run(process.execPath, [vitest, "run", "packages/tensor/test"], {

@@ -104,7 +104,9 @@ export class GraphNode implements Owned {
     };
     const results = this.rule.grad(context, grads);
     if (results.length !== this.edges.length) {
-      throw new TensorError(`[${this.name}] its gradient rule returned ${results.length} gradients, expected ${this.edges.length}`);
+      throw new TensorError(
+        `[${this.name}] its gradient rule returned ${results.length} gradients, expected ${this.edges.length}`,
+      );
     }
     // Every gradient handed on is a tensor of its own, so that each receiver may free it.
     const seen = new Set(grads);
@@ -163,7 +165,13 @@ export function record<P extends Primitive>(
   attach(primitive, rule as Rule<unknown>, attrs, inputs, outputs);
 }
 
-function attach(name: string, rule: Rule<unknown>, attrs: unknown, inputs: readonly (Tensor | null)[], outputs: readonly Tensor[]): void {
+function attach(
+  name: string,
+  rule: Rule<unknown>,
+  attrs: unknown,
+  inputs: readonly (Tensor | null)[],
+  outputs: readonly Tensor[],
+): void {
   const node = new GraphNode(name, rule, attrs, inputs, outputs);
   outputs.forEach((output, i) => {
     if (output.dtype !== "f32" && output.dtype !== "f64") return;
@@ -233,7 +241,12 @@ function order(root: GraphNode): GraphNode[] {
   return [...found].sort((a, b) => b.id - a.id);
 }
 
-function propagate(node: GraphNode, grads: (Tensor | null)[], pending: Map<GraphNode, (Tensor | null)[]>, keep?: Tensor): void {
+function propagate(
+  node: GraphNode,
+  grads: (Tensor | null)[],
+  pending: Map<GraphNode, (Tensor | null)[]>,
+  keep?: Tensor,
+): void {
   const inputGrads = scope(() => node.run(grads));
   for (const grad of grads) if (grad && grad !== keep) grad.dispose();
   inputGrads.forEach((grad, i) => {

@@ -15,7 +15,13 @@ export interface MemoryInfo {
 
 export function memory(): MemoryInfo {
   const [liveTensors, liveBytes, peakBytes, cachedBytes, limitBytes] = native.memory();
-  return { liveTensors: liveTensors!, liveBytes: liveBytes!, peakBytes: peakBytes!, cachedBytes: cachedBytes!, limitBytes: limitBytes! };
+  return {
+    liveTensors: liveTensors!,
+    liveBytes: liveBytes!,
+    peakBytes: peakBytes!,
+    cachedBytes: cachedBytes!,
+    limitBytes: limitBytes!,
+  };
 }
 
 /** Starts a new peak at the present live bytes. */

@@ -21,7 +21,8 @@ import { takeOutput, type Tensor } from "./tensor.js";
 
 /** Every op of the addon, with the attributes that its gradient rule reads. Each op file adds its own. */
 export interface Primitives
-  extends AttentionAttrs,
+  extends
+    AttentionAttrs,
     DropoutAttrs,
     ElementwiseAttrs,
     ImageAttrs,

@@ -27,7 +27,9 @@ export class Profile {
   toString(): string {
     const lines = ["op                        calls          ms          MB"];
     for (const { op, calls, ms, bytes } of this.rows) {
-      lines.push(`${op.padEnd(22)}${String(calls).padStart(9)}${ms.toFixed(2).padStart(12)}${(bytes / 1e6).toFixed(2).padStart(12)}`);
+      lines.push(
+        `${op.padEnd(22)}${String(calls).padStart(9)}${ms.toFixed(2).padStart(12)}${(bytes / 1e6).toFixed(2).padStart(12)}`,
+      );
     }
     return lines.join("\n");
   }

@@ -65,7 +65,8 @@ export class Tensor implements Owned {
     return this.gradWanted || this.node !== null;
   }
   set requiresGrad(wanted: boolean) {
-    if (this.node) throw new UnsupportedError("[requiresGrad] found the result of an op, expected a leaf; use detach()");
+    if (this.node)
+      throw new UnsupportedError("[requiresGrad] found the result of an op, expected a leaf; use detach()");
     if (wanted && this.dtype !== "f32" && this.dtype !== "f64") {
       throw new UnsupportedError(`[requiresGrad] dtype is ${this.dtype}, expected f32 or f64`);
     }
@@ -74,7 +75,8 @@ export class Tensor implements Owned {
 
   /** The native slot. DisposedError after `dispose()` or after the owning scope closed. */
   get slot(): number {
-    if (!this.live) throw new DisposedError(`[tensor] a tensor of shape [${this.shape}] was used after it was disposed`);
+    if (!this.live)
+      throw new DisposedError(`[tensor] a tensor of shape [${this.shape}] was used after it was disposed`);
     return this.resource.slot;
   }
 

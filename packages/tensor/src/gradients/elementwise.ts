@@ -1,7 +1,22 @@
 import type { Rule } from "../autograd.js";
 import { zerosLike } from "../ops/create.js";
 import {
-  add, type BinaryKind, cast, div, type ElementwiseAttrs, eq, gt, log, lt, mul, neg, pow, type UnaryAttrs, type UnaryKind, unaryGrad, where,
+  add,
+  type BinaryKind,
+  cast,
+  div,
+  type ElementwiseAttrs,
+  eq,
+  gt,
+  log,
+  lt,
+  mul,
+  neg,
+  pow,
+  type UnaryAttrs,
+  type UnaryKind,
+  unaryGrad,
+  where,
 } from "../ops/elementwise.js";
 import type { Tensor } from "../tensor.js";
 

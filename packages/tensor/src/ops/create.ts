@@ -17,7 +17,10 @@ type Nested = number | boolean | readonly Nested[];
  * f32, Float64Array f64, Int32Array i32, BigInt64Array i64, Uint8Array u8 (or bool, with `dtype: "bool"`).
  * ShapeError for ragged arrays or a shape that does not fit, ValueError for a number that the dtype cannot hold.
  */
-export function tensor(values: Nested | HostArray, options: TensorOptions & { shape?: readonly number[] } = {}): Tensor {
+export function tensor(
+  values: Nested | HostArray,
+  options: TensorOptions & { shape?: readonly number[] } = {},
+): Tensor {
   if (ArrayBuffer.isView(values)) {
     const dtype = dtypeOfHost(values);
     const asBool = dtype === "u8" && options.dtype === "bool";
@@ -39,17 +42,25 @@ export function tensor(values: Nested | HostArray, options: TensorOptions & { sh
 
 function flatten(values: Nested, shape: readonly number[], depth: number, flat: number[]): void {
   if (!Array.isArray(values)) {
-    if (depth !== shape.length) throw new ShapeError(`[tensor] found a number at depth ${depth}, expected arrays of shape [${shape}]`);
+    if (depth !== shape.length)
+      throw new ShapeError(`[tensor] found a number at depth ${depth}, expected arrays of shape [${shape}]`);
     flat.push(Number(values));
     return;
   }
   if (values.length !== shape[depth]) {
-    throw new ShapeError(`[tensor] found ${values.length} elements at depth ${depth}, expected ${shape[depth] ?? "a number"}`);
+    throw new ShapeError(
+      `[tensor] found ${values.length} elements at depth ${depth}, expected ${shape[depth] ?? "a number"}`,
+    );
   }
   for (const value of values as readonly Nested[]) flatten(value, shape, depth + 1, flat);
 }
 
-function fromNumbers(values: readonly number[], shape: readonly number[], dtype: DType, options: TensorOptions): Tensor {
+function fromNumbers(
+  values: readonly number[],
+  shape: readonly number[],
+  dtype: DType,
+  options: TensorOptions,
+): Tensor {
   const host = hostArray(dtype, values.length);
   values.forEach((value, i) => {
     if (host instanceof BigInt64Array) {
@@ -93,7 +104,9 @@ export const onesLike = (x: Tensor): Tensor => full(x.shape, 1, { dtype: x.dtype
 /** start, start + step, … below `end`; default i64 for integers, as in PyTorch. */
 export function arange(start: number, end: number, step = 1, options: TensorOptions = {}): Tensor {
   if (!(Number.isFinite(start) && Number.isFinite(end) && Number.isFinite(step)) || step === 0) {
-    throw new ValueError(`[arange] start ${start}, end ${end}, step ${step}: expected finite numbers and a step other than 0`);
+    throw new ValueError(
+      `[arange] start ${start}, end ${end}, step ${step}: expected finite numbers and a step other than 0`,
+    );
   }
   const count = Math.max(0, Math.ceil((end - start) / step));
   const integers = Number.isInteger(start) && Number.isInteger(step);
@@ -103,7 +116,9 @@ export function arange(start: number, end: number, step = 1, options: TensorOpti
 
 /** Evenly spaced values from `start` to `end`, both included. */
 export function linspace(start: number, end: number, count: number, options: TensorOptions = {}): Tensor {
-  const values = Array.from({ length: count }, (_, i) => (count === 1 ? start : start + ((end - start) * i) / (count - 1)));
+  const values = Array.from({ length: count }, (_, i) =>
+    count === 1 ? start : start + ((end - start) * i) / (count - 1),
+  );
   return tensor(values, { shape: [count], ...options });
 }
 

@@ -5,15 +5,55 @@ import type { Tensor } from "../tensor.js";
 
 /** In the order of `enum class Unary` in native/ops/elementwise/op.h. */
 export const unaryKinds = [
-  "neg", "abs", "exp", "log", "sqrt", "rsqrt", "sin", "cos", "tanh", "sigmoid", "silu", "relu", "gelu", "geluTanh",
-  "erf", "softplus", "square", "reciprocal", "sign", "floor", "ceil", "round", "leakyRelu", "clamp", "powScalar",
-  "addScalar", "mulScalar", "isFinite", "logicalNot",
+  "neg",
+  "abs",
+  "exp",
+  "log",
+  "sqrt",
+  "rsqrt",
+  "sin",
+  "cos",
+  "tanh",
+  "sigmoid",
+  "silu",
+  "relu",
+  "gelu",
+  "geluTanh",
+  "erf",
+  "softplus",
+  "square",
+  "reciprocal",
+  "sign",
+  "floor",
+  "ceil",
+  "round",
+  "leakyRelu",
+  "clamp",
+  "powScalar",
+  "addScalar",
+  "mulScalar",
+  "isFinite",
+  "logicalNot",
 ] as const;
 export type UnaryKind = (typeof unaryKinds)[number];
 
 /** In the order of `enum class Binary` in native/ops/elementwise/op.h. */
 export const binaryKinds = [
-  "add", "sub", "mul", "div", "pow", "maximum", "minimum", "eq", "ne", "lt", "le", "gt", "ge", "logicalAnd", "logicalOr",
+  "add",
+  "sub",
+  "mul",
+  "div",
+  "pow",
+  "maximum",
+  "minimum",
+  "eq",
+  "ne",
+  "lt",
+  "le",
+  "gt",
+  "ge",
+  "logicalAnd",
+  "logicalOr",
 ] as const;
 export type BinaryKind = (typeof binaryKinds)[number];
 
@@ -116,7 +156,8 @@ export const logicalOr = (a: Tensor, b: Tensor): Tensor => binary("logicalOr", a
 
 function scalar(op: string, x: Tensor, value: number): number {
   const float = x.dtype === "f32" || x.dtype === "f64";
-  if (!float && !Number.isInteger(value)) throw new DTypeError(`[${op}] found the scalar ${value}, expected an integer for ${x.dtype}`);
+  if (!float && !Number.isInteger(value))
+    throw new DTypeError(`[${op}] found the scalar ${value}, expected an integer for ${x.dtype}`);
   return value;
 }
 

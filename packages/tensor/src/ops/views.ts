@@ -55,14 +55,16 @@ export type SliceRange = readonly [start?: number | null, stop?: number | null, 
 
 /** A part of each axis, as x[start:stop:step, …] in Python; null or a missing range takes the whole axis. A view. */
 export function slice(x: Tensor, ranges: readonly SliceRange[]): Tensor {
-  if (ranges.length > x.rank) throw new ShapeError(`[slice] found ${ranges.length} ranges, expected at most ${x.rank} for shape [${x.shape}]`);
+  if (ranges.length > x.rank)
+    throw new ShapeError(`[slice] found ${ranges.length} ranges, expected at most ${x.rank} for shape [${x.shape}]`);
   const start: number[] = [];
   const extent: number[] = [];
   const steps: number[] = [];
   x.shape.forEach((size, axis) => {
     const [from, to, step = 1] = ranges[axis] ?? [];
     const by = step ?? 1;
-    if (!Number.isInteger(by) || by < 1) throw new ShapeError(`[slice] axis ${axis}: step is ${by}, expected an integer of at least 1`);
+    if (!Number.isInteger(by) || by < 1)
+      throw new ShapeError(`[slice] axis ${axis}: step is ${by}, expected an integer of at least 1`);
     const bound = (value: number | null | undefined, open: number): number => {
       if (value === null || value === undefined) return open;
       if (!Number.isInteger(value)) throw new ShapeError(`[slice] axis ${axis}: found ${value}, expected an integer`);
@@ -84,14 +86,18 @@ export function narrow(x: Tensor, dim: number, start: number, length: number): T
   if (start < 0 || length < 0 || start + length > x.shape[axis]!) {
     throw new ShapeError(`[narrow] ${start} to ${start + length} leaves axis ${axis} of shape [${x.shape}]`);
   }
-  return slice(x, x.shape.map((_, i) => (i === axis ? [start, start + length] : null)));
+  return slice(
+    x,
+    x.shape.map((_, i) => (i === axis ? [start, start + length] : null)),
+  );
 }
 
 /** Parts of the given sizes along `dim`; they must add up to its extent. Views. */
 export function split(x: Tensor, sizes: readonly number[], dim = -1): Tensor[] {
   const axis = resolveAxis("split", dim, x.rank);
   const total = sizes.reduce((sum, size) => sum + size, 0);
-  if (total !== x.shape[axis]) throw new ShapeError(`[split] sizes [${sizes}] add up to ${total}, expected ${x.shape[axis]} for axis ${axis}`);
+  if (total !== x.shape[axis])
+    throw new ShapeError(`[split] sizes [${sizes}] add up to ${total}, expected ${x.shape[axis]} for axis ${axis}`);
   let start = 0;
   return sizes.map((size) => {
     start += size;
@@ -108,8 +114,12 @@ export function unsqueeze(x: Tensor, dim: number): Tensor {
 /** Without axis `dim`, whose extent is 1. */
 export function squeeze(x: Tensor, dim: number): Tensor {
   const axis = resolveAxis("squeeze", dim, x.rank);
-  if (x.shape[axis] !== 1) throw new ShapeError(`[squeeze] axis ${axis} of shape [${x.shape}] has extent ${x.shape[axis]}, expected 1`);
-  return reshape(x, x.shape.filter((_, i) => i !== axis));
+  if (x.shape[axis] !== 1)
+    throw new ShapeError(`[squeeze] axis ${axis} of shape [${x.shape}] has extent ${x.shape[axis]}, expected 1`);
+  return reshape(
+    x,
+    x.shape.filter((_, i) => i !== axis),
+  );
 }
 
 /** Axes `start` to `end` (both included) merged into one. */

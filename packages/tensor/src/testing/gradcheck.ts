@@ -15,10 +15,17 @@ import type { Tensor } from "../tensor.js";
 export function gradcheck(
   f: (...inputs: Tensor[]) => Tensor | readonly Tensor[],
   inputs: readonly Tensor[],
-  { step = 1e-5, atol = 1e-7, rtol = 1e-5, seed = 1 }: { step?: number; atol?: number; rtol?: number; seed?: number } = {},
+  {
+    step = 1e-5,
+    atol = 1e-7,
+    rtol = 1e-5,
+    seed = 1,
+  }: { step?: number; atol?: number; rtol?: number; seed?: number } = {},
 ): void {
   const floats = (values: Tensor | readonly Tensor[]): Tensor[] =>
-    (Array.isArray(values) ? (values as readonly Tensor[]) : [values as Tensor]).filter((output) => output.dtype === "f64");
+    (Array.isArray(values) ? (values as readonly Tensor[]) : [values as Tensor]).filter(
+      (output) => output.dtype === "f64",
+    );
   const objective = (values: readonly Tensor[]): Tensor => {
     const random = mulberry32(seed);
     return floats(f(...values))
@@ -30,7 +37,8 @@ export function gradcheck(
   };
   scope(() => {
     const leaves = inputs.map((input) => {
-      if (input.requiresGrad && input.dtype !== "f64") throw new Error(`gradcheck: found an input of ${input.dtype}, expected f64`);
+      if (input.requiresGrad && input.dtype !== "f64")
+        throw new Error(`gradcheck: found an input of ${input.dtype}, expected f64`);
       const leaf = input.detach();
       leaf.requiresGrad = input.requiresGrad;
       return leaf;
@@ -53,7 +61,9 @@ export function gradcheck(
         const numeric = (at(i, step) - at(i, -step)) / (2 * step);
         const error = Math.abs(Number(analytic[i]) - numeric);
         if (!(error <= atol + rtol * Math.abs(numeric))) {
-          throw new Error(`gradcheck: input ${index}, element ${i}: gradient is ${analytic[i]}, central difference is ${numeric}`);
+          throw new Error(
+            `gradcheck: input ${index}, element ${i}: gradient is ${analytic[i]}, central difference is ${numeric}`,
+          );
         }
       }
     });

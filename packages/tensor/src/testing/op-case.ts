@@ -73,7 +73,9 @@ export function runOpCase(opCase: OpCase): void {
       [opCase.run(...makeOperands(opCase, options))].flat() as Tensor[];
     const exact = outputs({ float: "f64" });
     const tolerance = opCase.tolerance ?? 1e-5;
-    outputs({ float: "f32" }).forEach((output, i) => compare(`${opCase.name}: f32 output ${i}`, output, exact[i]!, tolerance));
+    outputs({ float: "f32" }).forEach((output, i) =>
+      compare(`${opCase.name}: f32 output ${i}`, output, exact[i]!, tolerance),
+    );
     outputs({ float: "f64", permuted: true }).forEach((output, i) =>
       compare(`${opCase.name}: non-contiguous output ${i}`, output, exact[i]!, 1e-12),
     );
@@ -81,7 +83,9 @@ export function runOpCase(opCase: OpCase): void {
       const operands = makeOperands(opCase, { float: "f64" });
       const expected = opCase.reference(...operands.map((x) => x.toFlatArray()));
       const lists = (Array.isArray(expected[0]) ? expected : [expected]) as number[][];
-      exact.forEach((output, i) => compareNumbers(`${opCase.name}: output ${i}`, output.toFlatArray(), lists[i]!, 1e-9));
+      exact.forEach((output, i) =>
+        compareNumbers(`${opCase.name}: output ${i}`, output.toFlatArray(), lists[i]!, 1e-9),
+      );
     }
     if (opCase.gradient !== false) gradcheck(opCase.run, makeOperands(opCase, { float: "f64" }));
   });
@@ -96,8 +100,14 @@ function compare(label: string, actual: Tensor, expected: Tensor, tolerance: num
 }
 
 /** ‖actual - expected‖ <= tolerance · ‖expected‖ + 1e-7, NaN failing; throws an Error otherwise. */
-export function compareNumbers(label: string, actual: readonly number[], expected: readonly number[], tolerance: number): void {
-  if (actual.length !== expected.length) throw new Error(`${label}: found ${actual.length} numbers, expected ${expected.length}`);
+export function compareNumbers(
+  label: string,
+  actual: readonly number[],
+  expected: readonly number[],
+  tolerance: number,
+): void {
+  if (actual.length !== expected.length)
+    throw new Error(`${label}: found ${actual.length} numbers, expected ${expected.length}`);
   let difference = 0;
   let norm = 0;
   for (let i = 0; i < expected.length; i++) {
@@ -107,6 +117,8 @@ export function compareNumbers(label: string, actual: readonly number[], expecte
   for (const value of expected) if (Number.isFinite(value)) norm += value ** 2;
   const error = Math.sqrt(difference);
   if (!(error <= tolerance * Math.sqrt(norm) + 1e-7)) {
-    throw new Error(`${label}: ‖actual - expected‖ is ${error}, expected at most ${tolerance * Math.sqrt(norm) + 1e-7}`);
+    throw new Error(
+      `${label}: ‖actual - expected‖ is ${error}, expected at most ${tolerance * Math.sqrt(norm) + 1e-7}`,
+    );
   }
 }

@@ -2,7 +2,10 @@ import * as md from "../../src/index.js";
 import { binaryKinds, type UnaryKind, unaryKinds } from "../../src/ops/elementwise.js";
 import type { OpCase } from "../../src/index.js";
 
-const unary: Record<UnaryKind, { run: (x: md.Tensor) => md.Tensor; f: (x: number) => number; range?: [number, number] }> = {
+const unary: Record<
+  UnaryKind,
+  { run: (x: md.Tensor) => md.Tensor; f: (x: number) => number; range?: [number, number] }
+> = {
   neg: { run: md.neg, f: (x) => -x },
   abs: { run: md.abs, f: Math.abs },
   exp: { run: md.exp, f: Math.exp, range: [-4, 4] },

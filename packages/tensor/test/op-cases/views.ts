@@ -2,7 +2,13 @@ import * as md from "../../src/index.js";
 import type { OpCase } from "../../src/index.js";
 
 export const viewCases: OpCase[] = [
-  { primitives: ["reshape"], name: "reshape", inputs: [{ shape: [3, 2, 4] }], run: (x) => md.reshape(x, [6, -1]), reference: (x) => x },
+  {
+    primitives: ["reshape"],
+    name: "reshape",
+    inputs: [{ shape: [3, 2, 4] }],
+    run: (x) => md.reshape(x, [6, -1]),
+    reference: (x) => x,
+  },
   {
     primitives: ["permute"],
     name: "permute",
