@@ -33,6 +33,8 @@ export interface EncodedScene {
   /** B. */
   size: number;
   layout: ConditionLayout;
+  /** The gripper's token, [B, 1, d]: what a pose query starts from. */
+  gripper: Tensor;
   /** One a layer. */
   memories: BlockMemory[];
   /** One a layer; layers of one bin size share theirs. */
@@ -73,7 +75,7 @@ export class MiniDiffuserLight extends Module implements Policy {
     this.action = new MLP([positionFeatureDim(positionFrequencies), d, d], options);
     this.timestep = new TimestepEmbedding(d, d, options);
     this.horizonEmbedding = parameter(() => randn([horizon, d], options).mul(0.02));
-    this.poseQuery = parameter(() => randn([d], options).mul(0.02));
+    this.poseQuery = parameter(() => randn([d], options));
     this.blocks = new ModuleList(
       Array.from({ length: numLayers }, () => new NonInvasiveBlock(d, numHeads, mlpRatio, options)),
     );
@@ -114,7 +116,7 @@ export class MiniDiffuserLight extends Module implements Policy {
       memories.push(memory);
       voxels.push(hash);
     });
-    return { size: observation.size, layout: tokens.layout, memories, voxels };
+    return { size: observation.size, layout: tokens.layout, gripper: tokens.gripper, memories, voxels };
   }
 
   /**
@@ -146,7 +148,8 @@ export class MiniDiffuserLight extends Module implements Policy {
     const maps = new Map<VoxelHash, LocalKernelMap>();
     for (const hash of scene.voxels)
       if (!maps.has(hash)) maps.set(hash, hash.localKernelMap(world.flatten(0, 1), item));
-    let hidden = embedded.add(asks.mul(this.poseQuery)).reshape([size, tokens, d]);
+    const query = asks.mul(scene.gripper.unsqueeze(1).add(this.poseQuery));
+    let hidden = embedded.add(query).reshape([size, tokens, d]);
     [...this.blocks].forEach((block, layer) => {
       hidden = block.act(hidden, layout, scene.layout, scene.memories[layer]!, maps.get(scene.voxels[layer]!)!);
     });

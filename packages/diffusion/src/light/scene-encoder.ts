@@ -9,6 +9,8 @@ import { positionFeatureDim, positionFeatures, type PositionNormalizer } from ".
 /** Condition tokens of Eq. 11 before the first layer: N scene tokens, the gripper's, T instruction tokens. */
 export interface ConditionTokens {
   hidden: Tensor;
+  /** The gripper's token by itself, [B, 1, d]. */
+  gripper: Tensor;
   layout: ConditionLayout;
   /** Voxels of the scene points by bin size in metres. */
   voxels: Map<number, VoxelHash>;
@@ -65,6 +67,7 @@ export class SceneEncoder extends Module {
     }
     return {
       hidden: cat([scene, ...context], 1),
+      gripper,
       layout: {
         scenePoints: pointsPerScene,
         tokens: pointsPerScene + contextTokens,
