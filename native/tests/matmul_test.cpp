@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -134,6 +135,31 @@ TEST(gemmInEveryLayout) {
             const Case o{m, n, k, 1, a, b, c, false, false, false, Activation::none};
             CHECK(holds<float>(f, o));
             CHECK(holds<double>(f, o));
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(gemmScratchCoversEveryBlock) {
+  using namespace md::matmul;
+  const auto scratch = [](Layout a, Layout b, int64_t m, int64_t n, int64_t k) {
+    GemmArgs g;
+    lay(a, 100, 1000, g.aRow, g.aCol);
+    lay(b, 1000, 100, g.bRow, g.bCol);
+    g.m = m;
+    g.n = n;
+    g.k = k;
+    return MD_CALL(gemmScratch)(g);
+  };
+  for (const Layout a : layouts) {
+    for (const Layout b : layouts) {
+      for (const int64_t n : {3, 16, 30, 64}) {
+        const int64_t whole = scratch(a, b, 60, n, 1000);
+        for (const int64_t rows : {1, 6, 12, 13, 60}) {
+          for (const int64_t cols : {int64_t{1}, int64_t{4}, n - 1, n}) {
+            for (const int64_t depth : {0, 10, 300, 1000}) CHECK(scratch(a, b, rows, std::min(cols, n), depth) <= whole);
           }
         }
       }

@@ -300,13 +300,16 @@ bool usesDots(const GemmArgs& g) {
 bool packsA(const GemmArgs& g) { return g.aCol != 1 && g.n > kDirectCols; }
 bool packsB(const GemmArgs& g) { return g.bCol != 1 || g.m > kDirectRows; }
 
+/// Enough for every block of C and stretch of k of this product too, whichever way each of them is computed.
 template <class T>
 int64_t scratchElements(const GemmArgs& g) {
-  if (usesDots(g)) return (g.aCol == 1 ? 0 : g.m * g.k) + (g.bRow == 1 ? 0 : g.n * g.k);
+  const bool vectorsOfA = g.bRow == 1 && g.aCol != 1, vectorsOfB = g.aCol == 1 && g.bRow != 1;
+  const int64_t vectors = vectorsOfA ? least(g.m, kDotRows) : vectorsOfB ? least(g.n, kDotCols) : 0;
+  const int64_t dots = g.k >= kDotDepth ? vectors * g.k : 0;
   const int64_t depth = least(g.k, kDepth);
   const int64_t a = packsA(g) ? depth * roundUp(least(g.m, kRowBlock), kTileRows) : 0;
-  const int64_t wide = least(roundUp(g.n, kPanel<T>), kColBlock), ragged = g.n % kPanel<T> ? kPanel<T> : 0;
-  return a + depth * (packsB(g) ? wide : ragged);
+  const int64_t b = depth * (packsB(g) ? least(roundUp(g.n, kPanel<T>), kColBlock) : kPanel<T>);
+  return a + b > dots ? a + b : dots;
 }
 
 template <class T, int ROWS, int COLS>

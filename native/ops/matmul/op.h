@@ -50,7 +50,7 @@ struct Tile {
 };
 /// The register tile: blocks whose extents are multiples of it waste nothing.
 MD_KERNEL(Tile, gemmTile, DType dtype)
-/// Elements of scratch that gemmSerial needs for these extents and strides.
+/// Elements of scratch that gemmSerial needs for these extents and strides, or for smaller extents with these strides.
 MD_KERNEL(int64_t, gemmScratch, const GemmArgs& args)
 /// `scratch` may be null where gemmScratch says 0.
 MD_KERNEL(void, gemmSerial, const GemmArgs& args, void* scratch)
