@@ -16,7 +16,8 @@ void fromBytes(Call& call) {
   if (bytes.ByteLength() != expected) {
     fail(ErrorKind::shape, call.op, "found ", bytes.ByteLength(), " bytes, expected ", expected, " for shape ", out.shape.str(), " of ", dtypeName(dtype));
   }
-  std::memcpy(out.raw(), bytes.Data(), expected);
+  // An empty array has no address.
+  if (expected > 0) std::memcpy(out.raw(), bytes.Data(), expected);
   call.emit(std::move(out));
 }
 
