@@ -20,7 +20,7 @@ const metadata = {
   generator: { seed: 0, offset: 0 },
   policy: { name: "mini-diffuser-light", config: {} },
   statistics: {},
-  config: {},
+  config: { policy: {} },
   trainedOn: null,
 };
 const write = (content: unknown): void =>

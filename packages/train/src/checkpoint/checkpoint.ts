@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { getPolicy, type Policy } from "@md/diffusion";
+import { isDeepStrictEqual } from "node:util";
+import { getPolicy, type Policy, type PolicyFactory } from "@md/diffusion";
 import { SafetensorsError, SafetensorsFile, type StateDict, writeSafetensors } from "@md/nn";
 import { Generator, scope, tensor } from "@md/tensor";
 import { CheckpointError } from "../errors.js";
@@ -94,8 +95,11 @@ export class Checkpoint {
    */
   async loadPolicy(weights: "ema" | "model" = "ema"): Promise<Policy> {
     const { name, config } = this.metadata.policy;
-    const factory = await getPolicy(name);
+    const factory = await findFactory(this.file, name);
     const policy = naming(this.file, () => factory.fromConfig(config, new Generator(0)));
+    if (!isDeepStrictEqual(policy.config, config)) {
+      throw new CheckpointError(this.file, `metadata.policy.config is not a whole configuration of ${name}`);
+    }
     this.restoreModule(policy, "model");
     if (weights === "ema" && this.hasEma) this.restoreModule(policy, "ema", { strict: false });
     return policy;
@@ -140,6 +144,15 @@ export class Checkpoint {
 
 const prefixed = (prefix: string, dict: StateDict): StateDict =>
   new Map([...dict].map(([name, value]) => [`${prefix}.${name}`, value]));
+
+async function findFactory(file: string, name: string): Promise<PolicyFactory> {
+  try {
+    return await getPolicy(name);
+  } catch (error) {
+    const problem = error instanceof Error ? error.message : String(error);
+    throw new CheckpointError(file, `needs a policy that cannot be found: ${problem}`, { cause: error });
+  }
+}
 
 // Failures of reading and loading as errors that name the checkpoint.
 function naming<T>(file: string, body: () => T): T {

@@ -1,7 +1,8 @@
 import type { DataStatistics } from "@md/diffusion";
 import type { GeneratorState } from "@md/tensor";
+import { resolveConfig } from "../config/resolve.js";
 import type { TrainConfig } from "../config/schema.js";
-import { CheckpointError } from "../errors.js";
+import { CheckpointError, ConfigError } from "../errors.js";
 
 /** Which demonstrations a run was trained on. */
 export interface TrainedOn {
@@ -51,12 +52,24 @@ export function parseMetadata(file: string, header: Readonly<Record<string, stri
   if (!(typeof metadata["elapsedSeconds"] === "number" && metadata["elapsedSeconds"] >= 0)) {
     throw new CheckpointError(file, "metadata.elapsedSeconds is no number of at least 0");
   }
-  for (const key of ["generator", "policy", "statistics", "config"]) section(file, key, metadata[key]);
+  for (const key of ["generator", "statistics"]) section(file, key, metadata[key]);
   const policy = section(file, "policy", metadata["policy"]);
   if (typeof policy["name"] !== "string") throw new CheckpointError(file, "metadata.policy.name is no text");
   section(file, "policy.config", policy["config"]);
   checkTrainedOn(file, metadata["trainedOn"]);
-  return value as CheckpointMetadata;
+  return { ...(value as CheckpointMetadata), config: checkConfig(file, metadata["config"]) };
+}
+
+// Checked like any configuration, but for the policy's options, which are its own to check.
+function checkConfig(file: string, value: unknown): TrainConfig {
+  const config = section(file, "config", value);
+  const options = section(file, "config.policy", config["policy"]);
+  try {
+    return resolveConfig([{ source: file, values: config }], options);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    throw new CheckpointError(file, `metadata.config: ${error.message.replace(`[${file}] `, "")}`, { cause: error });
+  }
 }
 
 function checkTrainedOn(file: string, value: unknown): void {
