@@ -68,6 +68,9 @@ export interface CollateOptions {
   center?: Vector3;
 }
 
+const MAX_SCENES = 2 ** 16;
+const MAX_BATCH_POINTS = 2 ** 27;
+
 const PURPOSE = { order: 1, draw: 2, collate: 3 } as const;
 
 /**
@@ -77,11 +80,12 @@ const PURPOSE = { order: 1, draw: 2, collate: 3 } as const;
  *
  * Rotation and shift move cloud, gripper and target together.
  *
- * @throws DataError when a count, range or the seed makes no sense
+ * @throws DataError when a count, range or the seed makes no sense, or the batch is too large
  */
 export function drawBatch(dataset: KeyPoseDataset, options: DrawOptions): KeyPoseBatch {
   const { seed, step, batchSize, points, rotationRange = 0, jitter = 0, center } = options;
   checkCounts({ step, batchSize, points }, { step: 0, batchSize: 1, points: 1 });
+  checkSize(batchSize, points);
   checkRanges({ rotationRange, jitter });
   const total = dataset.samples.length;
   let order: { epoch: number; indices: Int32Array } | undefined;
@@ -113,6 +117,7 @@ export function drawBatch(dataset: KeyPoseDataset, options: DrawOptions): KeyPos
 export function collate(dataset: KeyPoseDataset, indices: ArrayLike<number>, options: CollateOptions): KeyPoseBatch {
   const { seed, points, turn = 0, center } = options;
   checkCounts({ points, indices: indices.length }, { points: 1, indices: 1 });
+  checkSize(indices.length, points);
   checkRanges({ turn: Math.abs(turn) });
   const picks = Array.from(indices, (index): Pick => {
     if (!dataset.samples[index])
@@ -230,5 +235,15 @@ function checkCounts(values: Record<string, number>, least: Record<string, numbe
   for (const [name, value] of Object.entries(values)) {
     if (!Number.isSafeInteger(value) || value < least[name])
       throw new DataError("batch", `${name} is ${value}, expected an integer of at least ${least[name]}`);
+  }
+}
+
+// A batch that memory cannot hold would end the process.
+function checkSize(scenes: number, points: number): void {
+  if (scenes > MAX_SCENES || scenes * points > MAX_BATCH_POINTS) {
+    throw new DataError(
+      "batch",
+      `${scenes} scenes of ${points} points are too many, expected at most ${MAX_SCENES} scenes and ${MAX_BATCH_POINTS} points together`,
+    );
   }
 }

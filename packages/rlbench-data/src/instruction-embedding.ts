@@ -20,6 +20,8 @@ export interface InstructionEncoder {
   encode(text: string): InstructionEmbedding;
 }
 
+const MAX_WORDS = 1024;
+
 /**
  * A deterministic embedding that needs no language model: one token a word. The text is lower-cased
  * and split at everything that is neither letter nor digit; each word's vector has components of +1 or
@@ -28,13 +30,15 @@ export interface InstructionEncoder {
  *
  * @param dim positive number of components a token
  * @returns [tokens, dim]
- * @throws DataError when the text has no words
+ * @throws DataError when the text has no words or over 1024
  */
 export function hashedWordEmbedding(text: string, dim: number): Float32Array {
   if (!Number.isInteger(dim) || dim < 1)
     throw new DataError("hashedWordEmbedding", `dim is ${dim}, expected at least 1`);
   const words = text.toLowerCase().match(/[\p{Letter}\p{Number}]+/gu);
   if (!words) throw new DataError("instruction", `"${text}" has no words`);
+  if (words.length > MAX_WORDS)
+    throw new DataError("instruction", `has ${words.length} words, expected at most ${MAX_WORDS}`);
   const embedding = new Float32Array(words.length * dim);
   words.forEach((word, token) => {
     const [high, low] = fnv1a(word);

@@ -1,10 +1,11 @@
-import { readFileSync } from "node:fs";
 import { DataError } from "./errors.js";
 import { unpickle } from "./pickle/unpickler.js";
 import { NdArray, type PickleValue } from "./pickle/values.js";
+import { readBoundedFile } from "./read-file.js";
 
 const MAGIC = "\x93NUMPY";
 const MAX_HEADER = 65536;
+const MAX_BYTES = 2 ** 30;
 
 /**
  * Reads a `.npy` file that holds one pickled Python object, as `numpy.save` writes a dict.
@@ -12,12 +13,7 @@ const MAX_HEADER = 65536;
  * @throws DataError on any other `.npy` content, PickleError on a bad pickle
  */
 export function readObjectNpy(file: string): PickleValue {
-  let bytes: Buffer;
-  try {
-    bytes = readFileSync(file);
-  } catch (error) {
-    throw new DataError(file, `cannot be read: ${(error as Error).message}`, { cause: error });
-  }
+  const bytes = readBoundedFile(file, MAX_BYTES);
   if (bytes.length < 12 || bytes.toString("latin1", 0, 6) !== MAGIC) throw new DataError(file, "is no .npy file");
   const wide = bytes[6] >= 2;
   const headerStart = wide ? 12 : 10;

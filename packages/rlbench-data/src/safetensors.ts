@@ -1,5 +1,5 @@
-import { readFileSync } from "node:fs";
 import { DataError } from "./errors.js";
+import { readBoundedFile } from "./read-file.js";
 
 /** One tensor of a safetensors file, row-major. */
 export interface StoredArray {
@@ -23,6 +23,7 @@ const ELEMENTS = {
 } as const;
 
 const MAX_HEADER = 100 * 2 ** 20;
+const MAX_BYTES = 2 ** 31;
 
 /**
  * Reads a safetensors file whole. Every offset is checked against the file and the shape.
@@ -30,12 +31,7 @@ const MAX_HEADER = 100 * 2 ** 20;
  * @throws DataError naming the file and the tensor at fault
  */
 export function readSafetensors(file: string): SafetensorsContent {
-  let bytes: Buffer;
-  try {
-    bytes = readFileSync(file);
-  } catch (error) {
-    throw new DataError(file, `cannot be read: ${(error as Error).message}`, { cause: error });
-  }
+  const bytes = readBoundedFile(file, MAX_BYTES);
   if (bytes.length < 8) throw new DataError(file, "is too short for a safetensors file");
   const headerLength = Number(bytes.readBigUInt64LE(0));
   if (headerLength > MAX_HEADER || 8 + headerLength > bytes.length)

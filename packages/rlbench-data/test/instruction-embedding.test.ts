@@ -42,6 +42,7 @@ test("hashed words: same word, same vector; different words nearly orthogonal", 
     ["...", 8],
     ["red", 0],
     ["red", 1.5],
+    ["red ".repeat(1025), 8],
   ] as const)
     expect(() => hashedWordEmbedding(text, size)).toThrow(DataError);
 });

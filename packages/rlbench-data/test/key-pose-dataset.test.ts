@@ -235,3 +235,16 @@ test("impossible batches are refused", () => {
   expect(() => collate(dataset, [EPISODES], { seed: 1, points: 1 })).toThrow(/there is no state 7 of 7/);
   expect(() => collate(dataset, [], { seed: 1, points: 1 })).toThrow(/\[batch\]/);
 });
+
+test("a batch that memory cannot hold is refused before anything is allocated", () => {
+  for (const [batchSize, points] of [
+    [2 ** 40, 1],
+    [1, 2 ** 40],
+    [2 ** 14, 2 ** 14],
+  ]) {
+    expect(() => drawBatch(dataset, { seed: 0, step: 0, batchSize, points })).toThrow(
+      /scenes of \d+ points are too many/,
+    );
+  }
+  expect(() => collate(dataset, [0], { seed: 0, points: 2 ** 40 })).toThrow(/too many/);
+});

@@ -1,5 +1,6 @@
-import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { deflateSync } from "node:zlib";
 import { encode } from "fast-png";
 import { expect, test } from "vitest";
 import {
@@ -26,7 +27,9 @@ import {
   unprojectDepth,
   writeSyntheticReach,
 } from "../src/index.js";
+import { readPng } from "../src/png.js";
 import { missing, rlbenchFolder } from "./support/paths.js";
+import { pngChunk } from "./support/png-chunk.js";
 import { temporaryFolder } from "./support/temporary-folder.js";
 
 function syntheticEpisode(): Episode {
@@ -83,6 +86,59 @@ test("an image of another size or kind, or far too large a file, is refused", ()
   expect(read).toThrow(/too many/);
   writeFileSync(file, "hello");
   expect(read).toThrow(/is no PNG/);
+});
+
+test("a PNG whose checksums are right but whose pixels are not is refused", () => {
+  const file = join(temporaryFolder(), "0.png");
+  const [width, height] = [4, 3];
+  const rows = Buffer.alloc(height * (1 + 3 * width), 7);
+  for (let row = 0; row < height; row++) rows[row * (1 + 3 * width)] = 0;
+  const header = (w: number, h: number, interlace = 0): Buffer => {
+    const data = Buffer.alloc(13);
+    data.writeUInt32BE(w, 0);
+    data.writeUInt32BE(h, 4);
+    data.set([8, 2, 0, 0, interlace], 8);
+    return pngChunk("IHDR", data);
+  };
+  const pixels = (bytes: Uint8Array): Buffer => pngChunk("IDAT", deflateSync(bytes));
+  const end = pngChunk("IEND", Buffer.alloc(0));
+  const read = (...chunks: Buffer[]): Uint8Array => {
+    writeFileSync(file, Buffer.concat([Buffer.from("\x89PNG\r\n\x1a\n", "latin1"), ...chunks]));
+    return readPng(file, width, height).data;
+  };
+  expect(new Set(read(header(4, 3), pixels(rows), end))).toEqual(new Set([7]));
+  const whole = deflateSync(rows);
+  expect(read(header(4, 3), pngChunk("IDAT", whole.subarray(0, 5)), pngChunk("IDAT", whole.subarray(5)), end)).toEqual(
+    read(header(4, 3), pixels(rows), end),
+  );
+  const hostile: [string, Buffer[], RegExp][] = [
+    ["a short last row", [header(4, 3), pixels(rows.subarray(0, -1)), end], /38 bytes of pixels, expected 39/],
+    ["a missing row", [header(4, 3), pixels(rows.subarray(13)), end], /26 bytes of pixels/],
+    ["no pixels", [header(4, 3), end], /corrupt or truncated/],
+    ["a stream cut short", [header(4, 3), pngChunk("IDAT", whole.subarray(0, -6)), end], /corrupt or truncated/],
+    ["the rest after the end", [header(4, 3), pixels(rows.subarray(13)), end, pixels(rows)], /26 bytes of pixels/],
+    ["far more rows", [header(4, 3), pixels(Buffer.alloc(2 ** 24)), end], /corrupt or truncated/],
+    ["a second header", [header(4, 3), header(4, 2 ** 31 - 1), pixels(rows), end], /a second header/],
+    ["interlacing", [header(4, 3, 1), pixels(rows), end], /interlacing/],
+    ["a filter that is none", [header(4, 3), pixels(Buffer.alloc(39, 9)), end], /corrupt or truncated/],
+  ];
+  for (const [what, chunks, message] of hostile) {
+    expect(() => read(...chunks), what).toThrow(DataError);
+    expect(() => read(...chunks), what).toThrow(message);
+    expect(() => read(...chunks), what).toThrow(file);
+  }
+});
+
+test("what is no regular file is refused, and never waited for", () => {
+  const episode = syntheticEpisode();
+  const lowDim = readLowDim(episode);
+  const image = join(episode.directory, "front_rgb", "0.png");
+  rmSync(image);
+  mkdirSync(image);
+  expect(() => readCameraFrame(episode, lowDim, "front", 0)).toThrow(/0\.png\] is no regular file/);
+  rmSync(lowDim.file);
+  symlinkSync("/dev/zero", lowDim.file);
+  expect(() => readLowDim(episode)).toThrow(/low_dim_obs\.pkl\] is no regular file/);
 });
 
 test("NaN in depth or calibration is refused", () => {

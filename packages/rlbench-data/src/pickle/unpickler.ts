@@ -1,6 +1,6 @@
 import { isUtf8 } from "node:buffer";
-import { readFileSync, statSync } from "node:fs";
 import { DataError, PickleError } from "../errors.js";
+import { readBoundedFile } from "../read-file.js";
 import {
   ByteCursor,
   parseDecimal,
@@ -52,17 +52,7 @@ export function unpickle(bytes: Uint8Array, source: string, limits: Partial<Pick
 
 /** Reads a pickle file; see {@link unpickle}. */
 export function readPickle(file: string, limits: Partial<PickleLimits> = {}): PickleValue {
-  const maxBytes = limits.maxBytes ?? DEFAULT_LIMITS.maxBytes;
-  let bytes: Uint8Array;
-  try {
-    const { size } = statSync(file);
-    if (size > maxBytes) throw new DataError(file, `pickle has ${size} bytes, at most ${maxBytes} are allowed`);
-    bytes = readFileSync(file);
-  } catch (error) {
-    if (error instanceof DataError) throw error;
-    throw new DataError(file, `cannot be read: ${(error as Error).message}`, { cause: error });
-  }
-  return unpickle(bytes, file, limits);
+  return unpickle(readBoundedFile(file, limits.maxBytes ?? DEFAULT_LIMITS.maxBytes), file, limits);
 }
 
 class Unpickler {

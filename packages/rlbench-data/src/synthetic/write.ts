@@ -1,8 +1,9 @@
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { DataError } from "../errors.js";
 import { pickle, type Picklable, pyArray, pyFloat, pyInstance } from "../pickle/pickler.js";
 import { encodePng } from "../png.js";
+import { readBoundedFile } from "../read-file.js";
 import { encodeDepth } from "../rlbench/camera.js";
 import type { Episode } from "../rlbench/episodes.js";
 import type { LowDimFrame } from "../rlbench/low-dim.js";
@@ -10,6 +11,7 @@ import { makeReachEpisode, type ReachEpisode, SYNTHETIC_TASK } from "./episode.j
 import { type ReachScene, type Sphere, SPHERE_COLORS, type SphereColor } from "./scene.js";
 
 const SCENE_FILE = "scene.json";
+const MAX_SCENE_BYTES = 65536;
 
 /** What {@link writeSyntheticReach} writes. */
 export interface SyntheticReachOptions {
@@ -44,9 +46,10 @@ export function readReachScene(episode: Pick<Episode, "directory">): ReachScene 
   const file = join(episode.directory, SCENE_FILE);
   let scene: unknown;
   try {
-    scene = JSON.parse(readFileSync(file, "utf8"));
+    scene = JSON.parse(readBoundedFile(file, MAX_SCENE_BYTES).toString());
   } catch (error) {
-    throw new DataError(file, `cannot be read: ${(error as Error).message}`, { cause: error });
+    if (error instanceof DataError) throw error;
+    throw new DataError(file, `is no JSON: ${(error as Error).message}`, { cause: error });
   }
   if (!isReachScene(scene)) throw new DataError(file, "is no synthetic scene");
   return scene;
