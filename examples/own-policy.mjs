@@ -5,68 +5,47 @@ import { MLP, Module, TimestepEmbedding } from "@md/nn";
 import { cat, mean, mseLoss, noGrad, randn, scope, tensor } from "@md/tensor";
 
 class PooledPolicy extends Module {
-  constructor(config, generator) {
+  constructor({ width = 64, samples = 32, instructionDim }, generator) {
     super();
-    this.config = { width: 64, samples: 32, instructionDim: 128, ...config };
-    const { width, instructionDim } = this.config;
+    this.config = { width, samples, instructionDim };
     this.point = new MLP([6, width, width], { generator });
     this.time = new TimestepEmbedding(width, width, { generator });
     this.head = new MLP([3 + 2 * width + instructionDim, 4 * width, 4 * width, 3], { generator });
-    this.scheduler = new DDIMScheduler({
-      numTrainTimesteps: 100,
-      betaSchedule: "squaredcos_cap_v2",
-      timestepSpacing: "trailing",
-    });
+    this.scheduler = new DDIMScheduler({ numTrainTimesteps: 100, betaSchedule: "squaredcos_cap_v2" });
   }
-
   encode({ size: B, pointsPerScene: N, instructionTokens: T, instructionDim: D, points, colors, instruction }) {
     const scene = cat([tensor(points, { shape: [B, N, 3] }), tensor(colors, { shape: [B, N, 3] })], -1);
     const words = mean(tensor(instruction, { shape: [B, T, D] }), { dim: 1 });
     return cat([mean(this.point.forward(scene), { dim: 1 }), words], -1);
   }
-
   predict(context, noisy, timesteps) {
     return this.head.forward(cat([noisy, this.time.forward(timesteps), context], -1));
   }
-
   loss(batch, generator) {
-    const draws = drawLevel2({
-      batchSize: batch.size,
-      samples: this.config.samples,
-      numTrainTimesteps: 100,
-      shape: [3],
-      generator,
-    });
+    const { samples } = this.config;
+    const draws = drawLevel2({ batchSize: batch.size, samples, numTrainTimesteps: 100, shape: [3], generator });
     const clean = draws.repeat(tensor(batch.targetPosition, { shape: [batch.size, 3] }));
     const noisy = this.scheduler.addNoise(clean, draws.noise, draws.timesteps);
     const noise = mseLoss(this.predict(draws.repeat(this.encode(batch)), noisy, draws.timesteps), draws.noise);
     return { loss: noise, parts: { noise } };
   }
-
   sample(observation, { candidates = 1, steps = 10, generator }) {
-    const { size } = observation;
-    this.scheduler.setTimesteps(steps);
-    return noGrad(() =>
-      scope(() => {
-        const context = this.encode(observation).unsqueeze(1).expand([size, candidates, -1]).flatten(0, 1);
-        let x = randn([size * candidates, 3], { generator });
-        for (const t of this.scheduler.timesteps) {
-          const predicted = this.predict(context, x, tensor(new BigInt64Array(size * candidates).fill(BigInt(t))));
-          x = this.scheduler.step(predicted, t, x).prevSample;
-        }
-        const poses = size * candidates;
-        return {
-          size,
-          candidates,
-          horizon: 1,
-          position: x.data(),
-          rotationBins: new Int32Array(poses * 3).fill(36),
-          open: new Float32Array(poses).fill(1),
-        };
-      }),
-    );
+    const poses = observation.size * candidates;
+    const draw = () => {
+      const each = this.encode(observation).unsqueeze(1);
+      const context = each.expand([-1, candidates, -1]).flatten(0, 1);
+      let x = randn([poses, 3], { generator });
+      this.scheduler.setTimesteps(steps);
+      for (const t of this.scheduler.timesteps) {
+        const predicted = this.predict(context, x, tensor(new BigInt64Array(poses).fill(BigInt(t))));
+        x = this.scheduler.step(predicted, t, x).prevSample;
+      }
+      return x.data();
+    };
+    const position = noGrad(() => scope(draw));
+    const pose = { rotationBins: new Int32Array(poses * 3).fill(36), open: new Float32Array(poses).fill(1) };
+    return { size: observation.size, candidates, horizon: 1, position, ...pose };
   }
-
   stepFlops = ({ size }) => 6 * size * this.config.samples * this.numParameters;
 }
 
