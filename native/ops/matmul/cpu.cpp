@@ -238,33 +238,31 @@ void packB(const T* b, int64_t bRow, int64_t bCol, int64_t depth, int64_t cols, 
   constexpr int W = kWidth<T>, P = kPanel<T>;
   for (int64_t j = 0; j < cols; j += P, out += depth * P) {
     const T* from = b + j * bCol;
-    const int64_t n = least(P, cols - j);
-    if (n < P) {
+    const int n = static_cast<int>(least(P, cols - j));
+    if (bCol == 1) {
       for (int64_t k = 0; k < depth; k++) {
-        for (int64_t s = 0; s < P; s++) out[k * P + s] = s < n ? from[k * bRow + s * bCol] : T(0);
-      }
-    } else if (bCol == 1) {
-      for (int64_t k = 0; k < depth; k++) {
-        for (int v = 0; v < kPanelVectors; v++) Vec<T>::load(from + k * bRow + v * W).store(out + k * P + v * W);
+        for (int v = 0; v < kPanelVectors; v++) {
+          const Vec<T> row = v * W < n ? loadLanes<false>(from + k * bRow + v * W, n - v * W) : Vec<T>::zero();
+          row.store(out + k * P + v * W);
+        }
       }
     } else if (bRow == 1) {
-      int64_t k = 0;
-      for (; k + W <= depth; k += W) {
+      for (int64_t k = 0; k < depth; k += W) {
+        const int steps = static_cast<int>(least(W, depth - k));
         for (int v = 0; v < kPanelVectors; v++) {
           Vec<T> rows[W];
 #pragma GCC unroll 8
-          for (int s = 0; s < W; s++) rows[s] = Vec<T>::load(from + (v * W + s) * bCol + k);
+          for (int s = 0; s < W; s++) rows[s] = v * W + s < n ? loadLanes<false>(from + (v * W + s) * bCol + k, steps) : Vec<T>::zero();
           transpose(rows);
 #pragma GCC unroll 8
-          for (int s = 0; s < W; s++) rows[s].store(out + (k + s) * P + v * W);
+          for (int s = 0; s < W; s++) {
+            if (s < steps) rows[s].store(out + (k + s) * P + v * W);
+          }
         }
-      }
-      for (; k < depth; k++) {
-        for (int s = 0; s < P; s++) out[k * P + s] = from[k + s * bCol];
       }
     } else {
       for (int64_t k = 0; k < depth; k++) {
-        for (int s = 0; s < P; s++) out[k * P + s] = from[k * bRow + s * bCol];
+        for (int s = 0; s < P; s++) out[k * P + s] = s < n ? from[k * bRow + s * bCol] : T(0);
       }
     }
   }
