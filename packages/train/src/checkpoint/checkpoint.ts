@@ -97,12 +97,16 @@ export class Checkpoint {
     const { name, config } = this.metadata.policy;
     const factory = await findFactory(this.file, name);
     const policy = naming(this.file, () => factory.fromConfig(config, new Generator(0)));
-    if (!isDeepStrictEqual(policy.config, config)) {
-      throw new CheckpointError(this.file, `metadata.policy.config is not a whole configuration of ${name}`);
+    try {
+      if (!isDeepStrictEqual(policy.config, config))
+        throw new CheckpointError(this.file, `metadata.policy.config is not a whole configuration of ${name}`);
+      this.restoreModule(policy, "model");
+      if (weights === "ema" && this.hasEma) this.restoreModule(policy, "ema", { strict: false });
+      return policy;
+    } catch (error) {
+      policy.dispose();
+      throw error;
     }
-    this.restoreModule(policy, "model");
-    if (weights === "ema" && this.hasEma) this.restoreModule(policy, "ema", { strict: false });
-    return policy;
   }
 
   /** Puts the state of the saved run into a trainer of the same policy and configuration. */

@@ -62,8 +62,7 @@ export async function evaluateCheckpoint(options: EvaluationOptions): Promise<Ev
   const dataset = loadDataset(episodes, data, { keyPosesOnly: true });
   const settings: EvaluateOptions = { points: data.points, turn, samples, solver, steps, seed };
   const policy = await checkpoint.loadPolicy();
-  const keyPoses = await evaluate(policy, dataset, settings);
-  policy.dispose();
+  const keyPoses = await evaluate(policy, dataset, settings).finally(() => policy.dispose());
   return {
     checkpoint: file,
     policy: metadata.policy.name,
