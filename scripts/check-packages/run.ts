@@ -9,6 +9,8 @@ import { rehearseRelease } from "./release.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), "check-packages-"));
+process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
+for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => process.exit(1));
 
 async function step<T>(what: string, work: () => Promise<T>): Promise<T> {
   const start = performance.now();
@@ -25,24 +27,20 @@ function packageNames(): string[] {
   });
 }
 
-try {
-  const published = await step("built in a fresh copy, versioned and published by lerna", () =>
-    rehearseRelease(root, join(folder, "release")),
-  );
-  for (const name of packageNames()) {
-    const one = published.get(name);
-    if (!one) throw new Error(`lerna did not publish ${name}`);
-    const size = `${(one.tarball.length / 1024).toFixed(0)} KiB`;
-    const consumer = join(folder, "consumers", name);
-    await step(`${name}@${one.version}, ${size}: installed, imported, type-checked, its example run`, async () => {
-      await install(name, published, consumer);
-      await use(name, consumer);
-    });
-  }
-  await step("@md/native without a binary: built by the command that its error names", () =>
-    buildFromTarball(join(folder, "consumers", "@md/native")),
-  );
-  console.log("every package works from its tarball");
-} finally {
-  rmSync(folder, { recursive: true, force: true });
+const published = await step("built in a fresh copy, versioned and published by lerna", () =>
+  rehearseRelease(root, join(folder, "release")),
+);
+for (const name of packageNames()) {
+  const one = published.get(name);
+  if (!one) throw new Error(`lerna did not publish ${name}`);
+  const size = `${(one.tarball.length / 1024).toFixed(0)} KiB`;
+  const consumer = join(folder, "consumers", name);
+  await step(`${name}@${one.version}, ${size}: installed, imported, type-checked, its example run`, async () => {
+    await install(name, published, consumer);
+    await use(name, consumer);
+  });
 }
+await step("@md/native without a binary: built by the command that its error names", () =>
+  buildFromTarball(join(folder, "consumers", "@md/native")),
+);
+console.log("every package works from its tarball");
