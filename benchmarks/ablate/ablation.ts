@@ -3,6 +3,8 @@ import { getPolicy } from "@md/diffusion";
 import { getNumThreads, isa } from "@md/tensor";
 import {
   type ConfigLayer,
+  DEMO_DENOISING_STEPS,
+  DEMO_SCENES,
   formatSeconds,
   percent,
   type ProgressDisplay,
@@ -12,7 +14,13 @@ import {
   type TrainConfig,
 } from "@md/train";
 import { ablationReport } from "./report.js";
-import { type AblationResults, type AblationRun, readFinishedRuns, replaceFile } from "./results.js";
+import {
+  type AblationResults,
+  type AblationRun,
+  type AblationSettings,
+  readFinishedRuns,
+  replaceFile,
+} from "./results.js";
 import { makeReachDataset, type ReachDataset } from "./scenes.js";
 import { statements } from "./statement.js";
 import { trainCurve } from "./train.js";
@@ -29,9 +37,9 @@ export interface AblationOptions {
   steps: number;
   /** Configuration over the preset demo. */
   layers: readonly ConfigLayer[];
-  /** Default 720, those of the demo. */
+  /** Default: those of the demo. */
   trainingScenes?: number;
-  /** Default 200, those of the demo. */
+  /** Default: those of the demo. */
   unseenScenes?: number;
   /** Shows the training in progress. */
   display?: () => ProgressDisplay;
@@ -39,26 +47,34 @@ export interface AblationOptions {
   log(text: string): void;
 }
 
-/** Trains every M with every seed, seed by seed, so that results that are cut short hold every M. Finished runs are kept. */
+/**
+ * Trains every M with every seed, seed by seed, so that results that are cut short hold every M. Runs that `results.json`
+ * has of the same settings are kept and not trained again.
+ */
 export async function ablate(options: AblationOptions): Promise<AblationResults> {
-  const { out, samples, seeds, steps, trainingScenes = 720, unseenScenes = 200, log } = options;
+  const { out, samples, seeds, steps, log } = options;
+  const { trainingScenes = DEMO_SCENES.training, unseenScenes = DEMO_SCENES.unseen } = options;
   const configure = await configurator(options);
   const { seed, ...config } = configure(samples[0]!, 0);
   const { samples: first, ...policy } = config.policy;
   void [seed, first];
-  const settings = {
-    ...{ steps, trainingScenes, unseenScenes, candidates: CANDIDATES, isa: isa(), threads: getNumThreads() },
+  const settings: AblationSettings = {
+    steps,
+    trainingScenes,
+    unseenScenes,
+    candidates: CANDIDATES,
+    denoisingSteps: DEMO_DENOISING_STEPS,
+    isa: isa(),
+    threads: getNumThreads(),
     config: { ...config, policy },
   };
   const file = join(out, "results.json");
   const wanted = Array.from({ length: seeds }, (_, seed) => samples.map((count) => ({ samples: count, seed }))).flat();
   const isSame = (a: { samples: number; seed: number }, b: typeof a): boolean =>
     a.samples === b.samples && a.seed === b.seed;
-  const runs: AblationRun[] = readFinishedRuns(file, settings).filter((run) =>
-    wanted.some((other) => isSame(run, other)),
-  );
+  const runs: AblationRun[] = readFinishedRuns(file, settings);
   const missing = wanted.filter((run) => !runs.some((other) => isSame(run, other)));
-  log(`${wanted.length} runs of ${steps} steps, ${runs.length} of them found in ${file}`);
+  log(`${wanted.length} runs of ${steps} steps, ${wanted.length - missing.length} of them found in ${file}`);
 
   const finish = (): AblationResults => {
     const results = { settings, statements: statements(runs), runs };

@@ -9,8 +9,9 @@ export interface AblationSettings {
   steps: number;
   trainingScenes: number;
   unseenScenes: number;
-  /** Actions drawn a scene. */
+  /** Actions drawn a scene, and steps of denoising each. */
   candidates: number;
+  denoisingSteps: number;
   /** Kernels and threads, which decide the seconds. */
   isa: string;
   threads: number;

@@ -1,7 +1,7 @@
 import { setImmediate } from "node:timers/promises";
 import type { Policy } from "@md/diffusion";
 import { collate, type ReachScene, rotationBinsToQuaternion, rotationErrorDegrees } from "@md/rlbench-data";
-import { drawCandidates } from "@md/train";
+import { DEMO_DENOISING_STEPS, drawCandidates } from "@md/train";
 import type { ReachDataset } from "./scenes.js";
 
 /** Shares of drawn actions, from 0 to 1. */
@@ -32,7 +32,11 @@ export async function judgeUnseenActions(
       Array.from({ length: size }, (_, b) => first + b),
       { seed, points },
     );
-    const drawn = drawCandidates(policy, batch, { samples: CANDIDATES, seed: seed + first });
+    const drawn = drawCandidates(policy, batch, {
+      samples: CANDIDATES,
+      steps: DEMO_DENOISING_STEPS,
+      seed: seed + first,
+    });
     for (let action = 0; action < size * CANDIDATES; action++) {
       const b = Math.floor(action / CANDIDATES);
       const row = 3 * action * drawn.horizon;

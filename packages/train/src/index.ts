@@ -5,7 +5,8 @@ export type { DataConfig, OptimizerConfig, TrainConfig, TrainingConfig } from ".
 export { parseOverride, readConfigFile, readPreset } from "./config/sources.js";
 export { type DataSource, listEpisodes, loadDataset, withInstructions } from "./data.js";
 export * from "./errors.js";
-export { type DemoOptions, type DemoResult, runDemo } from "./demo/demo.js";
+export { DEMO_DENOISING_STEPS } from "./demo/answers.js";
+export { DEMO_SCENES, type DemoOptions, type DemoResult, runDemo } from "./demo/demo.js";
 export { constantAnswer, nearestNeighbourAnswer } from "./evaluate/baselines.js";
 export { evaluate, evaluateAnswers, type EvaluateOptions, type KeyPoseResult } from "./evaluate/evaluate.js";
 export {

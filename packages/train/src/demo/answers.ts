@@ -24,8 +24,8 @@ export interface AnswerOptions {
   instructions?: readonly InstructionEmbedding[];
 }
 
-// With ten steps a fifth of the candidates of a scene with two right answers end between them, with fifty a twentieth.
-const STEPS = 50;
+/** With ten steps a fifth of the candidates of a scene with two right answers end between them, with fifty a twentieth. */
+export const DEMO_DENOISING_STEPS = 50;
 
 /** Draws candidates for every scene. */
 export async function answerScenes(
@@ -38,7 +38,11 @@ export async function answerScenes(
   for await (const batch of batches(dataset, { points, seed })) {
     const first = answers.length;
     const asked = instructions ? withInstructions(batch, instructions.slice(first, first + batch.size)) : batch;
-    const drawn = drawCandidates(policy, asked, { samples: candidates, steps: STEPS, seed: seed + first });
+    const drawn = drawCandidates(policy, asked, {
+      samples: candidates,
+      steps: DEMO_DENOISING_STEPS,
+      seed: seed + first,
+    });
     const medians = aggregate(drawn);
     const stride = 3 * drawn.horizon;
     medians.forEach((median, b) => {

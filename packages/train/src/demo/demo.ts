@@ -11,15 +11,18 @@ import { judgeScenes, type Judgement } from "./judge.js";
 import { demoReport } from "./report.js";
 import { loadScenes, provideScenes } from "./scenes.js";
 
+/** How many scenes the demo trains on and judges. */
+export const DEMO_SCENES = { training: 1500, unseen: 200 } as const;
+
 export interface DemoOptions {
   /** Folder for demonstrations, checkpoint, metrics, `eval.json` and `report.html`. */
   out: string;
   layers: readonly ConfigLayer[];
   /** Default 0. Unseen scenes have another seed. */
   seed?: number;
-  /** Scenes to train on. Default 1500. */
+  /** Scenes to train on. Default: those of {@link DEMO_SCENES}. */
   trainingScenes?: number;
-  /** Scenes to judge. Default 200. */
+  /** Scenes to judge. Default: those of {@link DEMO_SCENES}. */
   unseenScenes?: number;
   signal?: AbortSignal;
   display?: ProgressDisplay;
@@ -34,7 +37,8 @@ const VALIDATION_SCENES = 24;
 
 /** Synthesises demonstrations, trains a policy on them, and judges it on scenes that it has not seen. */
 export async function runDemo(options: DemoOptions): Promise<DemoResult> {
-  const { out, layers, seed = 0, trainingScenes = 1500, unseenScenes = 200, signal, display, log } = options;
+  const { out, layers, seed = 0, signal, display, log } = options;
+  const { trainingScenes = DEMO_SCENES.training, unseenScenes = DEMO_SCENES.unseen } = options;
   const clock = new StageClock();
   const folder = join(out, "data");
   const training = provideScenes(folder, "training", trainingScenes, seed);
