@@ -3,7 +3,7 @@ import { parseArgs } from "node:util";
 import { ConfigError, parseOverride, ProgressDisplay } from "@md/train";
 import { ablate, type AblationOptions } from "./ablation.js";
 
-/** As many as the demo makes at least; 4 × 3 runs of them fit into an hour on two cores. */
+/** 4 × 3 runs of them fit into an hour on two cores. */
 const DEFAULT_STEPS = "4000";
 
 function parseOptions(): AblationOptions {
