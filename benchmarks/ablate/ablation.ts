@@ -109,7 +109,7 @@ async function configurator({
   steps,
 }: AblationOptions): Promise<(samples: number, seed: number) => TrainConfig> {
   const all = [readPreset("demo"), ...layers];
-  const { defaults } = await getPolicy(resolveModel(all));
+  const { defaults } = getPolicy(resolveModel(all));
   return (samples, seed) => {
     const values = { seed, policy: { samples }, training: { steps, maxMinutes: null } };
     return resolveConfig([...all, { source: "ablation", values }], defaults);

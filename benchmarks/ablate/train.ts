@@ -28,7 +28,7 @@ export async function trainCurve(
   data: { training: ReachDataset; unseen: ReachDataset },
   onStep: (metrics: StepMetrics) => void,
 ): Promise<CurvePoint[]> {
-  const factory = await getPolicy(config.model);
+  const factory = getPolicy(config.model);
   const { dataset } = data.training;
   const random = new Generator(config.seed);
   const policy = factory.create(config.policy, dataStatistics(dataset, config.data), random.fork("initialization"));

@@ -3,5 +3,5 @@ export { type ConditionLayout, NonInvasiveBlock } from "./light/block.js";
 export { type MiniDiffuserLightConfig, ROTATION_BINS } from "./light/config.js";
 export { type EncodedScene, MiniDiffuserLight, miniDiffuserLight } from "./light/mini-diffuser-light.js";
 export * from "./policy.js";
-export { getPolicy, policyNames, registerPolicy } from "./registry.js";
+export { getPolicy, importPolicy, policyNames, registerPolicy } from "./registry.js";
 export * from "./schedulers/index.js";

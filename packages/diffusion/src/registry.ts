@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { ValueError } from "@md/tensor";
@@ -18,26 +19,29 @@ registerPolicy(miniDiffuserLight);
 /** Names of all registered policies. */
 export const policyNames = (): string[] => [...factories.keys()];
 
-/**
- * The factory of a registered name, or the default export of a JavaScript module (a path that ends in .js, .mjs or
- * .ts). ValueError for an unknown name, or a module without a policy factory.
- */
-export async function getPolicy(nameOrFile: string): Promise<PolicyFactory> {
-  const known = factories.get(nameOrFile);
+/** The factory of a registered name. Runs no code, whatever the name. ValueError for an unknown one. */
+export function getPolicy(name: string): PolicyFactory {
+  const known = factories.get(name);
   if (known) return known;
-  if (!/\.(m?js|ts)$/.test(nameOrFile)) {
-    throw new ValueError(
-      `[getPolicy] unknown policy "${nameOrFile}", did you mean "${closest(nameOrFile, policyNames())}"?`,
-    );
-  }
-  const module = (await import(pathToFileURL(resolve(nameOrFile)).href)) as { default?: Partial<PolicyFactory> };
+  throw new ValueError(`[getPolicy] unknown policy "${name}", did you mean "${closest(name, policyNames())}"?`);
+}
+
+/**
+ * The policy factory that a JavaScript module has as its default export. Runs the module: `file` must come from someone
+ * who may run code here, never out of a data file or checkpoint. ValueError for a file that is absent or has no policy
+ * factory.
+ */
+export async function importPolicy(file: string): Promise<PolicyFactory> {
+  const path = resolve(file);
+  if (!existsSync(path)) throw new ValueError(`[importPolicy] ${file} does not exist`);
+  const module = (await import(pathToFileURL(path).href)) as { default?: Partial<PolicyFactory> };
   const factory = module.default;
   if (
     typeof factory?.create !== "function" ||
     typeof factory.fromConfig !== "function" ||
     typeof factory.name !== "string"
   ) {
-    throw new ValueError(`[getPolicy] ${nameOrFile} has no policy factory as its default export`);
+    throw new ValueError(`[importPolicy] ${file} has no policy factory as its default export`);
   }
   return factory as PolicyFactory;
 }

@@ -63,7 +63,7 @@ describe("Checkpoint", () => {
     rmSync(other, { recursive: true });
     using checkpoint = new Checkpoint(folder);
     expect(checkpoint.hasEma).toBe(true);
-    const [average, last] = [await checkpoint.loadPolicy(), await checkpoint.loadPolicy("model")];
+    const [average, last] = [await checkpoint.loadPolicy(), await checkpoint.loadPolicy({ weights: "model" })];
     const weights = [average, last].map((policy) => policy.parameters()[0]!.toFlatArray());
     expect(weights[0]).not.toEqual(weights[1]);
   });

@@ -17,7 +17,8 @@ function minidiff(...args: string[]): { status: number | null; stdout: string; s
 }
 const out = join(folder, "run");
 const other = join(folder, "other");
-const train = ["train", "--data", data, "--model", toyPolicyFile, "data.points=32"];
+const own = ["--model", toyPolicyFile];
+const train = ["train", "--data", data, ...own, "data.points=32"];
 
 describe("minidiff", () => {
   it("trains, holds out, evaluates, samples and describes", () => {
@@ -28,11 +29,23 @@ describe("minidiff", () => {
     expect(trained.stdout).toMatch(/nearest neighbour +1 /);
     expect(trained.status).toBe(0);
 
-    const resumed = minidiff("train", "--resume", out, "--steps", "6");
+    const resumed = minidiff("train", "--resume", out, "--model", toyPolicyFile, "--steps", "6");
     expect(resumed.stdout).toContain("6 steps");
     expect(resumed.status).toBe(0);
 
-    const judged = minidiff("eval", "--checkpoint", out, "--data", data, "--turn", "-30", "--samples", "3", "--json");
+    const judged = minidiff(
+      "eval",
+      "--checkpoint",
+      out,
+      ...own,
+      "--data",
+      data,
+      "--turn",
+      "-30",
+      "--samples",
+      "3",
+      "--json",
+    );
     expect(judged.status).toBe(0);
     const evaluation = JSON.parse(judged.stdout);
     expect(evaluation).toMatchObject({ step: 6, turn: -30, samples: 3 });
@@ -47,6 +60,7 @@ describe("minidiff", () => {
       "sample",
       "--checkpoint",
       out,
+      ...own,
       "--data",
       data,
       "--task",
@@ -58,7 +72,7 @@ describe("minidiff", () => {
     );
     expect(JSON.parse(sampled.stdout).candidates).toHaveLength(5);
 
-    const info = minidiff("info", out);
+    const info = minidiff("info", out, ...own);
     expect(info.stdout).toMatch(/steps: 6/);
     expect(info.stdout).toMatch(/toy-policy.ts/);
     expect(info.status).toBe(0);
@@ -74,11 +88,12 @@ describe("minidiff", () => {
       [["train", "--data", join(folder, "absent"), "--out", other], 1, /absent\] cannot be listed/],
       [["eval", "--checkpoint", join(folder, "absent"), "--data", data], 1, /checkpoint.safetensors\] does not exist/],
       [
-        ["eval", "--checkpoint", out, "--data", data, "--val-episodes", "0"],
+        ["eval", "--checkpoint", out, ...own, "--data", data, "--val-episodes", "0"],
         1,
         /was trained on reach_sphere.*episode0/,
       ],
       [["sample", "--checkpoint", out, "--data", data, "--task", "reach_cube"], 1, /has no task "reach_cube"/],
+      [["info", out], 1, /toy-policy\.ts" is a module file, which is run only if it is named with --model/],
       [["evil"], 2, /unknown command/],
     ];
     for (const [args, status, message] of cases) {

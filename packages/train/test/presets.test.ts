@@ -10,7 +10,7 @@ import { remainingSignalWarning } from "../src/run/signal.js";
 describe("presets", () => {
   it.each(presetNames())("%s is valid, has an end, and states its GFLOP a step truly", async (name) => {
     const layers = [readPreset(name)];
-    const factory = await getPolicy(resolveModel(layers));
+    const factory = getPolicy(resolveModel(layers));
     const config = resolveConfig(layers, factory.defaults);
     const { steps, maxMinutes, batchSize } = config.training;
     expect(steps ?? maxMinutes).not.toBeNull();

@@ -1,14 +1,15 @@
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
+import { readSafetensors, writeSafetensors } from "@md/nn";
 import { memory } from "@md/tensor";
 import { Checkpoint } from "../src/checkpoint/checkpoint.js";
 import { type ConfigLayer } from "../src/config/resolve.js";
 import { parseOverride } from "../src/config/sources.js";
-import { ConfigError } from "../src/errors.js";
+import { CheckpointError, ConfigError } from "../src/errors.js";
 import { readMetrics } from "../src/metrics.js";
 import { Run } from "../src/run/run.js";
-import { makeFixture, toyLayer } from "./support/fixture.js";
+import { makeFixture, toyLayer, toyPolicyFile } from "./support/fixture.js";
 
 const { folder, data, remove } = makeFixture();
 afterAll(remove);
@@ -128,6 +129,32 @@ describe("Run", () => {
   it("refuses a run without an end, and an unknown policy", async () => {
     await expect(start("endless", parseOverride("training.steps=null"))).rejects.toThrow(ConfigError);
     await expect(start("unknown", parseOverride("model=mini-difuser-light"))).rejects.toThrow(/mini-diffuser-light/);
-    await expect(start("absent", parseOverride("model=./absent.mjs"))).rejects.toThrow(ConfigError);
+    const options = { out: join(folder, "absent"), layers: [toyLayer], data: { root: data } };
+    await expect(Run.start({ ...options, model: "./absent.mjs" })).rejects.toThrow(/absent\.mjs does not exist/);
+  });
+
+  it("runs a module file on the user's word alone", async () => {
+    const evil = join(folder, "evil.mjs");
+    const traces = join(folder, "traces");
+    writeFileSync(evil, `import { writeFileSync } from "node:fs"; writeFileSync(${JSON.stringify(traces)}, "");`);
+    const asked = { ...toyLayer, source: "some.yaml", values: { model: evil } };
+    await expect(start("evil", asked)).rejects.toThrow(/evil\.mjs" is a module file, which is run only if/);
+
+    const run = await start("good");
+    await run.train();
+    run.dispose();
+    const file = join(folder, "good", "checkpoint.safetensors");
+    const { metadata: header, tensors } = readSafetensors(file);
+    const metadata = JSON.parse(header["minidiff"]!) as { policy: object; config: object };
+    metadata.policy = { ...metadata.policy, name: evil };
+    metadata.config = { ...metadata.config, model: evil };
+    writeSafetensors(file, tensors, { minidiff: JSON.stringify(metadata) });
+    await expect(Run.resume(join(folder, "good"))).rejects.toThrow(CheckpointError);
+    using checkpoint = new Checkpoint(file);
+    await expect(checkpoint.loadPolicy()).rejects.toThrow(/evil\.mjs" is a module file, which is run only if/);
+    expect(existsSync(traces)).toBe(false);
+    (await checkpoint.loadPolicy({ model: toyPolicyFile })).dispose();
+    await expect(checkpoint.loadPolicy({ model: evil })).rejects.toThrow(/evil\.mjs has no policy factory/);
+    expect(existsSync(traces)).toBe(true);
   });
 });

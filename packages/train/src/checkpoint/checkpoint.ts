@@ -1,10 +1,11 @@
 import { existsSync, mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
-import { getPolicy, type Policy, type PolicyFactory } from "@md/diffusion";
+import type { Policy, PolicyFactory } from "@md/diffusion";
 import { SafetensorsError, SafetensorsFile, type StateDict, writeSafetensors } from "@md/nn";
 import { Generator, scope, tensor } from "@md/tensor";
 import { CheckpointError } from "../errors.js";
+import { findPolicy } from "../find-policy.js";
 import type { Trainer } from "../trainer.js";
 import { CHECKPOINT_FORMAT, type CheckpointMetadata, METADATA_KEY, parseMetadata } from "./metadata.js";
 
@@ -88,14 +89,31 @@ export class Checkpoint {
   }
 
   /**
+   * Factory of the saved policy.
+   *
+   * @param model module file of the policy, where it is none of the registered ones; it is run
+   * @throws CheckpointError when it is neither registered nor given
+   */
+  async findPolicy(model?: string): Promise<PolicyFactory> {
+    try {
+      return await findPolicy(this.metadata.policy.name, model);
+    } catch (error) {
+      const problem = error instanceof Error ? error.message : String(error);
+      throw new CheckpointError(this.file, `needs a policy that cannot be had: ${problem}`, { cause: error });
+    }
+  }
+
+  /**
    * The policy as it was saved.
    *
-   * @param weights "ema" takes the averaged weights where there are some. Default "ema".
-   * @throws CheckpointError when the tensors do not fit the policy
+   * @param options.weights "ema" takes the averaged weights where there are some. Default "ema".
+   * @param options.model as in {@link findPolicy}
+   * @throws CheckpointError when the policy cannot be had, or the tensors do not fit it
    */
-  async loadPolicy(weights: "ema" | "model" = "ema"): Promise<Policy> {
+  async loadPolicy(options: { weights?: "ema" | "model"; model?: string } = {}): Promise<Policy> {
+    const { weights = "ema", model } = options;
     const { name, config } = this.metadata.policy;
-    const factory = await findFactory(this.file, name);
+    const factory = await this.findPolicy(model);
     const policy = naming(this.file, () => factory.fromConfig(config, new Generator(0)));
     try {
       if (!isDeepStrictEqual(policy.config, config))
@@ -148,15 +166,6 @@ export class Checkpoint {
 
 const prefixed = (prefix: string, dict: StateDict): StateDict =>
   new Map([...dict].map(([name, value]) => [`${prefix}.${name}`, value]));
-
-async function findFactory(file: string, name: string): Promise<PolicyFactory> {
-  try {
-    return await getPolicy(name);
-  } catch (error) {
-    const problem = error instanceof Error ? error.message : String(error);
-    throw new CheckpointError(file, `needs a policy that cannot be found: ${problem}`, { cause: error });
-  }
-}
 
 // Failures of reading and loading as errors that name the checkpoint.
 function naming<T>(file: string, body: () => T): T {

@@ -5,6 +5,7 @@ import { dataSource, parseInteger, parseNumber, parseSolver } from "./options.js
 
 interface EvalFlags {
   checkpoint: string;
+  model?: string;
   data: string;
   task?: string;
   episodes?: string;
@@ -23,6 +24,7 @@ export function addEval(program: Command): void {
     .command("eval")
     .description("judge a checkpoint on demonstrations, by task and key pose")
     .requiredOption("--checkpoint <run>", "folder of a run, or checkpoint file")
+    .option("--model <file>", "module file of a policy that is not registered; it is run")
     .requiredOption("--data <dir>", "folder of demonstrations")
     .option("--task <names>", "tasks, separated by commas (default: all)")
     .option("--episodes <selection>", 'episodes, such as "0-3,7" (default: all)')
@@ -42,6 +44,7 @@ async function run(flags: EvalFlags): Promise<void> {
   }
   const evaluation = await evaluateCheckpoint({
     checkpoint: flags.checkpoint,
+    model: flags.model,
     data: dataSource(flags.data, flags.task, flags.valEpisodes ?? flags.episodes),
     mustBeHeldOut: flags.valEpisodes !== undefined,
     turn: parseNumber("--turn", flags.turn),

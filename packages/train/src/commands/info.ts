@@ -10,14 +10,15 @@ export function addInfo(program: Command): void {
     .command("info")
     .description("show what a checkpoint holds")
     .argument("<checkpoint>", "folder of a run, or checkpoint file")
+    .option("--model <file>", "module file of a policy that is not registered; it is run")
     .option("--json", "print it as JSON")
     .action(run);
 }
 
-async function run(path: string, { json }: { json?: boolean }): Promise<void> {
+async function run(path: string, { json, model }: { json?: boolean; model?: string }): Promise<void> {
   using checkpoint = new Checkpoint(path);
   const { file, metadata, hasEma } = checkpoint;
-  const policy = await checkpoint.loadPolicy("model");
+  const policy = await checkpoint.loadPolicy({ weights: "model", model });
   const { numParameters } = policy;
   policy.dispose();
   if (json) {

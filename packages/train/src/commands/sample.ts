@@ -7,6 +7,7 @@ import { dataSource, parseInteger, parseNumber, parseSolver } from "./options.js
 
 interface SampleFlags {
   checkpoint: string;
+  model?: string;
   data: string;
   task: string;
   episode: string;
@@ -24,6 +25,7 @@ export function addSample(program: Command): void {
     .command("sample")
     .description("draw candidate actions for one observation, as JSON")
     .requiredOption("--checkpoint <run>", "folder of a run, or checkpoint file")
+    .option("--model <file>", "module file of a policy that is not registered; it is run")
     .requiredOption("--data <dir>", "folder of demonstrations")
     .requiredOption("--task <name>", "task of the episode")
     .option("--episode <number>", "episode of the observation", "0")
@@ -54,7 +56,7 @@ async function run(flags: SampleFlags): Promise<void> {
   const index = dataset.samples.findIndex(({ keyPoseIndex }) => keyPoseIndex === keyPose);
   if (index < 0) throw new DataError(episodes[0]!.id, `has no key pose ${keyPose}, only ${dataset.samples.length}`);
   const batch = collate(dataset, [index], { seed, points: data.points, turn });
-  const policy = await checkpoint.loadPolicy();
+  const policy = await checkpoint.loadPolicy({ model: flags.model });
   const drawn = drawCandidates(policy, batch, options);
   policy.dispose();
   const { task, frame, instructions } = dataset.samples[index]!;

@@ -45,8 +45,11 @@ export function addTrain(program: Command): void {
     .option("--steps <count>", "optimiser steps")
     .option("--max-minutes <minutes>", "limit of time; with --steps, whichever comes first")
     .option("--seed <seed>", "seed of initialisation, data order and noise")
-    .option("--model <name>", "registered policy, or a module file that exports one")
-    .option("--resume <run>", "go on with an interrupted run; only --steps and --max-minutes may be given with it")
+    .option("--model <name>", "registered policy, or a module file that exports one; the file is run")
+    .option(
+      "--resume <run>",
+      "go on with an interrupted run; --steps, --max-minutes and --model alone may be given with it",
+    )
     .action(train);
 }
 
@@ -74,7 +77,9 @@ async function train(overrides: string[], flags: TrainFlags): Promise<void> {
   const heldOut = run.parts.metadata.trainedOn?.heldOut;
   if (finished && heldOut) {
     const data = { root: heldOut.root, ids: new Set(heldOut.episodes) };
-    console.log(formatEvaluation(await evaluateCheckpoint({ checkpoint: out, data, mustBeHeldOut: true })));
+    console.log(
+      formatEvaluation(await evaluateCheckpoint({ checkpoint: out, model: flags.model, data, mustBeHeldOut: true })),
+    );
   }
   if (!finished) process.exitCode = exitStatus.interrupted;
 }
@@ -89,10 +94,10 @@ async function start(flags: TrainFlags, overrides: readonly string[]): Promise<R
   if (flags.config !== undefined) layers.push(readConfigFile(flags.config));
   layers.push(...[...flags.set, ...overrides].map(parseOverride));
   if (flags.seed !== undefined) layers.push(flagLayer("--seed", "seed", flags.seed));
-  if (flags.model !== undefined) layers.push({ source: "--model", values: { model: flags.model } });
   layers.push(...budgetLayers(flags));
   return Run.start({
     out,
+    model: flags.model,
     layers,
     data: dataSource(data, task, episodes),
     ...(valEpisodes !== undefined && { validation: dataSource(data, task, valEpisodes) }),
@@ -100,12 +105,12 @@ async function start(flags: TrainFlags, overrides: readonly string[]): Promise<R
 }
 
 function resume(run: string, flags: TrainFlags, overrides: readonly string[]): Promise<Run> {
-  const others = ["data", "task", "out", "episodes", "valEpisodes", "config", "seed", "model"] as const;
+  const others = ["data", "task", "out", "episodes", "valEpisodes", "config", "seed"] as const;
   const given = others.find((name) => flags[name] !== undefined);
   if (given || flags.set.length > 0 || overrides.length > 0) {
-    throw new ConfigError("train", "--resume", "takes all but --steps and --max-minutes from the checkpoint");
+    throw new ConfigError("train", "--resume", "takes all but --steps, --max-minutes and --model from the checkpoint");
   }
-  return Run.resume(run, { budget: budgetLayers(flags) });
+  return Run.resume(run, { model: flags.model, budget: budgetLayers(flags) });
 }
 
 // A limit on the command line stands alone, whatever the preset says of the other.

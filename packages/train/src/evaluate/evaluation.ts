@@ -13,6 +13,8 @@ import { summarize } from "./score.js";
 export interface EvaluationOptions {
   /** Run's folder, or checkpoint file. */
   checkpoint: string;
+  /** Module file of the policy, where it is none of the registered ones; it is run. */
+  model?: string;
   data: DataSource;
   /** The episodes of `data` have to be held out. Default false. */
   mustBeHeldOut?: boolean;
@@ -61,7 +63,7 @@ export async function evaluateCheckpoint(options: EvaluationOptions): Promise<Ev
     throw new CheckpointError(file, `was trained on ${seen.id}, which is not held out`);
   const dataset = loadDataset(episodes, data, { keyPosesOnly: true });
   const settings: EvaluateOptions = { points: data.points, turn, samples, solver, steps, seed };
-  const policy = await checkpoint.loadPolicy();
+  const policy = await checkpoint.loadPolicy({ model: options.model });
   const keyPoses = await evaluate(policy, dataset, settings).finally(() => policy.dispose());
   return {
     checkpoint: file,

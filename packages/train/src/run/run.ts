@@ -1,6 +1,6 @@
 import { mkdirSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { getPolicy, type Policy, type PolicyFactory } from "@md/diffusion";
+import type { Policy } from "@md/diffusion";
 import type { Episode, KeyPoseDataset } from "@md/rlbench-data";
 import { Generator } from "@md/tensor";
 import { Checkpoint, type RunMetadata, saveCheckpoint } from "../checkpoint/checkpoint.js";
@@ -8,6 +8,7 @@ import { type ConfigLayer, resolveConfig, resolveModel } from "../config/resolve
 import type { TrainConfig } from "../config/schema.js";
 import { type DataSource, listEpisodes, loadDataset } from "../data.js";
 import { CheckpointError, ConfigError } from "../errors.js";
+import { findPolicy } from "../find-policy.js";
 import { evaluate } from "../evaluate/evaluate.js";
 import { summarize } from "../evaluate/score.js";
 import { MetricsLog } from "../metrics.js";
@@ -57,16 +58,21 @@ export class Run {
    * A new run. What `out` holds of an older run is replaced.
    *
    * @param options.layers configuration by rising precedence
+   * @param options.model registered policy or module file over what the layers say; the only way to name a file
    * @param options.validation held out; its episodes are not trained on
    */
   static async start(options: {
     out: string;
+    model?: string;
     layers: readonly ConfigLayer[];
     data: DataSource;
     validation?: DataSource;
   }): Promise<Run> {
-    const { out, layers, data, validation } = options;
-    const factory = await findPolicy(resolveModel(layers), "model");
+    const { out, model, data, validation } = options;
+    const layers = [...options.layers, ...(model === undefined ? [] : [{ source: "model", values: { model } }])];
+    const factory = await findPolicy(resolveModel(layers), model).catch((error: unknown) => {
+      throw new ConfigError("model", "", messageOf(error));
+    });
     const config = resolveConfig(layers, factory.defaults);
     if (config.training.steps === null && config.training.maxMinutes === null) {
       throw new ConfigError("training", "", "has no end: set training.steps, training.maxMinutes, or both");
@@ -99,16 +105,17 @@ export class Run {
   /**
    * Goes on with an interrupted run from its checkpoint.
    *
+   * @param options.model module file of the policy, where it is none of the registered ones
    * @param options.budget layers that may set another `training.steps` and `training.maxMinutes`; the schedule then
    *   follows the new budget. Without them the run is what it would have been in one go.
    */
-  static async resume(run: string, options: { budget?: readonly ConfigLayer[] } = {}): Promise<Run> {
+  static async resume(run: string, options: { model?: string; budget?: readonly ConfigLayer[] } = {}): Promise<Run> {
     using checkpoint = new Checkpoint(run);
     const { metadata } = checkpoint;
     const { trainedOn } = metadata;
     if (!trainedOn) throw new CheckpointError(checkpoint.file, "was not written by a run on demonstrations");
-    const policy = await checkpoint.loadPolicy("model");
-    const factory = await findPolicy(metadata.policy.name, checkpoint.file);
+    const factory = await checkpoint.findPolicy(options.model);
+    const policy = await checkpoint.loadPolicy({ weights: "model", model: options.model });
     const saved: ConfigLayer = { source: checkpoint.file, values: metadata.config };
     const config = resolveConfig([saved, ...(options.budget ?? [])], factory.defaults);
     const pick = ({ root, episodes }: { root: string; episodes: readonly string[] }): Episode[] => {
@@ -194,13 +201,7 @@ class RecentRate {
   }
 }
 
-async function findPolicy(name: string, source: string): Promise<PolicyFactory> {
-  try {
-    return await getPolicy(name);
-  } catch (error) {
-    throw new ConfigError(source, "model", error instanceof Error ? error.message : String(error));
-  }
-}
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 const idsOf = (episodes: readonly Episode[]): string[] => episodes.map(({ id }) => id);
 

@@ -2,8 +2,12 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { registerPolicy } from "@md/diffusion";
 import { writeSyntheticReach } from "@md/rlbench-data";
 import type { ConfigLayer } from "../../src/config/resolve.js";
+import toyPolicy from "./toy-policy.js";
+
+registerPolicy(toyPolicy);
 
 /** File of the policy that the tests train. */
 export const toyPolicyFile = fileURLToPath(new URL("./toy-policy.ts", import.meta.url));
@@ -20,7 +24,7 @@ export function makeFixture(episodes = 4): { folder: string; data: string; remov
 export const toyLayer: ConfigLayer = {
   source: "test",
   values: {
-    model: toyPolicyFile,
+    model: toyPolicy.name,
     data: { points: 32, rotationRange: 20, jitter: 0.01, instructionDim: 8 },
     optimizer: { learningRate: 0.05, warmupSteps: 2 },
     training: { steps: 10, batchSize: 3, logEvery: 1, checkpointEvery: 1000, validateEvery: 5 },
