@@ -1,3 +1,4 @@
+import { native } from "@md/native";
 import { defineConfig } from "vitest/config";
 
 const conditions = ["@md/source", "node", "import", "module", "default"];
@@ -23,16 +24,19 @@ export default defineConfig({
           ],
         },
       },
-      {
-        // Every op once more on the portable kernels.
-        extends: true,
-        test: {
-          name: "baseline",
-          include: ["packages/tensor/test/**/*.test.ts", "scripts/goldens/*.test.ts"],
-          env: { MD_ISA: "baseline" },
-          setupFiles: "./native/tests/require-baseline.ts",
-        },
-      },
+      // Every op once more on the kernels that the best instruction set hides.
+      ...native
+        .isas()
+        .filter((isa) => isa !== native.isa())
+        .map((isa) => ({
+          extends: true as const,
+          test: {
+            name: isa,
+            include: ["packages/tensor/test/**/*.test.ts", "scripts/goldens/*.test.ts"],
+            env: { MD_ISA: isa },
+            setupFiles: "./native/tests/require-isa.ts",
+          },
+        })),
     ],
   },
 });

@@ -10,6 +10,8 @@ export interface Native {
   readonly outputs: Int32Array;
 
   isa(): string;
+  /** Those that the processor has, by rising preference. */
+  isas(): string[];
   getNumThreads(): number;
   setNumThreads(threads: number): void;
 

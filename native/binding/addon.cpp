@@ -12,6 +12,14 @@ namespace {
 
 Napi::Value isa(Call& call) { return Napi::String::New(call.napi(), isaName(activeIsa())); }
 
+Napi::Value isas(Call& call) {
+  auto names = Napi::Array::New(call.napi());
+  for (Isa isa : kIsas) {
+    if (supports(isa)) names.Set(names.Length(), isaName(isa));
+  }
+  return names;
+}
+
 Napi::Value getNumThreads(Call& call) { return Napi::Number::New(call.napi(), call.context().pool.threads()); }
 
 void setNumThreads(Call& call) {
@@ -42,7 +50,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   environment.outputsArray = Napi::Reference<Napi::Int32Array>::New(outputs, 1);
   exports.Set("outputs", outputs);
 
-  define(env, exports, environment, {ValueEntry{"isa", isa}, ValueEntry{"getNumThreads", getNumThreads}, ValueEntry{"setErrorFactory", setErrorFactory}});
+  define(env, exports, environment, {ValueEntry{"isa", isa}, ValueEntry{"isas", isas}, ValueEntry{"getNumThreads", getNumThreads}, ValueEntry{"setErrorFactory", setErrorFactory}});
   define(env, exports, environment, {Entry{"setNumThreads", setNumThreads}});
   for (Register family : families) family(env, exports, environment);
   return exports;

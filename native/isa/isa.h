@@ -12,8 +12,12 @@
   }                                  \
   namespace avx2 {                   \
   ret name(__VA_ARGS__);             \
+  }                                  \
+  namespace avx512 {                 \
+  ret name(__VA_ARGS__);             \
   }
-#define MD_CALL(name) (::md::activeIsa() == ::md::Isa::avx2 ? avx2::name : baseline::name)
+#define MD_CALL(name) \
+  (::md::activeIsa() == ::md::Isa::avx512 ? avx512::name : ::md::activeIsa() == ::md::Isa::avx2 ? avx2::name : baseline::name)
 #else
 #define MD_KERNEL(ret, name, ...) \
   namespace baseline {            \
@@ -24,11 +28,14 @@
 
 namespace md {
 
-enum class Isa { baseline, avx2 };
+enum class Isa { baseline, avx2, avx512 };
+constexpr Isa kIsas[] = {Isa::baseline, Isa::avx2, Isa::avx512};  // by rising preference
 
-/// Chosen once: MD_ISA=baseline|avx2 in the environment, else the best that this processor has.
+/// Chosen once: MD_ISA=baseline|avx2|avx512 in the environment, else the best that this processor has.
 /// Error (unsupported) if MD_ISA names one that is unknown or that the processor lacks.
 Isa activeIsa();
+/// Whether this processor has it.
+bool supports(Isa isa);
 const char* isaName(Isa isa);
 
 }  // namespace md

@@ -7,6 +7,9 @@
 
 namespace md::MD_ISA {
 
+/// Vector registers that a register tile may count on.
+constexpr int kRegisters = 16;
+
 template <class T>
 struct Vec;
 

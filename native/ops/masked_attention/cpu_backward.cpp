@@ -120,7 +120,7 @@ struct HeadBackward {
     const int64_t keys = block.end - block.begin, keyLanes = roundUp(keys, lanes);
     const Coverage covered = coverage(problem.predicate, headMask, from, n, block.begin, keys);
     if (covered == Coverage::none) return;
-    forTiles<kTileRows>(n, [&](int64_t row, auto size) {
+    forTiles<2>(n, [&](int64_t row, auto size) {
       for (int64_t lane = 0; lane < keyLanes; lane += lanes) {
         Tile<T, size(), 2> tile;
         tile.clear();
@@ -129,7 +129,7 @@ struct HeadBackward {
       }
     });
     if (covered == Coverage::some) ruleOut(problem.predicate, headMask, from, n, block.begin, keys, weights, kKeyBlock, 1);
-    forTiles<kTileRows>(n, [&](int64_t row, auto size) {
+    forTiles<2>(n, [&](int64_t row, auto size) {
       for (int64_t lane = 0; lane < keyLanes; lane += lanes) {
         Tile<T, size(), 2> tile;
         tile.clear();
@@ -145,7 +145,7 @@ struct HeadBackward {
         }
       }
     });
-    forTiles<kTileRows>(depth, [&](int64_t d, auto size) {
+    forTiles<2>(depth, [&](int64_t d, auto size) {
       for (int64_t lane = 0; lane < keyLanes; lane += lanes) {
         addProduct<size(), 2>(dvT + d * kKeyBlock + lane, kKeyBlock, n, grad + from * depth + d, 1, depth, weights + lane, kKeyBlock);
         addProduct<size(), 2>(dkT + d * kKeyBlock + lane, kKeyBlock, n, q + from * depth + d, 1, depth, dScores + lane, kKeyBlock);
@@ -155,13 +155,13 @@ struct HeadBackward {
     for (int64_t d = 0; d < padded;) {
       const int64_t vectors = (padded - d) / width;
       if (vectors == 3 || vectors >= 5) {
-        forTiles<4>(n, [&](int64_t row, auto size) { addQueries<size(), 3>(from, row, d, keys); });
+        forTiles<3>(n, [&](int64_t row, auto size) { addQueries<size(), 3>(from, row, d, keys); });
         d += 3 * width;
       } else if (vectors >= 2) {
-        forTiles<kTileRows>(n, [&](int64_t row, auto size) { addQueries<size(), 2>(from, row, d, keys); });
+        forTiles<2>(n, [&](int64_t row, auto size) { addQueries<size(), 2>(from, row, d, keys); });
         d += 2 * width;
       } else {
-        forTiles<kTileRows>(n, [&](int64_t row, auto size) { addQueries<size(), 1>(from, row, d, keys); });
+        forTiles<1>(n, [&](int64_t row, auto size) { addQueries<size(), 1>(from, row, d, keys); });
         d += width;
       }
     }

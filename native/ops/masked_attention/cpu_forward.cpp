@@ -94,7 +94,7 @@ struct HeadForward {
     const Coverage covered = coverage(problem.predicate, headMask, first, queriesHere, from, n);
     if (covered == Coverage::none) return false;
     const T* q = queries + strip * lanes * depth;
-    forTiles<kTileRows>(n, [&](int64_t row, auto size) {
+    forTiles<2>(n, [&](int64_t row, auto size) {
       Tile<T, size(), 2> tile;
       tile.clear();
       tile.multiply(depth, k + (from + row) * kStep, kStep, 1, q, lanes);
@@ -130,7 +130,7 @@ struct HeadForward {
 
   void addValues(int64_t strip, int64_t from, int64_t n, const Vec<T> (&decay)[2]) {
     T* out = sums + strip * lanes * depth;
-    forTiles<kTileRows>(depth, [&](int64_t d, auto size) {
+    forTiles<2>(depth, [&](int64_t d, auto size) {
       Tile<T, size(), 2> tile;
       tile.load(out + d * lanes, lanes);
       for (int r = 0; r < size(); r++)

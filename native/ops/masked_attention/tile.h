@@ -12,7 +12,9 @@ namespace md::masked_attention::MD_ISA {
 
 using md::MD_ISA::Vec;
 
-constexpr int kTileRows = 6;  // 6 × 2 accumulators fill the 16 vector registers together with their operands
+/// Most rows of V vectors that fit into the registers together with a row of the right operand and one of the left's.
+template <int V>
+constexpr int kTileRows = (md::MD_ISA::kRegisters - (V > 2 ? V : 2) - 1) / (V > 2 ? V : 2);
 
 /// R rows of V vectors, held in registers: acc[r] += Σ_i a[r * aRow + i * aStep] · b[i * bStep …].
 template <class T, int R, int V>
@@ -44,20 +46,22 @@ struct Tile {
   }
 };
 
-/// f(row, integral_constant<R>) over `rows` rows in tiles of at most Most, as even as they can be: 16 rows are 6 + 5 + 5.
+/// f(row, integral_constant<size>) for a size of 1 to Most.
 template <int Most, class F>
+__attribute__((always_inline)) inline void oneTile(int64_t row, int64_t size, F&& f) {
+  if constexpr (Most > 1) {
+    if (size < Most) return oneTile<Most - 1>(row, size, f);
+  }
+  f(row, std::integral_constant<int, Most>{});
+}
+
+/// f(row, integral_constant<R>) over `rows` rows in tiles of V vectors, as even as they can be: 16 rows are 6 + 5 + 5.
+template <int V, class F>
 __attribute__((always_inline)) inline void forTiles(int64_t rows, F&& f) {
-  int64_t tiles = (rows + Most - 1) / Most;
+  int64_t tiles = (rows + kTileRows<V> - 1) / kTileRows<V>;
   for (int64_t row = 0; tiles > 0; tiles--) {
     const int64_t size = (rows - row + tiles - 1) / tiles;
-    switch (size) {
-      case 1: f(row, std::integral_constant<int, 1>{}); break;
-      case 2: f(row, std::integral_constant<int, 2>{}); break;
-      case 3: f(row, std::integral_constant<int, 3>{}); break;
-      case 4: f(row, std::integral_constant<int, 4>{}); break;
-      case 5: if constexpr (Most >= 5) f(row, std::integral_constant<int, 5>{}); break;
-      default: if constexpr (Most >= 6) f(row, std::integral_constant<int, 6>{}); break;
-    }
+    oneTile<kTileRows<V>>(row, size, f);
     row += size;
   }
 }

@@ -12,8 +12,14 @@ using md::MD_ISA::Vec;
 
 template <class T>
 constexpr int kWidth = Vec<T>::width;
-constexpr int kTileRows = 6;
-constexpr int kPanelVectors = 2;  // 6 x 2 accumulators, two vectors of B and one of A: 15 of 16 registers
+constexpr int kPanelVectors = 2;
+// Accumulators, two vectors of B and one of A: 6 x 2 in 16 registers, 14 x 2 in 32.
+constexpr int kTileRows = (md::MD_ISA::kRegisters - kPanelVectors - 1) / kPanelVectors;
+/// Vectors a row that fill the registers with fewer rows.
+constexpr int wideTile(int rows) {
+  const int vectors = (md::MD_ISA::kRegisters - 2) / rows / kPanelVectors * kPanelVectors;
+  return vectors < 8 ? vectors : 8;
+}
 template <class T>
 constexpr int kPanel = kPanelVectors * kWidth<T>;
 constexpr int64_t kDepth = 256;                // k block: a panel of B stays in the first-level cache
@@ -105,47 +111,47 @@ inline __attribute__((always_inline)) void finishTile(const Finish<T>& f, Vec<T>
   T* const to = f.c + i * f.cRow + j;
   if (f.alpha != T(1)) {
     const Vec<T> alpha = Vec<T>::set(f.alpha);
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int r = 0; r < ROWS; r++) {
-#pragma GCC unroll 8
+#pragma GCC unroll 16
       for (int v = 0; v < VECTORS; v++) acc[r][v] = acc[r][v] * alpha;
     }
   }
   if (f.add) {
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int r = 0; r < ROWS; r++) {
-#pragma GCC unroll 8
+#pragma GCC unroll 16
       for (int v = 0; v < VECTORS; v++) acc[r][v] = acc[r][v] + loadLanes<WHOLE>(to + r * f.cRow + v * W, cols - v * W);
     }
   }
   if (f.last && f.bias) {
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int v = 0; v < VECTORS; v++) {
       const Vec<T> bias = loadLanes<WHOLE>(f.bias + j + v * W, cols - v * W);
-#pragma GCC unroll 8
+#pragma GCC unroll 16
       for (int r = 0; r < ROWS; r++) acc[r][v] = acc[r][v] + bias;
     }
   }
   if (f.last && f.activation != Activation::none) {
     alignas(64) T buffer[ROWS * VECTORS * W];
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int r = 0; r < ROWS; r++) {
-#pragma GCC unroll 8
+#pragma GCC unroll 16
       for (int v = 0; v < VECTORS; v++) {
         if (f.pre) storeLanes<WHOLE>(acc[r][v], f.pre + i * f.cRow + j + r * f.cRow + v * W, cols - v * W);
         acc[r][v].store(buffer + (r * VECTORS + v) * W);
       }
     }
     activate(f.activation, buffer, ROWS * VECTORS * W);
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int r = 0; r < ROWS; r++) {
-#pragma GCC unroll 8
+#pragma GCC unroll 16
       for (int v = 0; v < VECTORS; v++) acc[r][v] = Vec<T>::load(buffer + (r * VECTORS + v) * W);
     }
   }
-#pragma GCC unroll 8
+#pragma GCC unroll 16
   for (int r = 0; r < ROWS; r++) {
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int v = 0; v < VECTORS; v++) storeLanes<WHOLE>(acc[r][v], to + r * f.cRow + v * W, cols - v * W);
   }
 }
@@ -164,9 +170,9 @@ template <class T, int ROWS, int VECTORS>
 void tile(const Finish<T>& f, const Source<T>& from, int64_t depth, int64_t i, int64_t j, int cols) {
   constexpr int W = kWidth<T>;
   Vec<T> acc[ROWS][VECTORS];
-#pragma GCC unroll 8
+#pragma GCC unroll 16
   for (int r = 0; r < ROWS; r++) {
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int v = 0; v < VECTORS; v++) acc[r][v] = Vec<T>::zero();
   }
   const T* a = from.a;
@@ -174,20 +180,20 @@ void tile(const Finish<T>& f, const Source<T>& from, int64_t depth, int64_t i, i
   const int64_t aRow = from.aRow, aStep = from.aStep, bStep = from.bStep, panel = from.panel;
   for (int64_t k = 0; k < depth; k++, a += aStep, b += bStep) {
     Vec<T> right[VECTORS];
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int v = 0; v < VECTORS; v++) right[v] = Vec<T>::load(b + (v / kPanelVectors) * panel + (v % kPanelVectors) * W);
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int r = 0; r < ROWS; r++) {
       const Vec<T> left = Vec<T>::set(a[r * aRow]);
-#pragma GCC unroll 8
+#pragma GCC unroll 16
       for (int v = 0; v < VECTORS; v++) acc[r][v] = fma(left, right[v], acc[r][v]);
     }
   }
   if (!f.rowMajor()) {
     alignas(64) T sums[ROWS * VECTORS * W];
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int r = 0; r < ROWS; r++) {
-#pragma GCC unroll 8
+#pragma GCC unroll 16
       for (int v = 0; v < VECTORS; v++) acc[r][v].store(sums + (r * VECTORS + v) * W);
     }
     f.general(sums, VECTORS * W, ROWS, cols, i, j);
@@ -203,19 +209,19 @@ template <class T, int ROWS, int COLS>
 void dotTile(const Finish<T>& f, int64_t depth, const T* a, int64_t aRow, const T* b, int64_t bCol, int64_t i, int64_t j) {
   constexpr int W = kWidth<T>;
   Vec<T> acc[ROWS][COLS];
-#pragma GCC unroll 8
+#pragma GCC unroll 16
   for (int r = 0; r < ROWS; r++) {
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int s = 0; s < COLS; s++) acc[r][s] = Vec<T>::zero();
   }
   const auto step = [&](int64_t k, auto load) __attribute__((always_inline)) {
     Vec<T> left[ROWS];
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int r = 0; r < ROWS; r++) left[r] = load(a + r * aRow + k);
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int s = 0; s < COLS; s++) {
       const Vec<T> right = load(b + s * bCol + k);
-#pragma GCC unroll 8
+#pragma GCC unroll 16
       for (int r = 0; r < ROWS; r++) acc[r][s] = fma(left[r], right, acc[r][s]);
     }
   };
@@ -224,9 +230,9 @@ void dotTile(const Finish<T>& f, int64_t depth, const T* a, int64_t aRow, const 
   const int rest = static_cast<int>(depth - k);
   if (rest > 0) step(k, [rest](const T* p) __attribute__((always_inline)) { return Vec<T>::loadPart(p, rest); });
   T sums[ROWS * COLS];
-#pragma GCC unroll 8
+#pragma GCC unroll 16
   for (int r = 0; r < ROWS; r++) {
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int s = 0; s < COLS; s++) sums[r * COLS + s] = acc[r][s].sum();
   }
   f.general(sums, COLS, ROWS, COLS, i, j);
@@ -251,10 +257,10 @@ void packB(const T* b, int64_t bRow, int64_t bCol, int64_t depth, int64_t cols, 
         const int steps = static_cast<int>(least(W, depth - k));
         for (int v = 0; v < kPanelVectors; v++) {
           Vec<T> rows[W];
-#pragma GCC unroll 8
+#pragma GCC unroll 16
           for (int s = 0; s < W; s++) rows[s] = v * W + s < n ? loadLanes<false>(from + (v * W + s) * bCol + k, steps) : Vec<T>::zero();
           transpose(rows);
-#pragma GCC unroll 8
+#pragma GCC unroll 16
           for (int s = 0; s < W; s++) {
             if (s < steps) rows[s].store(out + (k + s) * P + v * W);
           }
@@ -359,6 +365,15 @@ void strip(const Finish<T>& f, Source<T> from, int64_t depth, int64_t cols, int6
   }
 }
 
+/// A strip of `rows` rows, 1 to ROWS.
+template <int ROWS, class T>
+void raggedStrip(const Finish<T>& f, const Source<T>& from, int64_t depth, int64_t rows, int64_t cols, int64_t i, int64_t j) {
+  if constexpr (ROWS > 1) {
+    if (rows < ROWS) return raggedStrip<ROWS - 1>(f, from, depth, rows, cols, i, j);
+  }
+  strip<T, ROWS, wideTile(ROWS)>(f, from, depth, cols, i, j);
+}
+
 /// Rows [0, rows) x columns [0, cols) at (i, j): whole strips panel by panel, then the ragged strip.
 template <class T>
 void block(const Finish<T>& f, const Source<T>& from, int64_t stripStride, int64_t depth, int64_t rows, int64_t cols, int64_t i, int64_t j) {
@@ -371,13 +386,7 @@ void block(const Finish<T>& f, const Source<T>& from, int64_t stripStride, int64
   Source<T> at = from;
   at.a += strips * stripStride;
   const int64_t last = i + strips * kTileRows;
-  switch (rows % kTileRows) {
-    case 5: return strip<T, 5, 2>(f, at, depth, cols, last, j);
-    case 4: return strip<T, 4, 2>(f, at, depth, cols, last, j);
-    case 3: return strip<T, 3, 4>(f, at, depth, cols, last, j);
-    case 2: return strip<T, 2, 6>(f, at, depth, cols, last, j);
-    case 1: return strip<T, 1, 8>(f, at, depth, cols, last, j);
-  }
+  if (rows % kTileRows > 0) raggedStrip<kTileRows - 1>(f, at, depth, rows % kTileRows, cols, last, j);
 }
 
 template <class T>

@@ -33,5 +33,5 @@ export const setMemoryLimit = (bytes: number): void => native.setMemoryLimit(byt
 /** Threads that one op may use, 1 to 256. Default: the machine's. Results are reproducible for a fixed number. */
 export const setNumThreads = (threads: number): void => native.setNumThreads(threads);
 export const getNumThreads = (): number => native.getNumThreads();
-/** The instruction set that the kernels were chosen for: "baseline" or "avx2" (`MD_ISA` overrides). */
+/** The instruction set that the kernels were chosen for: "baseline", "avx2" or "avx512" (`MD_ISA` overrides). */
 export const isa = (): string => native.isa();
