@@ -6,6 +6,29 @@ export * from "./errors.js";
  * {@link Native.outputs}: 12 integers each (slot, dtype, device, rank, extents).
  * Use `@md/tensor` for tensors with shapes, gradients and scopes.
  */
+/** Mask and options of attention; absent tensors are slot -1. */
+export type AttentionArguments = [
+  kind: number,
+  samples: number,
+  tokensPerSample: number,
+  conditionTokens: number,
+  queryIntegers: Int32Array,
+  cuSeqlensK: Int32Array,
+  dense: number,
+  scale: number,
+  qWeight: number,
+  qBias: number,
+  qRotary: number,
+  kWeight: number,
+  kBias: number,
+  kRotary: number,
+  eps: number,
+  rotateFirst: boolean,
+  p: number,
+  seed: number,
+  offset: number,
+];
+
 export interface Native {
   readonly outputs: Int32Array;
 
@@ -150,19 +173,7 @@ export interface Native {
   ): void;
 
   /** Outputs: out, logSumExp. Mask: see `maskAt` in binding/attention.cpp; `dense` is -1 for none. */
-  maskedAttention(
-    q: number,
-    k: number,
-    v: number,
-    scale: number,
-    kind: number,
-    samples: number,
-    tokensPerSample: number,
-    conditionTokens: number,
-    queryIntegers: Int32Array,
-    cuSeqlensK: Int32Array,
-    dense: number,
-  ): void;
+  maskedAttention(q: number, k: number, v: number, ...options: AttentionArguments): void;
   maskedAttentionGrad(
     q: number,
     k: number,
@@ -170,14 +181,7 @@ export interface Native {
     out: number,
     logSumExp: number,
     grad: number,
-    scale: number,
-    kind: number,
-    samples: number,
-    tokensPerSample: number,
-    conditionTokens: number,
-    queryIntegers: Int32Array,
-    cuSeqlensK: Int32Array,
-    dense: number,
+    ...options: AttentionArguments
   ): void;
   rotaryTable(xyz: number, headDim: number, scale: number, base: number): void;
   applyRotary(x: number, table: number, inverse: boolean): void;

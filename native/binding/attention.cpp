@@ -14,6 +14,8 @@ std::span<const int32_t> integers(const Call& call, size_t i) {
   return {array.Data(), array.ElementLength()};
 }
 
+uint64_t natural(const Call& call, size_t i) { return static_cast<uint64_t>(call.integer64(i)); }
+
 /// Seven arguments from `i` on: kind, samples, tokensPerSample, conditionTokens, conditionLengths or cuSeqlensQ,
 /// cuSeqlensK, slot of the dense mask.
 Mask maskAt(const Call& call, size_t i) {
@@ -31,18 +33,32 @@ Mask maskAt(const Call& call, size_t i) {
   return mask;
 }
 
+/// Twelve arguments from `i` on: scale, slots of the norm's weight and bias and of the rotary table for q and for k, eps,
+/// rotateFirst, and of dropout p, seed, offset.
+masked_attention::Options optionsAt(const Call& call, size_t i) {
+  const auto side = [&](size_t at) { return masked_attention::RowPreparation{call.optional(at), call.optional(at + 1), call.optional(at + 2)}; };
+  return {call.number(i), side(i + 1),         side(i + 4), call.number(i + 7), call.flag(i + 8), call.number(i + 9),
+          {natural(call, i + 10), natural(call, i + 11)}};
+}
+
+/// maskedAttention(q, k, v, …mask, …options)
 void maskedAttention(Call& call) {
-  auto result = masked_attention::forward(call.context(), call.tensor(0), call.tensor(1), call.tensor(2), maskAt(call, 4), call.number(3), call.op);
+  auto result = masked_attention::forward(call.context(), call.tensor(0), call.tensor(1), call.tensor(2), maskAt(call, 3), optionsAt(call, 10), call.op);
   call.emit(std::move(result.out));
   call.emit(std::move(result.logSumExp));
 }
 
+/// maskedAttentionGrad(q, k, v, out, logSumExp, grad, …mask, …options): gradients of q, k, v and of the norms' weights and
+/// biases, as far as they are there.
 void maskedAttentionGrad(Call& call) {
   auto result = masked_attention::backward(call.context(), call.tensor(0), call.tensor(1), call.tensor(2), {call.tensor(3), call.tensor(4)},
-                                           call.tensor(5), maskAt(call, 7), call.number(6), call.op);
+                                           call.tensor(5), maskAt(call, 6), optionsAt(call, 13), call.op);
   call.emit(std::move(result.q));
   call.emit(std::move(result.k));
   call.emit(std::move(result.v));
+  for (Tensor* affine : {&result.qWeight, &result.qBias, &result.kWeight, &result.kBias}) {
+    if (affine->storage) call.emit(std::move(*affine));
+  }
 }
 
 }  // namespace

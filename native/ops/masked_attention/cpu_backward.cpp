@@ -3,7 +3,9 @@
 #include <cmath>
 #include <limits>
 
+#include "dropout.h"
 #include "kernels.h"
+#include "prepare.h"
 #include "tile.h"
 
 namespace md::masked_attention::MD_ISA {
@@ -33,6 +35,7 @@ struct HeadBackward {
   T* dvT;
   T* weights;  // [kQueriesAtOnce][kKeyBlock]
   T* dScores;
+  T* keep;     // [kQueriesAtOnce][kKeyBlock]: what dropout multiplies weights by
   T* ownRows;  // [2][D]: dk and dv of one key
   const T* logSumExp = nullptr;
   int64_t batch = 0, head = 0;
@@ -41,7 +44,7 @@ struct HeadBackward {
   static int64_t workspace(const BackwardProblem& p) {
     const int64_t padded = roundUp(p.headDim, width);
     return p.queries * (2 * p.headDim + 1 + padded) + kKeyBlock * (padded + 4 * p.headDim) +
-           2 * kQueriesAtOnce * kKeyBlock + 2 * p.headDim;
+           3 * kQueriesAtOnce * kKeyBlock + 2 * p.headDim;
   }
 
   HeadBackward(const BackwardProblem& p, T* space) : problem(p), depth(p.headDim), padded(roundUp(p.headDim, width)) {
@@ -56,7 +59,8 @@ struct HeadBackward {
     dvT = dkT + kKeyBlock * depth;
     weights = dvT + kKeyBlock * depth;
     dScores = weights + kQueriesAtOnce * kKeyBlock;
-    ownRows = dScores + kQueriesAtOnce * kKeyBlock;
+    keep = dScores + kQueriesAtOnce * kKeyBlock;
+    ownRows = keep + kQueriesAtOnce * kKeyBlock;
   }
 
   void enter(int64_t b, int64_t h) {
@@ -66,13 +70,13 @@ struct HeadBackward {
     headMask = predicate.dense + b * predicate.stride[0] + h * predicate.stride[1];
     logSumExp = static_cast<const T*>(problem.logSumExp) + (b * problem.heads + h) * problem.queries;
     const T scale = static_cast<T>(problem.scale * kLog2E);
+    const Preparer<T> prepare{problem.prepareQ, depth};
     for (int64_t i = 0; i < problem.queries; i++) {
-      const T* from = problem.q.at<T>(b, h, i);
+      prepare.row(problem.q.at<T>(b, h, i), q + i * depth, b, i, scale);
       const T* g = problem.grad.at<T>(b, h, i);
       const T* o = problem.out.at<T>(b, h, i);
       T sum = T(0);
       for (int64_t d = 0; d < depth; d++) {
-        q[i * depth + d] = from[d] * scale;
         grad[i * depth + d] = g[d];
         sum += g[d] * o[d];
       }
@@ -89,9 +93,11 @@ struct HeadBackward {
   }
 
   void loadKeys(const Block& block) {
+    const Preparer<T> prepare{problem.prepareK, depth};
+    const T* const fromK = ownRows;
     for (int64_t j = 0; j < kKeyBlock; j++) {
       const bool live = j < block.end - block.begin;
-      const T* fromK = live ? problem.k.at<T>(batch, head, block.begin + j) : nullptr;
+      if (live) prepare.row(problem.k.at<T>(batch, head, block.begin + j), ownRows, batch, block.begin + j, T(1));
       const T* fromV = live ? problem.v.at<T>(batch, head, block.begin + j) : nullptr;
       for (int64_t d = 0; d < depth; d++) {
         k[j * padded + d] = kT[d * kKeyBlock + j] = live ? fromK[d] : T(0);
@@ -129,6 +135,11 @@ struct HeadBackward {
       }
     });
     if (covered == Coverage::some) ruleOut(problem.predicate, headMask, from, n, block.begin, keys, weights, kKeyBlock, 1);
+    const bool drops = problem.dropout.on();
+    if (drops) {
+      for (int64_t i = 0; i < n * kKeyBlock; i++) keep[i] = T(1);
+      Dropper<T>(problem, batch, head).apply(from, n, block.begin, keys, keep, kKeyBlock, 1);
+    }
     forTiles<2>(n, [&](int64_t row, auto size) {
       for (int64_t lane = 0; lane < keyLanes; lane += lanes) {
         Tile<T, size(), 2> tile;
@@ -137,10 +148,17 @@ struct HeadBackward {
         for (int r = 0; r < size(); r++) {
           const Vec<T> total = Vec<T>::set(logSumExp[from + row + r]), mean = Vec<T>::set(delta[from + row + r]);
           for (int half = 0; half < 2; half++) {
-            T* weight = weights + (row + r) * kKeyBlock + lane + half * width;
-            const Vec<T> p = exp2NonPositive(Vec<T>::load(weight) - total);
-            p.store(weight);
-            (p * (tile.acc[r][half] - mean)).store(dScores + (row + r) * kKeyBlock + lane + half * width);
+            const int64_t at = (row + r) * kKeyBlock + lane + half * width;
+            const Vec<T> p = exp2NonPositive(Vec<T>::load(weights + at) - total);
+            Vec<T> slope = tile.acc[r][half];
+            if (drops) {
+              const Vec<T> kept = Vec<T>::load(keep + at);
+              slope = slope * kept;
+              (p * kept).store(weights + at);
+            } else {
+              p.store(weights + at);
+            }
+            (p * (slope - mean)).store(dScores + at);
           }
         }
       }
@@ -191,8 +209,10 @@ struct HeadBackward {
       std::memset(dkRow, 0, static_cast<size_t>(2 * depth) * sizeof(T));
       for (int64_t i = first; i < first + own; i++) {
         const T weight = std::exp2(dot(q + i * depth, key, depth) - logSumExp[i]);
-        const T dScore = weight * (dot(grad + i * depth, value, depth) - delta[i]);
-        addScaled(dvRow, weight, grad + i * depth, depth);
+        T kept = T(1);
+        if (problem.dropout.on()) Dropper<T>(problem, batch, head).apply(i, 1, block.begin + j, 1, &kept, 0, 0);
+        const T dScore = weight * (kept * dot(grad + i * depth, value, depth) - delta[i]);
+        addScaled(dvRow, weight * kept, grad + i * depth, depth);
         addScaled(dkRow, dScore, q + i * depth, depth);
         addScaled(dq + i * padded, dScore, key, depth);
       }
@@ -241,6 +261,20 @@ void backwardPart(const BackwardProblem& problem, Cut begin, Cut end, void* work
       } else {
         state.leave(problem.dq.at<T>(batch, head, 0), problem.dq.token);
       }
+    }
+  });
+}
+
+void prepareGradRows(DType dtype, int64_t headDim, int64_t heads, int64_t tokens, const Preparation& preparation, const Rows& x,
+                     const Rows& grad, int64_t begin, int64_t end, void* affine, void* scratch) {
+  withType(dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    const Preparer<T> prepare{preparation, headDim};
+    T* const dWeight = static_cast<T*>(affine);
+    std::memset(dWeight, 0, static_cast<size_t>(2 * headDim) * sizeof(T));
+    for (int64_t row = begin; row < end; row++) {
+      const int64_t batch = row / tokens / heads, head = row / tokens % heads, token = row % tokens;
+      prepare.grad(x.at<T>(batch, head, token), grad.at<T>(batch, head, token), batch, token, dWeight, dWeight + headDim, static_cast<T*>(scratch));
     }
   });
 }

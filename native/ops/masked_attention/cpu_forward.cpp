@@ -3,7 +3,9 @@
 #include <cmath>
 #include <limits>
 
+#include "dropout.h"
 #include "kernels.h"
+#include "prepare.h"
 #include "tile.h"
 
 namespace md::masked_attention::MD_ISA {
@@ -28,6 +30,7 @@ struct HeadForward {
   T* total;    // [strips][lanes]: the denominator so far
   T* scores;   // [kKeysAtOnce][lanes]
   T* ownSum;   // [D]
+  T* rows;     // [kQueryBlock][D]: the queries once more, row by row
   const T* k = nullptr;
   const T* v = nullptr;
   int64_t kStep = 0, vStep = 0;
@@ -35,7 +38,7 @@ struct HeadForward {
   const uint8_t* headMask = nullptr;
 
   static int64_t workspace(const ForwardProblem& p) {
-    return (p.packKeys ? 2 * p.keys * p.headDim : 0) + 2 * kQueryBlock * p.headDim + 2 * kQueryBlock + kKeysAtOnce * lanes + p.headDim;
+    return (p.packKeys ? 2 * p.keys * p.headDim : 0) + 3 * kQueryBlock * p.headDim + 2 * kQueryBlock + kKeysAtOnce * lanes + p.headDim;
   }
 
   HeadForward(const ForwardProblem& p, T* space) : problem(p), depth(p.headDim) {
@@ -47,6 +50,7 @@ struct HeadForward {
     total = most + kQueryBlock;
     scores = total + kQueryBlock;
     ownSum = scores + kKeysAtOnce * lanes;
+    rows = ownSum + depth;
   }
 
   void enter(int64_t b, int64_t h) {
@@ -59,8 +63,9 @@ struct HeadForward {
     kStep = problem.k.token;
     vStep = problem.v.token;
     if (!problem.packKeys) return;
+    const Preparer<T> prepare{problem.prepareK, depth};
     for (int64_t j = 0; j < problem.keys; j++) {
-      std::memcpy(packedK + j * depth, k + j * kStep, static_cast<size_t>(depth) * sizeof(T));
+      prepare.row(k + j * kStep, packedK + j * depth, b, j, T(1));
       std::memcpy(packedV + j * depth, v + j * vStep, static_cast<size_t>(depth) * sizeof(T));
     }
     k = packedK;
@@ -70,11 +75,13 @@ struct HeadForward {
 
   void loadQueries(const Block& block) {
     const T scale = static_cast<T>(problem.scale * kLog2E);
-    const int64_t rows = block.end - block.begin;
-    for (int64_t i = 0; i < roundUp(rows, lanes); i++) {
+    const Preparer<T> prepare{problem.prepareQ, depth};
+    const int64_t live = block.end - block.begin, whole = roundUp(live, lanes);
+    for (int64_t i = 0; i < live; i++) prepare.row(problem.q.at<T>(batch, head, block.begin + i), rows + i * depth, batch, block.begin + i, scale);
+    std::memset(rows + live * depth, 0, static_cast<size_t>((whole - live) * depth) * sizeof(T));
+    for (int64_t i = 0; i < whole; i++) {
       T* to = queries + i / lanes * lanes * depth + i % lanes;
-      const T* from = i < rows ? problem.q.at<T>(batch, head, block.begin + i) : nullptr;
-      for (int64_t d = 0; d < depth; d++) to[d * lanes] = from ? from[d] * scale : T(0);
+      for (int64_t d = 0; d < depth; d++) to[d * lanes] = rows[i * depth + d];
     }
     std::memset(sums, 0, static_cast<size_t>(kQueryBlock * depth) * sizeof(T));
     for (int64_t i = 0; i < kQueryBlock; i++) {
@@ -142,15 +149,18 @@ struct HeadForward {
 
   /// Each lane meets the `own` tokens of its own sample, and no other sample's values enter its arithmetic.
   void attendOwn(const Block& block, int64_t strip) {
-    const T scale = static_cast<T>(problem.scale * kLog2E);
     const int64_t own = block.ownTokens, first = block.begin + strip * lanes, queriesHere = live(block, strip);
     for (int64_t i = 0; i < lanes; i++) {
-      const T* q = i < queriesHere ? problem.q.at<T>(batch, head, first + i) : nullptr;
+      const T* q = rows + (strip * lanes + i) * depth;
       const int64_t sample = (first + i) / own * own;
-      for (int64_t j = 0; j < own; j++) scores[j * lanes + i] = q ? scale * dot(q, k + (sample + j) * kStep, depth) : T(0);
+      for (int64_t j = 0; j < own; j++) scores[j * lanes + i] = i < queriesHere ? dot(q, k + (sample + j) * kStep, depth) : T(0);
     }
     Vec<T> decay[2];
     softmaxStep(strip, own, decay);
+    if (problem.dropout.on()) {
+      const Dropper<T> dropper(problem, batch, head);
+      for (int64_t i = 0; i < queriesHere; i++) dropper.apply(first + i, 1, (first + i) / own * own, own, scores + i, 0, lanes);
+    }
     T* out = sums + strip * lanes * depth;
     for (int64_t i = 0; i < queriesHere; i++) {
       std::memset(ownSum, 0, static_cast<size_t>(depth) * sizeof(T));
@@ -184,6 +194,8 @@ struct HeadForward {
           if (!score(block, strip, from, n)) continue;
           Vec<T> decay[2];
           softmaxStep(strip, n, decay);
+          if (problem.dropout.on())
+            Dropper<T>(problem, batch, head).apply(block.begin + strip * lanes, live(block, strip), from, n, scores, 1, lanes);
           addValues(strip, from, n, decay);
         }
       }

@@ -42,12 +42,35 @@ struct Rows {
   }
 };
 
+/// LayerNorm over D where there is a weight, rotation of `pairs` pairs where there is a table [batch, tokens, pairs, 2].
+struct Preparation {
+  const void* weight = nullptr;  // [D]
+  const void* bias = nullptr;    // [D] or null
+  double eps = 0;
+  const void* rotary = nullptr;
+  int64_t rotaryBatch = 0, rotaryToken = 0, pairs = 0;  // strides in elements
+  bool rotateFirst = false;
+
+  bool any() const { return weight || rotary; }
+};
+
+/// Weights whose 16 random bits are below `threshold` become 0, others are multiplied by `factor`; off where that is 0.
+struct Dropout {
+  uint32_t threshold = 0;
+  double factor = 0;
+  uint64_t seed = 0, offset = 0;
+
+  bool on() const { return factor > 0; }
+};
+
 struct Problem {
   DType dtype;
   int64_t batch, heads, queries, keys, headDim;
   double scale;
   Predicate predicate;
   Rows q, k, v;
+  Preparation prepareQ, prepareK;
+  Dropout dropout;
 };
 
 struct ForwardProblem : Problem {
@@ -72,6 +95,10 @@ MD_KERNEL(int64_t, backwardWorkspace, const BackwardProblem& problem)
 /// dk and dv of the blocks from `begin` up to `end`, and what they give to dq. Where `begin` is inside a head, dq of that
 /// head belongs to an earlier part: it goes to `shared` [Tq, D] instead, to be added by addShared.
 MD_KERNEL(void, backwardPart, const BackwardProblem& problem, Cut begin, Cut end, void* workspace, void* shared)
+/// Rows [begin, end) of [B, H, tokens]: turns the gradient `grad` of prepared rows of x into that of x, in place; `affine`
+/// [2, D] becomes what these rows add to those of weight and bias. `scratch` has D elements.
+MD_KERNEL(void, prepareGradRows, DType dtype, int64_t headDim, int64_t heads, int64_t tokens, const Preparation& preparation, const Rows& x,
+          const Rows& grad, int64_t begin, int64_t end, void* affine, void* scratch)
 MD_KERNEL(void, addShared, const BackwardProblem& problem, int64_t head, const void* shared)
 
 }  // namespace md::masked_attention

@@ -1,7 +1,9 @@
 #include "op.h"
 
+#include <algorithm>
 #include <cmath>
-#include <cstring>
+#include <string>
+#include <tuple>
 
 #include "plan.h"
 
@@ -23,7 +25,7 @@ Tensor withUnitRows(Context& context, const Tensor& x, const char* op) {
 
 Rows rowsOf(const Tensor& x) { return {x.raw(), x.stride[0], x.stride[1], x.stride[2]}; }
 
-Sizes checkOperands(const Tensor& q, const Tensor& k, const Tensor& v, double scale, const char* op) {
+Sizes checkOperands(const Tensor& q, const Tensor& k, const Tensor& v, const Options& options, const char* op) {
   requireFloat(q, op, "q");
   requireDType(k, q.dtype, op, "k");
   requireDType(v, q.dtype, op, "v");
@@ -33,23 +35,107 @@ Sizes checkOperands(const Tensor& q, const Tensor& k, const Tensor& v, double sc
     fail(ErrorKind::shape, op, "k has shape ", k.shape.str(), ", expected [", q.shape[0], ",", q.shape[1], ",*,", q.shape[3], "] to match q");
   }
   requireShape(v, k.shape, op, "v");
-  if (!std::isfinite(scale)) fail(ErrorKind::value, op, "scale is ", scale, ", expected a finite number");
+  if (!std::isfinite(options.scale)) fail(ErrorKind::value, op, "scale is ", options.scale, ", expected a finite number");
+  if (!(options.p >= 0 && options.p < 1)) fail(ErrorKind::value, op, "p is ", options.p, ", expected 0 <= p < 1");
+  if (!(options.eps > 0 && std::isfinite(options.eps))) fail(ErrorKind::value, op, "eps is ", options.eps, ", expected a positive number");
   return {q.shape[0], q.shape[1], q.shape[2], k.shape[2], q.shape[3]};
 }
 
-Problem describe(const Tensor& q, const Tensor& k, const Tensor& v, const Sizes& sizes, const Plan& plan, double scale) {
-  return {q.dtype, sizes.batch, sizes.heads, sizes.queries, sizes.keys, sizes.headDim, scale, plan.predicate, rowsOf(q), rowsOf(k), rowsOf(v)};
+/// Contiguous copies of the tensors of a preparation, and what kernels see of them.
+class Prepared {
+ public:
+  Prepared(Context& context, const RowPreparation& from, const Sizes& sizes, DType dtype, int64_t tokens, const Options& options,
+           const char* side, const char* op) {
+    const std::string name = side;
+    view.eps = options.eps;
+    view.rotateFirst = options.rotateFirst;
+    if (from.bias && !from.weight) fail(ErrorKind::value, op, name + "Norm has a bias without a weight");
+    for (const auto& [given, kept, pointer, part] :
+         {std::tuple{from.weight, &weight, &view.weight, "Norm.weight"}, {from.bias, &bias, &view.bias, "Norm.bias"}}) {
+      if (!given) continue;
+      requireDType(*given, dtype, op, (name + part).c_str());
+      requireShape(*given, {sizes.headDim}, op, (name + part).c_str());
+      *kept = contiguous(context, *given, op);
+      *pointer = kept->raw();
+    }
+    if (!from.rotary) return;
+    const Tensor& table = *from.rotary;
+    requireDType(table, dtype, op, (name + "Rotary").c_str());
+    const bool batched = table.rank() == 4 && (table.shape[0] == sizes.batch || table.shape[0] == 1);
+    if ((!batched && table.rank() != 3) || table.dim(-3) != tokens || table.dim(-1) != 2 || 2 * table.dim(-2) > sizes.headDim) {
+      fail(ErrorKind::shape, op, name, "Rotary has shape ", table.shape.str(), ", expected [", sizes.batch, ",", tokens,
+           ",pairs,2] with at most ", sizes.headDim / 2, " pairs");
+    }
+    rotary = contiguous(context, table, op);
+    view.rotary = rotary.raw();
+    view.pairs = table.dim(-2);
+    view.rotaryToken = 2 * view.pairs;
+    view.rotaryBatch = batched && table.shape[0] > 1 ? tokens * view.rotaryToken : 0;
+  }
+
+  Preparation view;
+
+ private:
+  Tensor weight, bias, rotary;
+};
+
+Dropout dropoutOf(const Options& options) {
+  const auto threshold = static_cast<uint32_t>(std::lround(options.p * 65536));
+  if (threshold == 0) return {};
+  // Of the probability that 16 bits give, so that the mean is kept; at least one of them survives.
+  const uint32_t bounded = std::min(threshold, 65535u);
+  return {bounded, 65536.0 / (65536 - bounded), options.stream.key, options.stream.counter};
+}
+
+/// Gradients of prepared rows, which `grad` holds, become those of x; returns those of weight and bias.
+std::pair<Tensor, Tensor> prepareGrad(Context& context, const Preparation& preparation, const Tensor& x, const Tensor& grad, const char* op) {
+  constexpr int64_t kBlock = 256;
+  const int64_t heads = x.shape[1], tokens = x.shape[2], headDim = x.shape[3], rows = x.shape[0] * heads * tokens;
+  const int64_t blocks = (rows + kBlock - 1) / kBlock;
+  const Tensor space = empty(context, x.dtype, {blocks, 3, headDim}, op);
+  const auto at = [&](int64_t block, int64_t part) {
+    return static_cast<char*>(space.raw()) + static_cast<size_t>((3 * block + part) * headDim) * itemSize(x.dtype);
+  };
+  parallelFor(context.pool, blocks, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; i++) {
+      MD_CALL(prepareGradRows)(x.dtype, headDim, heads, tokens, preparation, rowsOf(x), rowsOf(grad), i * kBlock, std::min(rows, (i + 1) * kBlock),
+                               at(i, 0), at(i, 2));
+    }
+  });
+  if (!preparation.weight) return {};
+  std::pair<Tensor, Tensor> sums{empty(context, x.dtype, {headDim}, op), empty(context, x.dtype, {headDim}, op)};
+  dispatchFloat(x.dtype, op, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    for (int64_t d = 0; d < headDim; d++) {
+      double weight = 0, bias = 0;
+      for (int64_t i = 0; i < blocks; i++) {
+        weight += static_cast<double>(reinterpret_cast<const T*>(at(i, 0))[d]);
+        bias += static_cast<double>(reinterpret_cast<const T*>(at(i, 1))[d]);
+      }
+      sums.first.data<T>()[d] = static_cast<T>(weight);
+      sums.second.data<T>()[d] = static_cast<T>(bias);
+    }
+  });
+  return sums;
+}
+
+Problem describe(const Tensor& q, const Tensor& k, const Tensor& v, const Sizes& sizes, const Plan& plan, const Options& options,
+                 const Prepared& prepareQ, const Prepared& prepareK) {
+  return {q.dtype,   sizes.batch, sizes.heads, sizes.queries, sizes.keys,    sizes.headDim, options.scale, plan.predicate,
+          rowsOf(q), rowsOf(k),   rowsOf(v),   prepareQ.view, prepareK.view, dropoutOf(options)};
 }
 
 }  // namespace
 
-Forward forward(Context& context, const Tensor& q0, const Tensor& k0, const Tensor& v0, const Mask& mask, double scale, const char* op) {
-  const Sizes sizes = checkOperands(q0, k0, v0, scale, op);
+Forward forward(Context& context, const Tensor& q0, const Tensor& k0, const Tensor& v0, const Mask& mask, const Options& options, const char* op) {
+  const Sizes sizes = checkOperands(q0, k0, v0, options, op);
   const Plan plan = masked_attention::plan(mask, sizes, op);
   const Tensor q = withUnitRows(context, q0, op), k = withUnitRows(context, k0, op), v = withUnitRows(context, v0, op);
+  const Prepared prepareQ(context, options.q, sizes, q.dtype, sizes.queries, options, "q", op);
+  const Prepared prepareK(context, options.k, sizes, q.dtype, sizes.keys, options, "k", op);
   Forward result{emptyHeads(context, q.dtype, sizes.batch, sizes.heads, sizes.queries, sizes.headDim, op),
                  empty(context, q.dtype, {sizes.batch, sizes.heads, sizes.queries}, op)};
-  const ForwardProblem problem{describe(q, k, v, sizes, plan, scale), plan.queries.view(), plan.packKeys, rowsOf(result.out),
+  const ForwardProblem problem{describe(q, k, v, sizes, plan, options, prepareQ, prepareK), plan.queries.view(), plan.packKeys || prepareK.view.any(), rowsOf(result.out),
                                result.logSumExp.raw()};
   const std::vector<Cut> cuts = partition(plan.queries, sizes, context.pool.threads());
   const auto parts = static_cast<int64_t>(cuts.size()) - 1;
@@ -65,8 +151,8 @@ Forward forward(Context& context, const Tensor& q0, const Tensor& k0, const Tens
 }
 
 Gradients backward(Context& context, const Tensor& q0, const Tensor& k0, const Tensor& v0, const Forward& saved, const Tensor& grad0,
-                   const Mask& mask, double scale, const char* op) {
-  const Sizes sizes = checkOperands(q0, k0, v0, scale, op);
+                   const Mask& mask, const Options& options, const char* op) {
+  const Sizes sizes = checkOperands(q0, k0, v0, options, op);
   const auto [batch, heads, queries, keys, headDim] = sizes;
   for (const auto& [operand, name] : {std::pair{&saved.out, "out"}, {&grad0, "grad"}}) {
     requireDType(*operand, q0.dtype, op, name);
@@ -78,9 +164,13 @@ Gradients backward(Context& context, const Tensor& q0, const Tensor& k0, const T
   const Tensor q = withUnitRows(context, q0, op), k = withUnitRows(context, k0, op), v = withUnitRows(context, v0, op);
   const Tensor out = withUnitRows(context, saved.out, op), grad = withUnitRows(context, grad0, op);
   const Tensor logSumExp = contiguous(context, saved.logSumExp, op);
-  Gradients result{emptyHeads(context, q.dtype, batch, heads, queries, headDim, op), emptyHeads(context, q.dtype, batch, heads, keys, headDim, op),
-                   emptyHeads(context, q.dtype, batch, heads, keys, headDim, op)};
-  const BackwardProblem problem{describe(q, k, v, sizes, plan, scale), plan.keys.view(), rowsOf(out), rowsOf(grad), logSumExp.raw(),
+  const Prepared prepareQ(context, options.q, sizes, q.dtype, queries, options, "q", op);
+  const Prepared prepareK(context, options.k, sizes, q.dtype, keys, options, "k", op);
+  Gradients result;
+  result.q = emptyHeads(context, q.dtype, batch, heads, queries, headDim, op);
+  result.k = emptyHeads(context, q.dtype, batch, heads, keys, headDim, op);
+  result.v = emptyHeads(context, q.dtype, batch, heads, keys, headDim, op);
+  const BackwardProblem problem{describe(q, k, v, sizes, plan, options, prepareQ, prepareK), plan.keys.view(), rowsOf(out), rowsOf(grad), logSumExp.raw(),
                                 rowsOf(result.q), rowsOf(result.k), rowsOf(result.v)};
   const std::vector<Cut> cuts = partition(plan.keys, sizes, context.pool.threads());
   const auto parts = static_cast<int64_t>(cuts.size()) - 1;
@@ -99,6 +189,8 @@ Gradients backward(Context& context, const Tensor& q0, const Tensor& k0, const T
     const Cut& begin = cuts[static_cast<size_t>(p)];
     if (begin.block > 0) MD_CALL(addShared)(problem, begin.head, sharedOf(p));
   }
+  if (prepareQ.view.any()) std::tie(result.qWeight, result.qBias) = prepareGrad(context, prepareQ.view, q, result.q, op);
+  if (prepareK.view.any()) std::tie(result.kWeight, result.kBias) = prepareGrad(context, prepareK.view, k, result.k, op);
   return result;
 }
 

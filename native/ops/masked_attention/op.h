@@ -4,6 +4,7 @@
 #include <span>
 
 #include "../../core/context.h"
+#include "../random/op.h"
 
 namespace md::masked_attention {
 
@@ -27,14 +28,34 @@ struct Forward {
 };
 struct Gradients {
   Tensor q, k, v;  // as the operands, in the memory order [B, T, H, D]
+  Tensor qWeight, qBias, kWeight, kBias;  // [D]; empty where there is no norm
 };
 
-/// softmax(scale · q kᵀ under mask) v. q [B, H, Tq, D], k and v [B, H, Tk, D], f32 or f64, any strides. A row that attends
-/// nothing gives 0. ShapeError, DTypeError; ValueError for a mask that does not describe these tokens.
-Forward forward(Context& context, const Tensor& q, const Tensor& k, const Tensor& v, const Mask& mask, double scale, const char* op);
+/// What rows of q or k go through on their way into the kernel; a null tensor leaves its part out.
+struct RowPreparation {
+  const Tensor* weight = nullptr;  // [D]: LayerNorm over a head (population variance)
+  const Tensor* bias = nullptr;    // [D]
+  const Tensor* rotary = nullptr;  // table [B or 1, T, pairs, 2] of rotary_embedding
+};
+
+struct Options {
+  double scale = 1;
+  RowPreparation q, k;
+  double eps = 1e-5;
+  bool rotateFirst = false;  // before the norm instead of after it
+  // Each weight becomes 0 with probability p (to 1 / 65536), else grows by 1 / (1 - p): blocks of
+  // `stream`, ceil(Tk / 8) a query.
+  double p = 0;
+  random::Stream stream{};
+};
+
+/// dropout(softmax(scale · q kᵀ under mask)) v, of prepared q and k. q [B, H, Tq, D], k and v [B, H, Tk, D], f32 or f64, any
+/// strides. A row that attends nothing gives 0. ShapeError, DTypeError; ValueError for a mask that does not describe these
+/// tokens.
+Forward forward(Context& context, const Tensor& q, const Tensor& k, const Tensor& v, const Mask& mask, const Options& options, const char* op);
 
 /// Gradients of `forward` for the cotangent `grad` of its out.
 Gradients backward(Context& context, const Tensor& q, const Tensor& k, const Tensor& v, const Forward& saved, const Tensor& grad,
-                   const Mask& mask, double scale, const char* op);
+                   const Mask& mask, const Options& options, const char* op);
 
 }  // namespace md::masked_attention

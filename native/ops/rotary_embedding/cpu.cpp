@@ -1,6 +1,7 @@
 #include <cmath>
 
 #include "op.h"
+#include "rotate.h"
 
 namespace md::rotary_embedding::MD_ISA {
 namespace {
@@ -18,16 +19,6 @@ void tableTyped(const T* xyz, T* table, int64_t tokens, int64_t pairs, double sc
       }
     }
   }
-}
-
-template <class T>
-void rotateRow(const T* __restrict x, const T* __restrict table, T* __restrict out, int64_t pairs, int64_t headDim, T sign) {
-  for (int64_t j = 0; j < pairs; j++) {
-    const T c = table[2 * j], s = sign * table[2 * j + 1];
-    out[2 * j] = x[2 * j] * c - x[2 * j + 1] * s;
-    out[2 * j + 1] = x[2 * j] * s + x[2 * j + 1] * c;
-  }
-  for (int64_t d = 2 * pairs; d < headDim; d++) out[d] = x[d];
 }
 
 template <class T>

@@ -5,7 +5,7 @@ export { detectAnomaly } from "./anomaly.js";
 export { backward, defineOp, noGrad } from "./autograd.js";
 export { type DType, dtypes, type HostArray, type HostArrays } from "./dtype.js";
 export * from "./memory.js";
-export { maskedAttention } from "./ops/attention.js";
+export { type HeadNorm, maskedAttention, type MaskedAttentionOptions } from "./ops/attention.js";
 export * as masks from "./ops/attention-mask.js";
 export type { AttentionMask } from "./ops/attention-mask.js";
 export * from "./ops/create.js";

@@ -1,86 +1,137 @@
-import { native } from "@md/native";
+import { type AttentionArguments, native } from "@md/native";
 import { executeAll } from "../primitives.js";
+import type { Generator, GeneratorState } from "../random.js";
 import type { Tensor } from "../tensor.js";
 import type { AttentionMask } from "./attention-mask.js";
 
-/** What the addon takes for a mask, apart from the tensor of a dense one. */
-interface MaskArguments {
-  kind: number;
-  samples: number;
-  tokensPerSample: number;
-  conditionTokens: number;
-  /** conditionLengths of level2, cuSeqlensQ of varlen. */
-  queryIntegers: Int32Array;
-  cuSeqlensK: Int32Array;
+/** LayerNorm over headDim, shared by all heads. */
+export interface HeadNorm {
+  /** [headDim] */
+  weight: Tensor;
+  /** [headDim] */
+  bias?: Tensor | null;
+}
+
+export interface MaskedAttentionOptions {
+  /** Which keys a query attends. Default: every one. */
+  mask?: AttentionMask;
+  /** Default 1/√headDim. */
+  scale?: number;
+  /** Norm of the queries, fused into loading them. Default: none. */
+  qNorm?: HeadNorm;
+  /** Norm of the keys. Default: none. */
+  kNorm?: HeadNorm;
+  /** Of both norms. Default 1e-5. */
+  normEps?: number;
+  /** Table of {@link rotaryTable} by which queries are rotated, [batch or 1, Tq, pairs, 2]. Default: none. */
+  qRotary?: Tensor;
+  /** As `qRotary`, for the keys. */
+  kRotary?: Tensor;
+  /** Rotate before the norms instead of after them. Default false. */
+  rotateFirst?: boolean;
+  /** Probability, to 1/65536, with which a weight is dropped after the softmax. Default: none are. */
+  dropout?: { p: number; generator: Generator };
+}
+
+/** What the gradient rule reads of a call, beside its tensors. */
+interface CallAttrs {
+  mask: AttentionMask | undefined;
+  scale: number;
+  eps: number;
+  rotateFirst: boolean;
+  dropout: GeneratorState & { p: number };
 }
 export interface AttentionAttrs {
-  maskedAttention: { scale: number; mask: MaskArguments };
+  maskedAttention: CallAttrs;
   maskedAttentionGrad: object;
 }
 
 /** In the order of `enum class MaskKind` in native/ops/masked_attention/op.h. */
 const maskKinds = ["none", "level2", "varlen", "causal", "dense"] as const;
 const noIntegers = new Int32Array(0);
+const noDropout = { p: 0, seed: 0, offset: 0 };
+const KEYS_PER_DRAW = 8;
 
-function maskArguments(mask: AttentionMask | undefined): MaskArguments {
-  return {
-    kind: maskKinds.indexOf(mask?.kind ?? "none"),
-    samples: mask?.kind === "level2" ? mask.samples : 0,
-    tokensPerSample: mask?.kind === "level2" ? mask.tokensPerSample : 0,
-    conditionTokens: mask?.kind === "level2" ? mask.conditionTokens : 0,
-    queryIntegers:
-      (mask?.kind === "level2" ? mask.conditionLengths : mask?.kind === "varlen" ? mask.cuSeqlensQ : null) ??
-      noIntegers,
-    cuSeqlensK: mask?.kind === "varlen" ? mask.cuSeqlensK : noIntegers,
-  };
+// `optional`: the tensors of the call behind q, k and v, in the order of its inputs.
+function argumentsOf(
+  { mask, scale, eps, rotateFirst, dropout }: CallAttrs,
+  optional: readonly (Tensor | null)[],
+): AttentionArguments {
+  const [dense, qWeight, qBias, qRotary, kWeight, kBias, kRotary] = optional.map((input) => input?.slot ?? -1);
+  const level2 = mask?.kind === "level2" ? mask : null;
+  const varlen = mask?.kind === "varlen" ? mask : null;
+  return [
+    maskKinds.indexOf(mask?.kind ?? "none"),
+    level2?.samples ?? 0,
+    level2?.tokensPerSample ?? 0,
+    level2?.conditionTokens ?? 0,
+    level2?.conditionLengths ?? varlen?.cuSeqlensQ ?? noIntegers,
+    varlen?.cuSeqlensK ?? noIntegers,
+    dense!,
+    scale,
+    qWeight!,
+    qBias!,
+    qRotary!,
+    kWeight!,
+    kBias!,
+    kRotary!,
+    eps,
+    rotateFirst,
+    dropout.p,
+    dropout.seed,
+    dropout.offset,
+  ];
 }
 
 /**
  * softmax(scale · q kᵀ under `mask`) v (Mini-Diffuser, Eq. 12), fused: an online softmax, with O(tokens) of memory beside
  * the output. q is [batch, heads, Tq, headDim], k and v are [batch, heads, Tk, headDim]; f32 or f64. Permuted views of
  * [batch, tokens, heads, headDim] are read in place, and the output has that memory order: permuting and merging its
- * heads copies nothing. Gradients flow to q, k and v. A query that attends no key gives 0 out and 0 gradients.
+ * heads copies nothing. A query that attends no key gives 0 out and 0 gradients.
  *
- * @param options.mask default: every query attends every key
- * @param options.scale default 1/√headDim
- * @throws ShapeError, DTypeError; ValueError for a mask whose numbers do not fit
+ * LayerNorm and 3D rotation of q and k are applied as their rows are loaded: neither normed nor rotated copies are kept
+ * for the backward pass. Dropout keeps nothing either: the backward pass draws the same numbers again.
+ *
+ * Gradients flow to q, k, v and the norms; not to rotary tables or a dense mask.
+ *
+ * @throws ShapeError, DTypeError; ValueError for a mask whose numbers do not fit, or p outside [0, 1)
  */
-export function maskedAttention(
-  q: Tensor,
-  k: Tensor,
-  v: Tensor,
-  options: { mask?: AttentionMask; scale?: number } = {},
-): Tensor {
-  const mask = maskArguments(options.mask);
-  const dense = options.mask?.kind === "dense" ? options.mask.mask : null;
-  const scale = options.scale ?? 1 / Math.sqrt(q.shape.at(-1) || 1);
-  const [out, logSumExp] = executeAll("maskedAttention", [q, k, v, dense], { scale, mask }, 2, () =>
-    native.maskedAttention(
-      q.slot,
-      k.slot,
-      v.slot,
-      scale,
-      mask.kind,
-      mask.samples,
-      mask.tokensPerSample,
-      mask.conditionTokens,
-      mask.queryIntegers,
-      mask.cuSeqlensK,
-      dense?.slot ?? -1,
-    ),
+export function maskedAttention(q: Tensor, k: Tensor, v: Tensor, options: MaskedAttentionOptions = {}): Tensor {
+  const { mask, qNorm, kNorm, qRotary, kRotary, normEps = 1e-5, rotateFirst = false, dropout } = options;
+  const optional = [
+    mask?.kind === "dense" ? mask.mask : null,
+    ...[qNorm?.weight, qNorm?.bias, qRotary, kNorm?.weight, kNorm?.bias, kRotary].map((input) => input ?? null),
+  ];
+  const attrs: CallAttrs = {
+    mask,
+    scale: options.scale ?? 1 / Math.sqrt(q.shape.at(-1) || 1),
+    eps: normEps,
+    rotateFirst,
+    dropout: dropout && dropout.p !== 0 ? { p: dropout.p, ...draws(q, k, dropout.generator) } : noDropout,
+  };
+  const [out, logSumExp] = executeAll("maskedAttention", [q, k, v, ...optional], attrs, 2, () =>
+    native.maskedAttention(q.slot, k.slot, v.slot, ...argumentsOf(attrs, optional)),
   );
   logSumExp!.dispose();
   return out!;
 }
 
-/** Gradients of q, k and v for the cotangent `grad` of the output. */
+// One draw of 128 bits for the weights of a query and eight keys.
+function draws(q: Tensor, k: Tensor, generator: Generator): GeneratorState {
+  const queries = q.size / (q.shape.at(-1) || 1);
+  return generator.take(queries * Math.ceil((k.shape.at(-2) ?? 0) / KEYS_PER_DRAW), 1);
+}
+
+/** Gradients of the inputs of {@link maskedAttention}, in their order, for the cotangent `grad` of the output. */
 export function maskedAttentionGrad(
-  [q, k, v, dense]: readonly (Tensor | null)[],
+  [q, k, v, ...optional]: readonly (Tensor | null)[],
   [out, logSumExp]: readonly (Tensor | null)[],
   grad: Tensor,
-  { scale, mask }: AttentionAttrs["maskedAttention"],
-): Tensor[] {
-  return executeAll("maskedAttentionGrad", [q!, k!, v!, grad], {}, 3, () =>
+  attrs: CallAttrs,
+): (Tensor | null)[] {
+  const [, qWeight, qBias, , kWeight, kBias] = optional;
+  const affine = [qWeight, kWeight].filter((weight) => weight).length;
+  const results = executeAll("maskedAttentionGrad", [q!, k!, v!, grad], {}, 3 + 2 * affine, () =>
     native.maskedAttentionGrad(
       q!.slot,
       k!.slot,
@@ -88,14 +139,14 @@ export function maskedAttentionGrad(
       out!.slot,
       logSumExp!.slot,
       grad.slot,
-      scale,
-      mask.kind,
-      mask.samples,
-      mask.tokensPerSample,
-      mask.conditionTokens,
-      mask.queryIntegers,
-      mask.cuSeqlensK,
-      dense?.slot ?? -1,
+      ...argumentsOf(attrs, optional),
     ),
   );
+  const ofNorm = (weight: Tensor | null | undefined, bias: Tensor | null | undefined): (Tensor | null)[] => {
+    if (!weight) return [null, null];
+    const [dWeight, dBias] = sums.splice(0, 2);
+    return [dWeight!, bias ? dBias! : null];
+  };
+  const sums = results.splice(3);
+  return [...results, null, ...ofNorm(qWeight, qBias), null, ...ofNorm(kWeight, kBias), null];
 }
