@@ -63,6 +63,15 @@ describe("MultiheadAttention", () => {
     near(layer.forward(x), reference(layer, x, x));
   });
 
+  it("drops weights in training alone, and draws anew each time", () => {
+    const layer = new MultiheadAttention(12, 2, { generator: new Generator(5), dropout: 0.5, dtype: "f64" });
+    const first = layer.forward(x).toFlatArray();
+    expect(layer.forward(x).toFlatArray()).not.toEqual(first);
+    layer.eval();
+    near(layer.forward(x), reference(layer, x, x));
+    expect(() => new MultiheadAttention(12, 2, { generator: new Generator(5), dropout: 1 })).toThrow(/dropout is 1/);
+  });
+
   it("attends another sequence", () => {
     const layer = attention(true);
     near(layer.forward(x, { keyValue: scene }), reference(layer, x, scene));

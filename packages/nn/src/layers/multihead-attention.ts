@@ -1,8 +1,11 @@
 import {
   applyRotary,
   type AttentionMask,
+  type Generator,
+  type HeadNorm,
   linear,
   maskedAttention,
+  type MaskedAttentionOptions,
   ShapeError,
   type Tensor,
   ValueError,
@@ -18,6 +21,8 @@ import type { RandomLayerOptions } from "./options.js";
 export interface MultiheadAttentionOptions extends RandomLayerOptions {
   /** LayerNorm over headDim of queries and keys, before they are rotated. Default false. */
   qkNorm?: boolean;
+  /** Probability with which an attention weight is dropped in training. Default 0. */
+  dropout?: number;
 }
 
 /** Keys and values by head, each [batch, heads, tokens, headDim]; may be cached and joined along the tokens. */
@@ -52,18 +57,25 @@ export class MultiheadAttention extends Module {
   readonly outProj: Linear;
   readonly qNorm: LayerNorm | null;
   readonly kNorm: LayerNorm | null;
+  readonly dropout: number;
+  readonly #generator: Generator;
 
   constructor(
     readonly embedDim: number,
     readonly numHeads: number,
-    { qkNorm = false, ...options }: MultiheadAttentionOptions,
+    { qkNorm = false, dropout = 0, ...options }: MultiheadAttentionOptions,
   ) {
     super();
     this.headDim = embedDim / numHeads;
     if (!(Number.isInteger(this.headDim) && this.headDim > 0)) {
       throw new ValueError(`[MultiheadAttention] embedDim ${embedDim} does not divide into ${numHeads} heads`);
     }
+    if (!(dropout >= 0 && dropout < 1)) {
+      throw new ValueError(`[MultiheadAttention] dropout is ${dropout}, expected 0 <= dropout < 1`);
+    }
     const { dtype, generator } = options;
+    this.dropout = dropout;
+    this.#generator = generator;
     const weight = parameter(() => init.xavierUniform(zeros([3 * embedDim, embedDim], { dtype }), { generator }));
     this.inProjWeight = this.registerParameter("in_proj_weight", weight);
     this.inProjBias = this.registerParameter(
@@ -77,20 +89,31 @@ export class MultiheadAttention extends Module {
   }
 
   /** Self-attention of x [batch, Tq, embedDim], or cross-attention to `keyValue`. */
-  forward(x: Tensor, { keyValue, keyRotary, ...options }: AttentionOptions = {}): Tensor {
-    const rotary = keyValue ? keyRotary : (keyRotary ?? options.rotary);
-    return this.attend(x, this.projectKeyValue(keyValue ?? x, rotary), options);
+  forward(x: Tensor, { keyValue, keyRotary, rotary, mask }: AttentionOptions = {}): Tensor {
+    const from = keyValue ?? x;
+    const kRotary = keyValue ? keyRotary : (keyRotary ?? rotary);
+    const kv = { k: toHeads(this.#project(from, 1)), v: toHeads(this.#project(from, 2)) };
+    return this.#attend(x, kv, { mask, qRotary: rotary, kNorm: headNorm(this.kNorm), kRotary });
   }
 
   /** Keys and values of x [batch, tokens, embedDim], keys normed and then rotated by `rotary`. */
   projectKeyValue(x: Tensor, rotary?: Tensor): KeyValue {
-    return { k: rotate(toHeads(norm(this.kNorm, this.#project(x, 1))), rotary), v: toHeads(this.#project(x, 2)) };
+    const keys = this.#project(x, 1);
+    const k = toHeads(this.kNorm ? this.kNorm.forward(keys) : keys);
+    return { k: rotary ? applyRotary(k, rotary) : k, v: toHeads(this.#project(x, 2)) };
   }
 
   /** Attention of the queries of x [batch, Tq, embedDim] to given keys and values. */
-  attend(x: Tensor, { k, v }: KeyValue, { mask, rotary }: AttendOptions = {}): Tensor {
-    const q = rotate(toHeads(norm(this.qNorm, this.#project(x, 0))), rotary);
-    const heads = maskedAttention(q, k, v, { mask });
+  attend(x: Tensor, keyValue: KeyValue, { mask, rotary }: AttendOptions = {}): Tensor {
+    return this.#attend(x, keyValue, { mask, qRotary: rotary });
+  }
+
+  #attend(x: Tensor, { k, v }: KeyValue, options: MaskedAttentionOptions): Tensor {
+    const heads = maskedAttention(toHeads(this.#project(x, 0)), k, v, {
+      ...options,
+      qNorm: headNorm(this.qNorm),
+      dropout: this.training ? { p: this.dropout, generator: this.#generator } : undefined,
+    });
     return this.outProj.forward(heads.permute([0, 2, 1, 3]).flatten(2));
   }
 
@@ -106,6 +129,6 @@ export class MultiheadAttention extends Module {
   }
 }
 
-const norm = (layer: LayerNorm | null, x: Tensor): Tensor => (layer ? layer.forward(x) : x);
+const headNorm = (layer: LayerNorm | null): HeadNorm | undefined =>
+  layer ? { weight: layer.weight!, bias: layer.bias } : undefined;
 const toHeads = (x: Tensor): Tensor => x.permute([0, 2, 1, 3]);
-const rotate = (x: Tensor, table: Tensor | undefined): Tensor => (table ? applyRotary(x, table) : x);
