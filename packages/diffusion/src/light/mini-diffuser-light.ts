@@ -6,6 +6,7 @@ import {
   crossEntropy,
   type Generator,
   type LocalKernelMap,
+  masks,
   mseLoss,
   noGrad,
   randn,
@@ -142,6 +143,12 @@ export class MiniDiffuserLight extends Module implements Policy {
     const layout = {
       samples,
       tokensPerSample: horizon,
+      mask: masks.level2({
+        samples,
+        tokensPerSample: horizon,
+        conditionTokens: scene.layout.tokens,
+        conditionLengths: scene.layout.lengths,
+      }),
       rotary: rotaryTable(this.normalizer.centered(world), d / numHeads, { scale: ropeScale }),
       timestep: this.timestep.forward(timesteps.reshape([size, samples])),
     };
@@ -151,7 +158,7 @@ export class MiniDiffuserLight extends Module implements Policy {
     const query = asks.mul(scene.gripper.unsqueeze(1).add(this.poseQuery));
     let hidden = embedded.add(query).reshape([size, tokens, d]);
     [...this.blocks].forEach((block, layer) => {
-      hidden = block.act(hidden, layout, scene.layout, scene.memories[layer]!, maps.get(scene.voxels[layer]!)!);
+      hidden = block.act(hidden, layout, scene.memories[layer]!, maps.get(scene.voxels[layer]!)!);
     });
     return hidden.reshape([size, samples, horizon, d]);
   }
