@@ -129,9 +129,11 @@ describe("what does not fit into memory", () => {
   ];
   for (const [assignment, status, message] of huge) {
     it(`${assignment} is refused`, async () => {
+      const { liveBytes } = memory();
       const failure = await failureOf(() => train(out, data, assignment));
       expect(failure.message).toMatch(message);
       expect(failure.status).toBe(status);
+      expect(memory().liveBytes).toBe(liveBytes);
       expect(existsSync(out)).toBe(false);
     });
   }

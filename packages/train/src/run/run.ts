@@ -1,6 +1,7 @@
 import { mkdirSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { Policy } from "@md/diffusion";
+import { construct } from "@md/nn";
 import type { Episode, KeyPoseDataset } from "@md/rlbench-data";
 import { Generator } from "@md/tensor";
 import { Checkpoint, type RunMetadata, saveCheckpoint } from "../checkpoint/checkpoint.js";
@@ -81,7 +82,8 @@ export class Run {
     const episodes = withoutHeldOut(listEpisodes(data), heldOut);
     const training = loadDataset(episodes, config.data);
     const statistics = dataStatistics(training, config.data);
-    const policy = factory.create(config.policy, statistics, new Generator(config.seed).fork("initialization"));
+    const generator = new Generator(config.seed).fork("initialization");
+    const policy = construct(() => factory.create(config.policy, statistics, generator));
     const parts: RunParts = {
       out,
       config,
