@@ -1,6 +1,19 @@
 import { ValueError } from "@md/tensor";
 import { closest } from "fastest-levenshtein";
 
+/** A configuration that a policy or scheduler cannot use because of the value of one key. */
+export class ConfigKeyError extends ValueError {
+  constructor(
+    /** Name of the policy or scheduler. */
+    owner: string,
+    readonly key: string,
+    /** What was found and what was expected, as in `is 0, expected an integer from 1 to 1000`. */
+    readonly problem: string,
+  ) {
+    super(`[${owner}] config key "${key}" ${problem}`);
+  }
+}
+
 /** One key of a configuration: its default, and what is wrong with a value (undefined: nothing). */
 export interface Field<T> {
   default: T;
@@ -39,7 +52,8 @@ export const oneOf = <T extends string>(fallback: T, names: readonly T[]): Field
 /**
  * `given` completed with defaults, frozen. Keys that are undefined count as absent.
  *
- * @throws ValueError naming `owner` and the key, for an unknown key (with the nearest known one) or a value out of range
+ * @throws ValueError naming `owner` and the key, for an unknown key (with the nearest known one); {@link ConfigKeyError}
+ *   for a value out of range
  */
 export function resolveConfig<C extends object>(owner: string, fields: Fields<C>, given: unknown): Readonly<C> {
   if (typeof given !== "object" || given === null || Array.isArray(given)) {
@@ -56,9 +70,7 @@ export function resolveConfig<C extends object>(owner: string, fields: Fields<C>
     const field: Field<unknown> = fields[key];
     const value = values[key] ?? field.default;
     if (values[key] === null || !field.accepts(value)) {
-      throw new ValueError(
-        `[${owner}] config key "${key}" is ${JSON.stringify(values[key])}, expected ${field.expected}`,
-      );
+      throw new ConfigKeyError(owner, key, `is ${JSON.stringify(values[key])}, expected ${field.expected}`);
     }
     return [key, value];
   });

@@ -1,5 +1,4 @@
-import { ValueError } from "@md/tensor";
-import { between, type Field, type Fields, integer, oneOf, resolveConfig } from "../config.js";
+import { between, ConfigKeyError, type Field, type Fields, integer, oneOf, resolveConfig } from "../config.js";
 import { type BetaSchedule, betaSchedules } from "../schedulers/betas.js";
 import { MAX_TRAIN_TIMESTEPS, type PredictionType, predictionTypes } from "../schedulers/scheduler.js";
 
@@ -106,19 +105,17 @@ const optionFields: Fields<Omit<MiniDiffuserLightConfig, keyof typeof dataFields
 export const lightDefaults = (): Record<string, unknown> =>
   Object.fromEntries(Object.entries(optionFields).map(([key, field]) => [key, field.default]));
 
-/** `given` completed with defaults and frozen. ValueError names an unknown or ill-valued key. */
+/** `given` completed with defaults and frozen. ValueError for an unknown key, ConfigKeyError for an ill-valued one. */
 export function resolveLightConfig(given: unknown): Readonly<MiniDiffuserLightConfig> {
   const config = resolveConfig("MiniDiffuserLight", { ...optionFields, ...dataFields }, given);
   const { embedDim, numHeads, numLayers, binCells } = config;
   if (embedDim % numHeads !== 0 || embedDim / numHeads < 6) {
-    throw new ValueError(
-      `[MiniDiffuserLight] embedDim is ${embedDim}, expected a multiple of numHeads = ${numHeads} with 6 channels or more a head`,
-    );
+    const expected = `a multiple of numHeads = ${numHeads} with 6 channels or more a head`;
+    throw new ConfigKeyError("MiniDiffuserLight", "embedDim", `is ${embedDim}, expected ${expected}`);
   }
   if (binCells.length !== 1 && binCells.length !== numLayers) {
-    throw new ValueError(
-      `[MiniDiffuserLight] binCells has ${binCells.length} sizes, expected 1 or ${numLayers}, one a layer`,
-    );
+    const expected = `1 or ${numLayers}, one a layer`;
+    throw new ConfigKeyError("MiniDiffuserLight", "binCells", `has ${binCells.length} sizes, expected ${expected}`);
   }
   return config;
 }

@@ -1,7 +1,6 @@
 import { mkdirSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { Policy } from "@md/diffusion";
-import { construct } from "@md/nn";
 import type { Episode, KeyPoseDataset } from "@md/rlbench-data";
 import { Generator } from "@md/tensor";
 import { Checkpoint, type RunMetadata, saveCheckpoint } from "../checkpoint/checkpoint.js";
@@ -16,6 +15,7 @@ import { MetricsLog } from "../metrics.js";
 import type { ProgressDisplay } from "../progress.js";
 import { type StepMetrics, Trainer } from "../trainer.js";
 import { batchSource, dataStatistics } from "./batches.js";
+import { createPolicy } from "./create-policy.js";
 
 const VALIDATION_SAMPLES = 4;
 
@@ -82,8 +82,7 @@ export class Run {
     const episodes = withoutHeldOut(listEpisodes(data), heldOut);
     const training = loadDataset(episodes, config.data);
     const statistics = dataStatistics(training, config.data);
-    const generator = new Generator(config.seed).fork("initialization");
-    const policy = construct(() => factory.create(config.policy, statistics, generator));
+    const policy = createPolicy(factory, config, statistics);
     const parts: RunParts = {
       out,
       config,
