@@ -82,7 +82,7 @@ export class Run {
     const episodes = withoutHeldOut(listEpisodes(data), heldOut);
     const training = loadDataset(episodes, config.data);
     const statistics = dataStatistics(training, config.data);
-    const policy = createPolicy(factory, config, statistics);
+    const policy = createPolicy(factory, config, statistics, batchSource(training, config)(0));
     const parts: RunParts = {
       out,
       config,
