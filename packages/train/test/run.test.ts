@@ -117,6 +117,15 @@ describe("Run", () => {
     expect(body("validated")).toBe(body("plain"));
   });
 
+  it("refuses an episode that is selected both to train on and to hold out", async () => {
+    const out = join(folder, "both");
+    const both = { data: { root: data, episodes: "0-3" }, validation: { root: data, episodes: "3" } };
+    const started = Run.start({ out, layers: [toyLayer], ...both });
+    await expect(started).rejects.toThrow(ConfigError);
+    await expect(started).rejects.toThrow(/--episodes and --val-episodes both select reach_sphere\/.*\/episode3$/);
+    expect(existsSync(out)).toBe(false);
+  });
+
   it("stops at a loss that is not finite, and leaves the weights before it", async () => {
     const run = await start("broken", parseOverride("policy.noise=.inf"));
     await expect(run.train()).rejects.toThrow(/\[step 1\] loss is/);

@@ -60,7 +60,9 @@ export class Run {
    *
    * @param options.layers configuration by rising precedence
    * @param options.model registered policy or module file over what the layers say; the only way to name a file
+   * @param options.data where it selects episodes, none of them may be held out
    * @param options.validation held out; its episodes are not trained on
+   * @throws ConfigError for what cannot be used, before anything is written
    */
   static async start(options: {
     out: string;
@@ -79,7 +81,11 @@ export class Run {
       throw new ConfigError("training", "", "has no end: set training.steps, training.maxMinutes, or both");
     }
     const heldOut = validation ? listEpisodes(validation) : [];
-    const episodes = withoutHeldOut(listEpisodes(data), heldOut);
+    const selected = listEpisodes(data);
+    const episodes = withoutHeldOut(selected, heldOut);
+    const both = selected.find((episode) => !episodes.includes(episode));
+    if (data.episodes !== undefined && both)
+      throw new ConfigError("train", "--episodes", `and --val-episodes both select ${both.id}`);
     const training = loadDataset(episodes, config.data);
     const statistics = dataStatistics(training, config.data);
     const policy = createPolicy(factory, config, statistics, batchSource(training, config)(0));
