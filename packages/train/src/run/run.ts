@@ -36,6 +36,8 @@ export class Run {
   readonly trainer: Trainer;
   private readonly metrics: MetricsLog;
   private readonly recent = new RecentRate();
+  /** The last step, until it is in the metrics. */
+  private unlogged: StepMetrics | null = null;
 
   private constructor(
     readonly parts: RunParts,
@@ -153,6 +155,7 @@ export class Run {
     if (this.trainer.step === 0) this.save();
     await this.trainer.run({ signal, onStep: (metrics) => this.afterStep(metrics, display) });
     display?.finish();
+    if (this.unlogged) this.log(this.unlogged);
     this.save();
   }
 
@@ -165,12 +168,16 @@ export class Run {
     const secondsLeft =
       steps !== null && progress === step / steps ? (steps - step) / rate : elapsedSeconds / progress - elapsedSeconds;
     display?.update({ step, steps, progress, rate, secondsLeft, loss });
-    if (step % logEvery === 0 || step === 1) {
-      const { parts: lossParts, ...rest } = metrics;
-      this.metrics.write({ kind: "train", ...rest, ...lossParts, progress, seconds: elapsedSeconds });
-    }
+    this.unlogged = metrics;
+    if (step % logEvery === 0 || step === 1) this.log(metrics);
     if (parts.validation && step % validateEvery === 0) await this.validate(parts.validation);
     if (step % checkpointEvery === 0) this.save();
+  }
+
+  private log({ parts, ...metrics }: StepMetrics): void {
+    const { progress, elapsedSeconds } = this.trainer;
+    this.metrics.write({ kind: "train", ...metrics, ...parts, progress, seconds: elapsedSeconds });
+    this.unlogged = null;
   }
 
   private async validate(dataset: KeyPoseDataset): Promise<void> {
