@@ -81,7 +81,7 @@ describe("minidiff", () => {
   it("says what is wrong, without a stack, and exits accordingly", () => {
     const cases: [args: string[], status: number, message: RegExp][] = [
       [[...train, "--out", out], 2, /--out .*run holds a run already; --resume it/],
-      [[...train, "--out", other, "policy.nois=1"], 2, /policy.nois is unknown; did you mean policy.noise\?/],
+      [[...train, "--out", out, "policy.nois=1"], 2, /policy.nois is unknown; did you mean policy.noise\?/],
       [[...train, "--out", other, "--steps", "many"], 2, /\[--steps\] training.steps is "many" \(a text\)/],
       [["train", "--data", data], 2, /--out is missing/],
       [["train", "--resume", out, "--seed", "3"], 2, /--resume takes all but/],

@@ -4,17 +4,17 @@ import type { Policy } from "@md/diffusion";
 import type { Episode, KeyPoseDataset } from "@md/rlbench-data";
 import { Generator } from "@md/tensor";
 import { Checkpoint, type RunMetadata, saveCheckpoint } from "../checkpoint/checkpoint.js";
-import { type ConfigLayer, resolveConfig, resolveModel } from "../config/resolve.js";
+import { type ConfigLayer, resolveConfig } from "../config/resolve.js";
 import type { TrainConfig } from "../config/schema.js";
 import { type DataSource, listEpisodes, loadDataset } from "../data.js";
 import { CheckpointError, ConfigError } from "../errors.js";
-import { findPolicy } from "../find-policy.js";
 import { evaluate } from "../evaluate/evaluate.js";
 import { summarize } from "../evaluate/score.js";
 import { MetricsLog } from "../metrics.js";
 import type { ProgressDisplay } from "../progress.js";
 import { type StepMetrics, Trainer } from "../trainer.js";
 import { batchSource, dataStatistics } from "./batches.js";
+import { configureRun } from "./configure.js";
 import { createPolicy } from "./create-policy.js";
 
 const VALIDATION_SAMPLES = 4;
@@ -60,8 +60,7 @@ export class Run {
   /**
    * A new run. What `out` holds of an older run is replaced.
    *
-   * @param options.layers configuration by rising precedence
-   * @param options.model registered policy or module file over what the layers say; the only way to name a file
+   * @param options.layers and `options.model` as in {@link configureRun}
    * @param options.data where it selects episodes, none of them may be held out
    * @param options.validation held out; its episodes are not trained on
    * @throws ConfigError for what cannot be used, before anything is written
@@ -73,15 +72,8 @@ export class Run {
     data: DataSource;
     validation?: DataSource;
   }): Promise<Run> {
-    const { out, model, data, validation } = options;
-    const layers = [...options.layers, ...(model === undefined ? [] : [{ source: "model", values: { model } }])];
-    const factory = await findPolicy(resolveModel(layers), model).catch((error: unknown) => {
-      throw new ConfigError("model", "", messageOf(error));
-    });
-    const config = resolveConfig(layers, factory.defaults);
-    if (config.training.steps === null && config.training.maxMinutes === null) {
-      throw new ConfigError("training", "", "has no end: set training.steps, training.maxMinutes, or both");
-    }
+    const { out, data, validation } = options;
+    const { factory, config } = await configureRun(options);
     const heldOut = validation ? listEpisodes(validation) : [];
     const selected = listEpisodes(data);
     const episodes = withoutHeldOut(selected, heldOut);
@@ -214,8 +206,6 @@ class RecentRate {
     return (1000 * (this.times.length - 1)) / (this.times.at(-1)! - this.times[0]!);
   }
 }
-
-const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 const idsOf = (episodes: readonly Episode[]): string[] => episodes.map(({ id }) => id);
 
