@@ -22,6 +22,7 @@ export { AdamW, type AdamWOptions } from "./optim/adamw.js";
 export { clipGradNorm } from "./optim/clip-grad-norm.js";
 export { Ema } from "./optim/ema.js";
 export { cosineWithWarmup, type LearningRateSchedule } from "./optim/lr-schedule.js";
+export { makeOutFolder } from "./out-folder.js";
 export { presetNames } from "./presets.js";
 export { formatSeconds, ProgressDisplay, type ProgressState, type ProgressStream } from "./progress.js";
 export { charts, htmlPage, htmlTable, paragraph, type Section } from "./report/html.js";

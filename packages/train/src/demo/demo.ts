@@ -4,6 +4,7 @@ import { Checkpoint } from "../checkpoint/checkpoint.js";
 import type { ConfigLayer } from "../config/resolve.js";
 import { formatTable } from "../evaluate/groups.js";
 import { readMetrics } from "../metrics.js";
+import { makeOutFolder } from "../out-folder.js";
 import { formatSeconds, type ProgressDisplay } from "../progress.js";
 import { configureRun } from "../run/configure.js";
 import { Run } from "../run/run.js";
@@ -41,6 +42,7 @@ export async function runDemo(options: DemoOptions): Promise<DemoResult> {
   const { out, layers, seed = 0, signal, display, log } = options;
   const { trainingScenes = DEMO_SCENES.training, unseenScenes = DEMO_SCENES.unseen } = options;
   await configureRun({ layers });
+  makeOutFolder(out);
   const clock = new StageClock();
   const folder = join(out, "data");
   const training = provideScenes(folder, "training", trainingScenes, seed);

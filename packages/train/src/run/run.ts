@@ -1,4 +1,3 @@
-import { mkdirSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { Policy } from "@md/diffusion";
 import type { Episode, KeyPoseDataset } from "@md/rlbench-data";
@@ -11,6 +10,7 @@ import { CheckpointError, ConfigError } from "../errors.js";
 import { evaluate } from "../evaluate/evaluate.js";
 import { summarize } from "../evaluate/score.js";
 import { MetricsLog } from "../metrics.js";
+import { checkOutFolder, makeOutFolder } from "../out-folder.js";
 import type { ProgressDisplay } from "../progress.js";
 import { type StepMetrics, Trainer } from "../trainer.js";
 import { batchSource, dataStatistics } from "./batches.js";
@@ -52,7 +52,7 @@ export class Run {
       generator: new Generator(config.seed).fork("noise"),
     });
     checkpoint?.restore(this.trainer);
-    mkdirSync(out, { recursive: true });
+    makeOutFolder(out);
     const file = join(out, "metrics.jsonl");
     this.metrics = checkpoint ? MetricsLog.resume(file, this.trainer.step) : MetricsLog.create(file);
   }
@@ -74,6 +74,7 @@ export class Run {
   }): Promise<Run> {
     const { out, data, validation } = options;
     const { factory, config } = await configureRun(options);
+    checkOutFolder(out);
     const heldOut = validation ? listEpisodes(validation) : [];
     const selected = listEpisodes(data);
     const episodes = withoutHeldOut(selected, heldOut);
