@@ -3,6 +3,7 @@ import type { Policy } from "@md/diffusion";
 import type { Episode, KeyPoseDataset } from "@md/rlbench-data";
 import { Generator } from "@md/tensor";
 import { Checkpoint, type RunMetadata, saveCheckpoint } from "../checkpoint/checkpoint.js";
+import { checkWhole } from "../checkpoint/metadata.js";
 import { type ConfigLayer, resolveConfig } from "../config/resolve.js";
 import type { TrainConfig } from "../config/schema.js";
 import { type DataSource, listEpisodes, loadDataset } from "../data.js";
@@ -117,6 +118,7 @@ export class Run {
     const { trainedOn } = metadata;
     if (!trainedOn) throw new CheckpointError(checkpoint.file, "was not written by a run on demonstrations");
     const factory = await checkpoint.findPolicy(options.model);
+    checkWhole(checkpoint.file, "config.policy", factory.defaults, metadata.config.policy);
     const policy = await checkpoint.loadPolicy({ weights: "model", model: options.model });
     const saved: ConfigLayer = { source: checkpoint.file, values: metadata.config };
     const config = resolveConfig([saved, ...(options.budget ?? [])], factory.defaults);
