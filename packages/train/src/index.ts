@@ -28,5 +28,6 @@ export { formatSeconds, ProgressDisplay, type ProgressState, type ProgressStream
 export { charts, htmlPage, htmlTable, paragraph, type Section } from "./report/html.js";
 export { type Frame, palette, Plot } from "./report/svg.js";
 export { batchSource, dataStatistics } from "./run/batches.js";
+export { createPolicy } from "./run/create-policy.js";
 export { Run } from "./run/run.js";
 export { type StepMetrics, Trainer, type TrainerOptions } from "./trainer.js";
