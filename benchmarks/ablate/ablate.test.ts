@@ -1,6 +1,8 @@
+import { spawnSync, type SpawnSyncReturns } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { makeReachEpisode, type ReachScene } from "@md/rlbench-data";
 import { parseOverride } from "@md/train";
 import { afterAll, describe, expect, it } from "vitest";
@@ -62,6 +64,37 @@ describe("ablate", () => {
     expect(other.runs.map(({ samples, seed }) => [samples, seed])).toEqual([[2, 0]]);
     writeFileSync(file, "{");
     await expect(ablate(options)).rejects.toThrow(/results.json\] is no JSON/);
+  });
+
+  it("shows its options, and refuses what it does not know, in its own words", () => {
+    const program = fileURLToPath(new URL("./run.ts", import.meta.url));
+    const run = (...args: string[]): SpawnSyncReturns<string> =>
+      spawnSync(process.execPath, ["--conditions", "@md/source", "--import", "tsx", program, ...args], {
+        encoding: "utf8",
+        timeout: 60_000,
+      });
+    const help = run("--help");
+    expect(help.status).toBe(0);
+    for (const part of ["--samples", "--seeds", "--steps", "--out", "overrides", "1,8,64,128"])
+      expect(help.stdout).toContain(part);
+    for (const [args, message] of [
+      [["--sample", "1"], /^ablate: Unknown option '--sample'/],
+      [["--samples", "0"], /^ablate: \[--samples\] has "0", expected/],
+      [["policy.nois=1"], /^ablate: .* policy\.nois is unknown/],
+      [["--out", program], /^ablate: \[--out\] is .*run\.ts is no folder/],
+    ] as const) {
+      const refused = run(...args);
+      expect(refused.stderr).toMatch(message);
+      expect(refused.stderr).not.toMatch(/^ +at /m);
+      expect(refused.status).toBe(2);
+    }
+  });
+
+  it("names the option of a policy that cannot be used", async () => {
+    const layers = [...options.layers, parseOverride("policy.horizon=2")];
+    await expect(ablate({ ...options, out: join(out, "refused"), layers })).rejects.toThrow(
+      /policy\.horizon is 2, expected 1/,
+    );
   });
 
   it("judges by the nearer of two spheres of the named colour", () => {

@@ -6,6 +6,7 @@ import {
   DEMO_DENOISING_STEPS,
   DEMO_SCENES,
   formatSeconds,
+  makeOutFolder,
   percent,
   type ProgressDisplay,
   readPreset,
@@ -68,6 +69,7 @@ export async function ablate(options: AblationOptions): Promise<AblationResults>
     threads: getNumThreads(),
     config: { ...config, policy },
   };
+  makeOutFolder(out);
   const file = join(out, "results.json");
   const wanted = Array.from({ length: seeds }, (_, seed) => samples.map((count) => ({ samples: count, seed }))).flat();
   const isSame = (a: { samples: number; seed: number }, b: typeof a): boolean =>

@@ -1,5 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
-import { dirname } from "node:path";
+import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { isDeepStrictEqual } from "node:util";
 import type { TrainConfig } from "@md/train";
 import type { CurvePoint } from "./train.js";
@@ -48,7 +47,6 @@ export function readFinishedRuns(file: string, settings: AblationSettings): Abla
 
 /** Replaces the file in one step, so that a kill leaves the old one or the new one. */
 export function replaceFile(file: string, content: string): void {
-  mkdirSync(dirname(file), { recursive: true });
   writeFileSync(`${file}.tmp`, content);
   renameSync(`${file}.tmp`, file);
 }

@@ -1,21 +1,37 @@
-// npm run ablate [-- --samples 1,8,64,128 --seeds 3 --steps 4000 --out runs/ablate policy.embedDim=96 …]
 import { parseArgs } from "node:util";
 import { ConfigError, parseOverride, ProgressDisplay } from "@md/train";
 import { ablate, type AblationOptions } from "./ablation.js";
 
-/** 4 × 3 runs of them fit into an hour on two cores. */
-const DEFAULT_STEPS = "4000";
+// 4 × 3 runs of 4000 steps fit into an hour on two cores.
+const defaults = { samples: "1,8,64,128", seeds: "3", steps: "4000", out: "runs/ablate" };
 
-function parseOptions(): AblationOptions {
+const usage = `Usage: npm run ablate -- [options] [overrides...]
+
+Trains with every number M of noised samples a scene at equal gradient steps, and judges each on unseen scenes.
+
+Arguments:
+  overrides        assignments such as policy.embedDim=96, over the preset demo
+
+Options:
+  --samples <M,…>  noised samples a scene (default: ${defaults.samples})
+  --seeds <count>  trainings for each M (default: ${defaults.seeds})
+  --steps <count>  gradient steps of every training (default: ${defaults.steps})
+  --out <folder>   for results.json and report.html; its finished trainings are kept (default: ${defaults.out})
+  -h, --help       show this`;
+
+/** The options of the command line; null where it asks for help. */
+function parseOptions(): AblationOptions | null {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: {
-      samples: { type: "string", default: "1,8,64,128" },
-      seeds: { type: "string", default: "3" },
-      steps: { type: "string", default: DEFAULT_STEPS },
-      out: { type: "string", default: "runs/ablate" },
+      samples: { type: "string", default: defaults.samples },
+      seeds: { type: "string", default: defaults.seeds },
+      steps: { type: "string", default: defaults.steps },
+      out: { type: "string", default: defaults.out },
+      help: { type: "boolean", short: "h" },
     },
   });
+  if (values.help) return null;
   const samples = values.samples.split(",").map((value) => parseCount("--samples", value));
   if (new Set(samples).size < samples.length)
     throw new ConfigError("--samples", "", `${values.samples} repeats a value`);
@@ -43,8 +59,12 @@ const isUsageError = (error: unknown): error is Error =>
 
 try {
   const options = parseOptions();
-  const { statements } = await ablate(options);
-  console.log(`\n${statements.join("\n")}\n\nresults.json and report.html are in ${options.out}`);
+  if (options) {
+    const { statements } = await ablate(options);
+    console.log(`\n${statements.join("\n")}\n\nresults.json and report.html are in ${options.out}`);
+  } else {
+    console.log(usage);
+  }
 } catch (error) {
   if (!isUsageError(error)) throw error;
   console.error(`ablate: ${error.message}`);

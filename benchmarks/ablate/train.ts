@@ -1,6 +1,6 @@
 import { getPolicy } from "@md/diffusion";
 import { Generator } from "@md/tensor";
-import { batchSource, dataStatistics, type StepMetrics, type TrainConfig, Trainer } from "@md/train";
+import { batchSource, createPolicy, dataStatistics, type StepMetrics, type TrainConfig, Trainer } from "@md/train";
 import type { ReachDataset } from "./scenes.js";
 import { type ActionShares, judgeUnseenActions } from "./unseen-actions.js";
 
@@ -30,14 +30,14 @@ export async function trainCurve(
 ): Promise<CurvePoint[]> {
   const factory = getPolicy(config.model);
   const { dataset } = data.training;
-  const random = new Generator(config.seed);
-  const policy = factory.create(config.policy, dataStatistics(dataset, config.data), random.fork("initialization"));
+  const nextBatch = batchSource(dataset, config);
+  const policy = createPolicy(factory, config, dataStatistics(dataset, config.data), nextBatch(0));
   const trainer = new Trainer({
     policy,
-    nextBatch: batchSource(dataset, config),
+    nextBatch,
     optimizer: config.optimizer,
     training: config.training,
-    generator: random.fork("noise"),
+    generator: new Generator(config.seed).fork("noise"),
   });
   const { points } = config.data;
   const judge = (): Promise<ActionShares> => judgeUnseenActions(policy, data.unseen, { points, seed: config.seed });

@@ -1,4 +1,5 @@
 import { ShapeError, ValueError } from "@md/tensor";
+import { ConfigKeyError } from "./config.js";
 import type { Observation, PolicyBatch } from "./policy.js";
 
 /**
@@ -38,10 +39,15 @@ export function checkObservation(
 /**
  * Checks what a batch has beyond {@link checkObservation}: targets of `horizon` actions a scene.
  *
- * @throws ShapeError and ValueError, naming the field
+ * @throws ConfigKeyError for `horizon` when the targets are whole but of another number of actions; else ShapeError and
+ *   ValueError, naming the field
  */
 export function checkTargets(owner: string, batch: PolicyBatch, horizon: number): void {
   const { size, targetPosition, targetRotationBins, targetOpen } = batch;
+  const actions = targetOpen.length / size;
+  const agree = [targetPosition, targetRotationBins].every(({ length }) => length === 3 * targetOpen.length);
+  if (agree && Number.isInteger(actions) && actions > 0 && actions !== horizon)
+    throw new ConfigKeyError(owner, "horizon", `is ${horizon}, expected ${actions}, the target actions a scene`);
   checkNumbers(owner, "targetPosition", targetPosition, [size, horizon, 3]);
   checkLength(owner, "targetRotationBins", targetRotationBins, [size, horizon, 3]);
   checkNumbers(owner, "targetOpen", targetOpen, [size, horizon]);

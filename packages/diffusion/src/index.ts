@@ -1,3 +1,4 @@
+export { ConfigKeyError } from "./config.js";
 export { drawLevel2, type Level2Draws, type Level2Options } from "./level2.js";
 export { type ConditionLayout, NonInvasiveBlock } from "./light/block.js";
 export { type MiniDiffuserLightConfig, ROTATION_BINS } from "./light/config.js";

@@ -86,6 +86,7 @@ export interface PolicyFactory {
   readonly name: string;
   /** Options that a training configuration may set under `policy`, with their defaults. */
   readonly defaults: Readonly<Record<string, unknown>>;
+  /** ConfigKeyError for an option that has an unusable value. */
   create(options: Readonly<Record<string, unknown>>, statistics: DataStatistics, generator: Generator): Policy;
   /** A fresh policy from a checkpoint's `config`, to load a state dict into. */
   fromConfig(config: Readonly<Record<string, unknown>>, generator: Generator): Policy;

@@ -1,6 +1,6 @@
 import { DisposedError, Generator, memory, OutOfMemoryError, setMemoryLimit, ShapeError, ValueError } from "@md/tensor";
 import { afterAll, describe, expect, it } from "vitest";
-import { MiniDiffuserLight, type PolicyBatch, type SampleOptions } from "../src/index.js";
+import { ConfigKeyError, MiniDiffuserLight, type PolicyBatch, type SampleOptions } from "../src/index.js";
 import { syntheticBatch } from "./synthetic-batch.js";
 
 const make = (): MiniDiffuserLight =>
@@ -60,6 +60,12 @@ describe("a batch", () => {
       const instructionLengths = Int32Array.of(3, wrong);
       expect(() => loss({ instructionLengths })).toThrow(`instructionLengths has ${wrong}, expected 0 to 3`);
     }
+  });
+
+  it("with targets of another horizon is refused by the policy's option", () => {
+    const longer = syntheticBatch(2, { points: 5, horizon: 3 });
+    expect(() => policy.loss(longer, generator)).toThrow(ConfigKeyError);
+    expect(() => policy.loss(longer, generator)).toThrow(/"horizon" is 1, expected 3, the target actions a scene/);
   });
 
   it("with targets out of range is refused by name", () => {

@@ -1,6 +1,6 @@
 import { afterAll, describe, expect, it } from "vitest";
-import { assign, cat, Generator, memory, noGrad, randn, scope, tensor, type Tensor, ValueError } from "@md/tensor";
-import { MiniDiffuserLight, type PolicyBatch } from "../src/index.js";
+import { assign, cat, Generator, memory, noGrad, randn, scope, tensor, type Tensor } from "@md/tensor";
+import { ConfigKeyError, MiniDiffuserLight, type PolicyBatch } from "../src/index.js";
 import { syntheticBatch } from "./synthetic-batch.js";
 
 const small = { embedDim: 24, numHeads: 2, numLayers: 2, samples: 5, poseQueries: 2, instructionDim: 6 };
@@ -108,9 +108,11 @@ describe("MiniDiffuserLight", () => {
 
   it("names what is wrong with a batch or a configuration", () => {
     const generator = new Generator(1);
-    expect(() => new MiniDiffuserLight({ embedDim: 25 }, { generator })).toThrow(/embedDim is 25/);
+    expect(() => new MiniDiffuserLight({ embedDim: 25 }, { generator })).toThrow(
+      /"embedDim" is 25, expected a multiple of numHeads/,
+    );
     expect(() => new MiniDiffuserLight({ embedDims: 24 } as object, { generator })).toThrow(/embedDims.*embedDim/);
-    expect(() => new MiniDiffuserLight({ binCells: [1, 2] }, { generator })).toThrow(ValueError);
+    expect(() => new MiniDiffuserLight({ binCells: [1, 2] }, { generator })).toThrow(ConfigKeyError);
     const batch = syntheticBatch(2, { points: 30 });
     expect(() => policy.loss({ ...batch, targetPosition: batch.targetPosition.subarray(3) }, generator)).toThrow(
       /targetPosition/,

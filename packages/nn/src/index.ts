@@ -1,4 +1,5 @@
 export { type Layer, ModuleDict, ModuleList, Sequential } from "./containers.js";
+export { construct } from "./construct.js";
 export * as init from "./init.js";
 export { GELU, ReLU, Sigmoid, SiLU, Tanh } from "./layers/activations.js";
 export { Conv2d, type Conv2dOptions } from "./layers/conv2d.js";

@@ -1,4 +1,5 @@
 import { Tensor, ValueError } from "@md/tensor";
+import { noteMade } from "./construct.js";
 import { Parameter } from "./parameter.js";
 import { copyStateDict, type LoadOptions, type StateDict } from "./state-dict.js";
 
@@ -16,7 +17,8 @@ export abstract class Module {
 
   /** Adds `buffer` to the state under `name`: saved and loaded, not trained. It lives until `dispose()`. */
   protected registerBuffer(name: string, buffer: Tensor): Tensor {
-    return this.#register(name, buffer.keep());
+    noteMade(buffer.keep());
+    return this.#register(name, buffer);
   }
   /** Names a parameter otherwise than by its property. */
   protected registerParameter(name: string, parameter: Parameter): Parameter {

@@ -1,4 +1,5 @@
 import { scope, Tensor } from "@md/tensor";
+import { noteMade } from "./construct.js";
 
 /**
  * A leaf that a module trains: shares the storage of `tensor`, wants a gradient, and belongs to no scope, so it lives
@@ -10,6 +11,7 @@ export class Parameter extends Tensor {
     super(tensor.resource.retain(), tensor.shape, tensor.dtype, tensor.device);
     this.requiresGrad = options.requiresGrad ?? true;
     this.keep();
+    noteMade(this);
   }
 }
 

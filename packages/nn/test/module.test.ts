@@ -1,6 +1,6 @@
-import { full, sum, type Tensor, tensor } from "@md/tensor";
+import { full, memory, scope, sum, type Tensor, tensor } from "@md/tensor";
 import { describe, expect, it } from "vitest";
-import { Module, ModuleDict, ModuleList, Parameter, Sequential, StateDictError } from "../src/index.js";
+import { construct, Module, ModuleDict, ModuleList, Parameter, Sequential, StateDictError } from "../src/index.js";
 
 class Scale extends Module {
   readonly weight: Parameter;
@@ -94,6 +94,32 @@ describe("Module", () => {
     model.dispose();
     expect(model.bias.disposed).toBe(true);
     expect(model.heads.get("a").stateDict().get("num_steps")!.disposed).toBe(true);
+  });
+});
+
+describe("construct", () => {
+  class Failing extends Module {
+    readonly first = new Scale(1);
+    readonly second: Scale;
+    constructor(fails: boolean) {
+      super();
+      this.second = construct(() => new Scale(2));
+      if (fails) throw new RangeError("no more");
+    }
+  }
+
+  it("frees what a constructor made before it threw, below it too", () => {
+    const { liveTensors } = memory();
+    scope(() => expect(() => construct(() => new Failing(true))).toThrow(RangeError));
+    expect(memory().liveTensors).toBe(liveTensors);
+  });
+
+  it("leaves alone what a constructor returned, and what is made outside", () => {
+    const module = construct(() => new Failing(false));
+    expect(() => construct(() => new Failing(true))).toThrow(RangeError);
+    expect([...module.stateDict().values()].some((tensor) => tensor.disposed)).toBe(false);
+    expect(new Scale(1).weight.disposed).toBe(false);
+    module.dispose();
   });
 });
 

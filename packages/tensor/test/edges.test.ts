@@ -130,6 +130,25 @@ describe("special values", () => {
 describe("errors name the op and what does not fit", () => {
   const x = md.ones([2, 3, 4, 4]);
   const cases: [string, () => unknown, new (message: string) => Error, RegExp][] = [
+    [
+      "an extent beyond 32 bits",
+      () => md.zeros([2, 2 ** 31]),
+      md.ShapeError,
+      /\[full\] .* 2147483648, .* 0 to 2147483647/,
+    ],
+    ["a negative extent", () => md.zeros([2, -3]), md.ShapeError, /\[full\] shape \[2,-3\] has extent -3, expected/],
+    [
+      "a stride beyond 32 bits",
+      () => md.avgPool2d(x, 1, { stride: 2 ** 31 }),
+      md.ValueError,
+      /found 2147483648, expected an integer from -2147483647 to 2147483647/,
+    ],
+    [
+      "a mask's length beyond 32 bits",
+      () => md.masks.varlen({ cuSeqlensQ: [0, 2 ** 31] }),
+      md.ValueError,
+      /cuSeqlensQ: found 2147483648, expected an integer from 0 to 2147483647/,
+    ],
     ["a repeated axis", () => md.sum(x, { dim: [1, -3] }), md.ShapeError, /\[sum\] .*axis 1 twice/],
     ["an axis beyond", () => md.softmax(x, 4), md.ShapeError, /\[softmax\] axis 4/],
     ["a mean of integers", () => md.mean(md.ones([2], { dtype: "i32" })), md.DTypeError, /\[mean\] x has dtype i32/],

@@ -14,8 +14,9 @@ export class ConfigError extends TrainError {
     /** Dotted key, such as `training.batchSize`; empty for the whole. */
     readonly field: string,
     problem: string,
+    options?: ErrorOptions,
   ) {
-    super(`[${source}] ${field === "" ? "" : `${field} `}${problem}`);
+    super(`[${source}] ${field === "" ? "" : `${field} `}${problem}`, options);
   }
 }
 

@@ -122,16 +122,20 @@ describe("what does not fit into memory", () => {
     ["data.instructionDim=1e12", exitStatus.usage, /data\.instructionDim is/],
     ["training.batchSize=1e9", exitStatus.usage, /training\.batchSize is/],
     ["training.accumulate=1e9", exitStatus.usage, /training\.accumulate is/],
-    ["policy.numLayers=1e9", exitStatus.failure, /\[MiniDiffuserLight\] config key "numLayers"/],
-    ["policy.numTrainTimesteps=1e12", exitStatus.failure, /config key "numTrainTimesteps"/],
-    ["policy.samples=1e12", exitStatus.failure, /config key "samples"/],
+    ["policy.numLayers=1e9", exitStatus.usage, /\[mini-diffuser-light\] policy\.numLayers is 1000000000, expected/],
+    ["policy.numTrainTimesteps=1e12", exitStatus.usage, /policy\.numTrainTimesteps is/],
+    ["policy.samples=1e12", exitStatus.usage, /policy\.samples is 1000000000000, expected an integer from 1 to 65536/],
+    ["policy.embedDim=97", exitStatus.usage, /policy\.embedDim is 97, expected a multiple of numHeads = 2/],
+    ["policy.binCells=[16, -1]", exitStatus.usage, /policy\.binCells is \[16,-1\]/],
     ["policy.embedDim=600000", exitStatus.failure, /\[\w+\] needs \d+ bytes with \d+ live, limit is \d+/],
   ];
   for (const [assignment, status, message] of huge) {
     it(`${assignment} is refused`, async () => {
+      const { liveBytes } = memory();
       const failure = await failureOf(() => train(out, data, assignment));
       expect(failure.message).toMatch(message);
       expect(failure.status).toBe(status);
+      expect(memory().liveBytes).toBe(liveBytes);
       expect(existsSync(out)).toBe(false);
     });
   }

@@ -2,9 +2,10 @@ import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import { writeSafetensors } from "@md/nn";
+import { readSafetensors, writeSafetensors } from "@md/nn";
 import { tensor } from "@md/tensor";
 import { Checkpoint } from "../src/checkpoint/checkpoint.js";
+import { resolveConfig } from "../src/config/resolve.js";
 import { CheckpointError } from "../src/errors.js";
 import { Run } from "../src/run/run.js";
 import { makeFixture, toyLayer } from "./support/fixture.js";
@@ -20,13 +21,38 @@ const metadata = {
   generator: { seed: 0, offset: 0 },
   policy: { name: "mini-diffuser-light", config: {} },
   statistics: {},
-  config: { policy: {} },
+  config: resolveConfig([], {}),
   trainedOn: null,
 };
 const write = (content: unknown): void =>
   writeSafetensors(file, new Map([["model.a", tensor([1])]]), { minidiff: JSON.stringify(content) });
 
 describe("Checkpoint", () => {
+  it("names each key of the configuration that is missing, and takes none's default", async () => {
+    const run = await Run.start({ out: folder, layers: [toyLayer], data: { root: data } });
+    await run.train();
+    run.dispose();
+    const { metadata: header, tensors } = readSafetensors(join(folder, "checkpoint.safetensors"));
+    const saved = JSON.parse(header["minidiff"]!) as { config: Record<string, Record<string, unknown>> };
+    const without = async (section: string | null, key: string): Promise<Run> => {
+      const copy = structuredClone(saved);
+      delete (section === null ? copy.config : copy.config[section]!)[key];
+      writeSafetensors(join(folder, "checkpoint.safetensors"), tensors, { minidiff: JSON.stringify(copy) });
+      return Run.resume(folder);
+    };
+    const sections = ["policy", "data", "optimizer", "training"];
+    const keys: [section: string | null, key: string][] = [
+      ...["seed", "model", ...sections].map((key): [null, string] => [null, key]),
+      ...sections.flatMap((name) => Object.keys(saved.config[name]!).map((key): [string, string] => [name, key])),
+    ];
+    expect(keys).toHaveLength(6 + 3 + 10 + 9 + 7);
+    for (const [section, key] of keys) {
+      const resumed = without(section, key);
+      await expect(resumed, key).rejects.toThrow(CheckpointError);
+      await expect(resumed, key).rejects.toThrow(`metadata.config.${section === null ? "" : `${section}.`}${key} is`);
+    }
+  });
+
   it("names what is absent, of another kind, or damaged", async () => {
     expect(() => new Checkpoint(join(folder, "absent"))).toThrow(/absent.*does not exist/);
     writeFileSync(file, "no tensors here");

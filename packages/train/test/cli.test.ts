@@ -12,6 +12,7 @@ afterAll(remove);
 function minidiff(...args: string[]): { status: number | null; stdout: string; stderr: string } {
   const run = spawnSync(process.execPath, ["--conditions", "@md/source", "--import", "tsx", cli, ...args], {
     encoding: "utf8",
+    timeout: 60_000,
   });
   return { status: run.status, stdout: run.stdout, stderr: run.stderr };
 }
@@ -81,9 +82,16 @@ describe("minidiff", () => {
   it("says what is wrong, without a stack, and exits accordingly", () => {
     const cases: [args: string[], status: number, message: RegExp][] = [
       [[...train, "--out", out], 2, /--out .*run holds a run already; --resume it/],
-      [[...train, "--out", other, "policy.nois=1"], 2, /policy.nois is unknown; did you mean policy.noise\?/],
+      [[...train, "--out", out, "policy.nois=1"], 2, /policy.nois is unknown; did you mean policy.noise\?/],
       [[...train, "--out", other, "--steps", "many"], 2, /\[--steps\] training.steps is "many" \(a text\)/],
       [["train", "--data", data], 2, /--out is missing/],
+      [
+        [...train, "--out", join(toyPolicyFile, "x")],
+        2,
+        /^minidiff: \[--out\] is .*, but .*toy-policy\.ts is no folder/,
+      ],
+      [[...train, "--out", "/proc/none/x"], 2, /^minidiff: \[--out\] is \/proc\/none\/x, which cannot be written: E/],
+      [["demo", "--out", toyPolicyFile], 2, /^minidiff: \[--out\] is .*toy-policy\.ts is no folder/],
       [["train", "--resume", out, "--seed", "3"], 2, /--resume takes all but/],
       [["train", "--data", join(folder, "absent"), "--out", other], 1, /absent\] cannot be listed/],
       [["eval", "--checkpoint", join(folder, "absent"), "--data", data], 1, /checkpoint.safetensors\] does not exist/],

@@ -1,11 +1,21 @@
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, expect, it } from "vitest";
+import { parseOverride } from "../src/config/sources.js";
 import { runDemo, type DemoOptions } from "../src/demo/demo.js";
 import { makeFixture, toyLayer } from "./support/fixture.js";
 
 const { folder, remove } = makeFixture(1);
 afterAll(remove);
+
+it("refuses a configuration before it synthesises anything", async () => {
+  const out = join(folder, "refused");
+  const layers = [toyLayer, parseOverride("policy.nois=1")];
+  await expect(runDemo({ out, layers, trainingScenes: 1, unseenScenes: 1, log: () => undefined })).rejects.toThrow(
+    /policy\.nois is unknown/,
+  );
+  expect(existsSync(out)).toBe(false);
+});
 
 it("writes everything it promises, also where an earlier demo was interrupted, and finds fault with a poor policy", async () => {
   const out = join(folder, "demo");

@@ -74,6 +74,26 @@ describe("Run", () => {
     expect(readMetrics(file).map(({ step }) => step)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
   });
 
+  it("logs the last step once, whatever ends it", async () => {
+    const file = join(folder, "logged", "metrics.jsonl");
+    const steps = (): number[] => readMetrics(file).map(({ step }) => step);
+    const run = await start("logged", parseOverride("training.logEvery=4"));
+    await trainUntil(run, 6);
+    run.dispose();
+    expect(steps()).toEqual([1, 4, 6]);
+    for (const [budget, expected] of [
+      [9, [1, 4, 6, 8, 9]],
+      [9, [1, 4, 6, 8, 9]],
+      [12, [1, 4, 6, 8, 9, 12]],
+    ] as const) {
+      const layer = { source: "test", values: { training: { steps: budget } } };
+      const resumed = await Run.resume(join(folder, "logged"), { budget: [layer] });
+      await resumed.train();
+      resumed.dispose();
+      expect(steps()).toEqual(expected);
+    }
+  });
+
   it("learns, and keeps its bytes flat", async () => {
     const run = await start("learn", parseOverride("training.steps=300"));
     const metrics = await (async () => {
@@ -115,6 +135,15 @@ describe("Run", () => {
     const lines = readMetrics(join(folder, "validated", "metrics.jsonl"));
     expect(lines.filter(({ kind }) => kind === "validation").map(({ step }) => step)).toEqual([5, 10]);
     expect(body("validated")).toBe(body("plain"));
+  });
+
+  it("refuses an episode that is selected both to train on and to hold out", async () => {
+    const out = join(folder, "both");
+    const both = { data: { root: data, episodes: "0-3" }, validation: { root: data, episodes: "3" } };
+    const started = Run.start({ out, layers: [toyLayer], ...both });
+    await expect(started).rejects.toThrow(ConfigError);
+    await expect(started).rejects.toThrow(/--episodes and --val-episodes both select reach_sphere\/.*\/episode3$/);
+    expect(existsSync(out)).toBe(false);
   });
 
   it("stops at a loss that is not finite, and leaves the weights before it", async () => {

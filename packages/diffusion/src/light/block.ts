@@ -1,5 +1,5 @@
 import { FiLM, type KeyValue, LayerNorm, LocalKernelQuery, MLP, Module, MultiheadAttention } from "@md/nn";
-import { cat, type Generator, type LocalKernelMap, masks, type Tensor, type VoxelHash } from "@md/tensor";
+import { type AttentionMask, cat, type Generator, type LocalKernelMap, type Tensor, type VoxelHash } from "@md/tensor";
 
 /** What a block keeps of the scene: actions read it at every denoising step, nothing writes it. */
 export interface BlockMemory {
@@ -16,6 +16,8 @@ export interface ConditionLayout {
   tokens: number;
   /** Valid condition tokens of each item, [B]. */
   lengths: Int32Array;
+  /** Of condition tokens among themselves. */
+  mask: AttentionMask;
   /** Of {@link rotaryTable}, [B, tokens, …]. */
   rotary: Tensor;
 }
@@ -24,6 +26,8 @@ export interface ConditionLayout {
 export interface ActionLayout {
   samples: number;
   tokensPerSample: number;
+  /** Eq. 13, rows of the actions. */
+  mask: AttentionMask;
   /** Of {@link rotaryTable}, [B, tokens, …]. */
   rotary: Tensor;
   /** Embedded timestep of every sample, [B, M, d]. */
@@ -65,38 +69,22 @@ export class NonInvasiveBlock extends Module {
 
   /** Condition tokens [B, N + C, d] to the next layer's. */
   condition(hidden: Tensor, normed: Tensor, layout: ConditionLayout, { keyValue }: BlockMemory): Tensor {
-    const mask = masks.level2({
-      samples: 0,
-      tokensPerSample: 1,
-      conditionTokens: layout.tokens,
-      conditionLengths: layout.lengths,
-    });
-    const attended = hidden.add(this.attention.attend(normed, keyValue, { rotary: layout.rotary, mask }));
+    const { rotary, mask } = layout;
+    const attended = hidden.add(this.attention.attend(normed, keyValue, { rotary, mask }));
     return attended.add(this.mlp.forward(this.mlpNorm.forward(attended)));
   }
 
   /** Action tokens [B, M·L, d] to the next layer's. */
-  act(
-    actions: Tensor,
-    layout: ActionLayout,
-    condition: ConditionLayout,
-    memory: BlockMemory,
-    neighbours: LocalKernelMap,
-  ): Tensor {
+  act(actions: Tensor, layout: ActionLayout, memory: BlockMemory, neighbours: LocalKernelMap): Tensor {
+    const { rotary, mask } = layout;
     const modulate = (film: FiLM, x: Tensor): Tensor =>
       film
         .forward(x.reshape([x.shape[0]!, layout.samples, layout.tokensPerSample, -1]), layout.timestep)
         .reshape(x.shape);
     const normed = modulate(this.attentionFilm, this.attentionNorm.forward(actions));
-    const own = this.attention.projectKeyValue(normed, layout.rotary);
+    const own = this.attention.projectKeyValue(normed, rotary);
     const keyValue = { k: cat([own.k, memory.keyValue.k], 2), v: cat([own.v, memory.keyValue.v], 2) };
-    const mask = masks.level2({
-      samples: layout.samples,
-      tokensPerSample: layout.tokensPerSample,
-      conditionTokens: condition.tokens,
-      conditionLengths: condition.lengths,
-    });
-    const attended = actions.add(this.attention.attend(normed, keyValue, { rotary: layout.rotary, mask }));
+    const attended = actions.add(this.attention.attend(normed, keyValue, { rotary, mask }));
     const located = attended.add(this.local.forward(neighbours, memory.voxelMeans).reshape(attended.shape));
     return located.add(this.mlp.forward(modulate(this.mlpFilm, this.mlpNorm.forward(located))));
   }

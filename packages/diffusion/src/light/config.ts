@@ -1,6 +1,5 @@
-import { ValueError } from "@md/tensor";
+import { between, ConfigKeyError, type Field, type Fields, integer, oneOf, resolveConfig } from "../config.js";
 import { type BetaSchedule, betaSchedules } from "../schedulers/betas.js";
-import { between, type Field, type Fields, integer, oneOf, resolveConfig } from "../schedulers/config.js";
 import { MAX_TRAIN_TIMESTEPS, type PredictionType, predictionTypes } from "../schedulers/scheduler.js";
 
 /** A box in the world frame, metres. */
@@ -75,7 +74,14 @@ const notNegative = (fallback: number): Field<number> => ({
   accepts: (value) => typeof value === "number" && value >= 0,
 });
 
-const fields: Fields<MiniDiffuserLightConfig> = {
+/** What comes from the data. */
+const dataFields: Fields<Pick<MiniDiffuserLightConfig, "instructionDim" | "positionBounds">> = {
+  instructionDim: integer(128, 1),
+  positionBounds: bounds,
+};
+
+/** What a training configuration may set. */
+const optionFields: Fields<Omit<MiniDiffuserLightConfig, keyof typeof dataFields>> = {
   embedDim: integer(72, 6),
   numHeads: integer(3, 1),
   numLayers: integer(3, 1, 1000),
@@ -93,30 +99,23 @@ const fields: Fields<MiniDiffuserLightConfig> = {
   predictionType: oneOf("epsilon", predictionTypes),
   rotationWeight: notNegative(0.1),
   openWeight: notNegative(0.1),
-  instructionDim: integer(128, 1),
-  positionBounds: bounds,
 };
 
 /** Defaults of what a training configuration may set; the rest comes from the data. */
-export function lightDefaults(): Record<string, unknown> {
-  const { instructionDim, positionBounds, ...options } = fields;
-  void [instructionDim, positionBounds];
-  return Object.fromEntries(Object.entries(options).map(([key, field]) => [key, field.default]));
-}
+export const lightDefaults = (): Record<string, unknown> =>
+  Object.fromEntries(Object.entries(optionFields).map(([key, field]) => [key, field.default]));
 
-/** `given` completed with defaults and frozen. ValueError names an unknown or ill-valued key. */
+/** `given` completed with defaults and frozen. ValueError for an unknown key, ConfigKeyError for an ill-valued one. */
 export function resolveLightConfig(given: unknown): Readonly<MiniDiffuserLightConfig> {
-  const config = resolveConfig("MiniDiffuserLight", fields, given);
+  const config = resolveConfig("MiniDiffuserLight", { ...optionFields, ...dataFields }, given);
   const { embedDim, numHeads, numLayers, binCells } = config;
   if (embedDim % numHeads !== 0 || embedDim / numHeads < 6) {
-    throw new ValueError(
-      `[MiniDiffuserLight] embedDim is ${embedDim}, expected a multiple of numHeads = ${numHeads} with 6 channels or more a head`,
-    );
+    const expected = `a multiple of numHeads = ${numHeads} with 6 channels or more a head`;
+    throw new ConfigKeyError("MiniDiffuserLight", "embedDim", `is ${embedDim}, expected ${expected}`);
   }
   if (binCells.length !== 1 && binCells.length !== numLayers) {
-    throw new ValueError(
-      `[MiniDiffuserLight] binCells has ${binCells.length} sizes, expected 1 or ${numLayers}, one a layer`,
-    );
+    const expected = `1 or ${numLayers}, one a layer`;
+    throw new ConfigKeyError("MiniDiffuserLight", "binCells", `has ${binCells.length} sizes, expected ${expected}`);
   }
   return config;
 }

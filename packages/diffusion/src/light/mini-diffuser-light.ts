@@ -6,6 +6,7 @@ import {
   crossEntropy,
   type Generator,
   type LocalKernelMap,
+  masks,
   mseLoss,
   noGrad,
   randn,
@@ -131,29 +132,35 @@ export class MiniDiffuserLight extends Module implements Policy {
     const [size, samples, horizon] = positions.shape as [number, number, number];
     const tokens = samples * horizon;
     const embedded = this.action.forward(positionFeatures(positions, positionFrequencies)).add(this.horizonEmbedding);
-    const asks = tensor(
-      Float32Array.from({ length: samples }, (_, j) => Number(j >= samples - poseQueries)),
-      {
-        shape: [samples, 1, 1],
-      },
-    );
     const world = this.normalizer.denormalize(positions).reshape([size, tokens, 3]);
     const item = tensor(Int32Array.from({ length: size * tokens }, (_, i) => Math.floor(i / tokens)));
     const layout = {
       samples,
       tokensPerSample: horizon,
+      mask: masks.level2({
+        samples,
+        tokensPerSample: horizon,
+        conditionTokens: scene.layout.tokens,
+        conditionLengths: scene.layout.lengths,
+      }),
       rotary: rotaryTable(this.normalizer.centered(world), d / numHeads, { scale: ropeScale }),
       timestep: this.timestep.forward(timesteps.reshape([size, samples])),
     };
     const maps = new Map<VoxelHash, LocalKernelMap>();
     for (const hash of scene.voxels)
       if (!maps.has(hash)) maps.set(hash, hash.localKernelMap(world.flatten(0, 1), item));
-    const query = asks.mul(scene.gripper.unsqueeze(1).add(this.poseQuery));
-    let hidden = embedded.add(query).reshape([size, tokens, d]);
+    const asking = poseQueries === 0 ? embedded : embedded.add(this.poseQueryEmbedding(scene, samples, poseQueries));
+    let hidden = asking.reshape([size, tokens, d]);
     [...this.blocks].forEach((block, layer) => {
-      hidden = block.act(hidden, layout, scene.layout, scene.memories[layer]!, maps.get(scene.voxels[layer]!)!);
+      hidden = block.act(hidden, layout, scene.memories[layer]!, maps.get(scene.voxels[layer]!)!);
     });
     return hidden.reshape([size, samples, horizon, d]);
+  }
+
+  // What the last `poseQueries` of all samples add to their tokens, 0 for the others: [B, S, 1, d].
+  private poseQueryEmbedding(scene: EncodedScene, samples: number, poseQueries: number): Tensor {
+    const asks = Float32Array.from({ length: samples }, (_, j) => Number(j >= samples - poseQueries));
+    return tensor(asks, { shape: [samples, 1, 1] }).mul(scene.gripper.unsqueeze(1).add(this.poseQuery));
   }
 
   /** The model's prediction (noise, by default) for normalised positions [B, S, L, 3] at timesteps [B·S]: like the positions. */

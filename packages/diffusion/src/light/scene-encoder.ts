@@ -1,5 +1,5 @@
 import { Linear, MLP, Module, type Parameter, parameter } from "@md/nn";
-import { cat, type Generator, randn, rotaryTable, tensor, type Tensor, VoxelHash, zeros } from "@md/tensor";
+import { cat, type Generator, masks, randn, rotaryTable, tensor, type Tensor, VoxelHash, zeros } from "@md/tensor";
 import { checkObservation } from "../check-batch.js";
 import type { Observation } from "../policy.js";
 import type { ConditionLayout } from "./block.js";
@@ -65,13 +65,16 @@ export class SceneEncoder extends Module {
       const voxelSize = cells * this.config.gridSize;
       if (!voxels.has(voxelSize)) voxels.set(voxelSize, VoxelHash.build(points.flatten(0, 1), item, { voxelSize }));
     }
+    const tokens = pointsPerScene + contextTokens;
+    const lengths = instructionLengths.map((length) => pointsPerScene + 1 + length);
     return {
       hidden: cat([scene, ...context], 1),
       gripper,
       layout: {
         scenePoints: pointsPerScene,
-        tokens: pointsPerScene + contextTokens,
-        lengths: instructionLengths.map((length) => pointsPerScene + 1 + length),
+        tokens,
+        lengths,
+        mask: masks.level2({ samples: 0, tokensPerSample: 1, conditionTokens: tokens, conditionLengths: lengths }),
         rotary: rotaryTable(places, embedDim / numHeads, { scale: ropeScale }),
       },
       voxels,

@@ -1,5 +1,6 @@
 import { add, mul, type Tensor, ValueError } from "@md/tensor";
-import { type Fields, flag, fromDiffusersConfig } from "./config.js";
+import { type Fields, flag } from "../config.js";
+import { fromDiffusersConfig } from "./diffusers-config.js";
 import {
   combine,
   type NoiseSource,

@@ -1,5 +1,6 @@
 import { add, mul, type Tensor } from "@md/tensor";
-import { type Fields, fromDiffusersConfig, oneOf } from "./config.js";
+import { type Fields, oneOf } from "../config.js";
+import { fromDiffusersConfig } from "./diffusers-config.js";
 import {
   combine,
   type NoiseSource,

@@ -14,8 +14,8 @@ import {
   Tensor,
   ValueError,
 } from "@md/tensor";
+import { between, type Fields, flag, integer, oneOf, resolveConfig } from "../config.js";
 import { betas, type BetaSchedule, betaSchedules, cumulativeAlphas } from "./betas.js";
-import { between, type Fields, flag, integer, oneOf, resolveConfig } from "./config.js";
 import { spacedTimesteps, type TimestepSpacing, timestepSpacings } from "./timesteps.js";
 
 /** What the model predicts: the noise ε, the clean sample, or v = √ᾱ·ε - √(1-ᾱ)·x₀ (Salimans and Ho, 2022). */

@@ -1,5 +1,6 @@
 import { ValueError } from "@md/native";
 import type { Tensor } from "../tensor.js";
+import { MAX_INT32 } from "./shape.js";
 
 /** Action tokens sample by sample, then condition tokens: the Level-2 sequence of one batch item. */
 export interface Level2Mask {
@@ -81,8 +82,8 @@ export const dense = (mask: Tensor): DenseMask => ({ kind: "dense", mask });
 
 function counts(mask: string, field: string, values: Int32Array | readonly number[]): Int32Array {
   for (const value of values) {
-    if (!Number.isInteger(value) || value < 0 || value > 0x7fffffff) {
-      throw new ValueError(`[${mask}] ${field}: found ${value}, expected a non-negative integer`);
+    if (!Number.isInteger(value) || value < 0 || value > MAX_INT32) {
+      throw new ValueError(`[${mask}] ${field}: found ${value}, expected an integer from 0 to ${MAX_INT32}`);
     }
   }
   return Int32Array.from(values);

@@ -1,6 +1,7 @@
 import { native, ValueError } from "@md/native";
 import { execute, executeAll } from "../primitives.js";
 import type { Tensor } from "../tensor.js";
+import { MAX_INT32 } from "./shape.js";
 
 /** One number for both axes, or [y, x]. */
 export type Pair = number | readonly [y: number, x: number];
@@ -23,8 +24,8 @@ export interface ImageAttrs {
 function flatten(op: string, pairs: readonly Pair[]): number[] {
   const numbers = pairs.flatMap((pair) => (typeof pair === "number" ? [pair, pair] : [...pair]));
   for (const value of numbers) {
-    if (!Number.isInteger(value) || Math.abs(value) > 0x7fffffff)
-      throw new ValueError(`[${op}] found ${value}, expected an integer`);
+    if (!Number.isInteger(value) || Math.abs(value) > MAX_INT32)
+      throw new ValueError(`[${op}] found ${value}, expected an integer from -${MAX_INT32} to ${MAX_INT32}`);
   }
   return numbers;
 }

@@ -9,11 +9,14 @@ export function resolveAxis(op: string, axis: number, rank: number): number {
   return resolved;
 }
 
-/** Extents as the addon takes them; ShapeError unless they are non-negative integers. */
+/** Largest integer that shapes and descriptions take into the addon. */
+export const MAX_INT32 = 2 ** 31 - 1;
+
+/** Extents as the addon takes them; ShapeError unless they are integers from 0 to {@link MAX_INT32}. */
 export function extents(op: string, shape: readonly number[]): Int32Array {
   for (const extent of shape) {
-    if (!Number.isInteger(extent) || extent < 0 || extent > 0x7fffffff) {
-      throw new ShapeError(`[${op}] shape is [${shape}], expected non-negative integers`);
+    if (!Number.isInteger(extent) || extent < 0 || extent > MAX_INT32) {
+      throw new ShapeError(`[${op}] shape [${shape}] has extent ${extent}, expected an integer from 0 to ${MAX_INT32}`);
     }
   }
   return Int32Array.from(shape);

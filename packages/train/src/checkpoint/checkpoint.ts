@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import type { Policy, PolicyFactory } from "@md/diffusion";
-import { SafetensorsError, SafetensorsFile, type StateDict, writeSafetensors } from "@md/nn";
+import { construct, SafetensorsError, SafetensorsFile, type StateDict, writeSafetensors } from "@md/nn";
 import { Generator, scope, tensor } from "@md/tensor";
 import { CheckpointError } from "../errors.js";
 import { findPolicy } from "../find-policy.js";
@@ -114,7 +114,7 @@ export class Checkpoint {
     const { weights = "ema", model } = options;
     const { name, config } = this.metadata.policy;
     const factory = await this.findPolicy(model);
-    const policy = naming(this.file, () => factory.fromConfig(config, new Generator(0)));
+    const policy = naming(this.file, () => construct(() => factory.fromConfig(config, new Generator(0))));
     try {
       if (!isDeepStrictEqual(policy.config, config))
         throw new CheckpointError(this.file, `metadata.policy.config is not a whole configuration of ${name}`);

@@ -1,6 +1,6 @@
 import type { DataStatistics } from "@md/diffusion";
 import type { GeneratorState } from "@md/tensor";
-import { resolveConfig } from "../config/resolve.js";
+import { isSection, resolveConfig } from "../config/resolve.js";
 import type { TrainConfig } from "../config/schema.js";
 import { CheckpointError, ConfigError } from "../errors.js";
 
@@ -60,16 +60,33 @@ export function parseMetadata(file: string, header: Readonly<Record<string, stri
   return { ...(value as CheckpointMetadata), config: checkConfig(file, metadata["config"]) };
 }
 
-// Checked like any configuration, but for the policy's options, which are its own to check.
+// Checked like any configuration, but for the policy's options, which are checked where the policy is known.
 function checkConfig(file: string, value: unknown): TrainConfig {
   const config = section(file, "config", value);
   const options = section(file, "config.policy", config["policy"]);
   try {
-    return resolveConfig([{ source: file, values: config }], options);
+    const resolved = resolveConfig([{ source: file, values: config }], options);
+    checkWhole(file, "config", resolved, config);
+    for (const [name, values] of Object.entries(resolved)) {
+      const field = `config.${name}`;
+      if (isSection(values)) checkWhole(file, field, values, section(file, field, config[name]));
+    }
+    return resolved;
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     throw new CheckpointError(file, `metadata.config: ${error.message.replace(`[${file}] `, "")}`, { cause: error });
   }
+}
+
+/**
+ * Checks that a saved section has every key of `whole`, lest a default stand in for one.
+ *
+ * @param field dotted path of the section in the metadata
+ * @throws CheckpointError naming the key
+ */
+export function checkWhole(file: string, field: string, whole: object, saved: object): void {
+  const missing = Object.keys(whole).find((key) => !Object.hasOwn(saved, key));
+  if (missing !== undefined) throw new CheckpointError(file, `metadata.${field}.${missing} is missing`);
 }
 
 function checkTrainedOn(file: string, value: unknown): void {
@@ -89,10 +106,8 @@ function checkEpisodes(file: string, field: string, value: unknown): Record<stri
 }
 
 function section(file: string, field: string, value: unknown): Record<string, unknown> {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    throw new CheckpointError(file, `metadata.${field} is no section`);
-  }
-  return value as Record<string, unknown>;
+  if (!isSection(value)) throw new CheckpointError(file, `metadata.${field} is no section`);
+  return value;
 }
 
 function count(file: string, field: string, value: unknown): void {

@@ -6,6 +6,7 @@ import { ConfigError } from "../errors.js";
 import { evaluateCheckpoint, formatEvaluation } from "../evaluate/evaluation.js";
 import { presetNames } from "../presets.js";
 import { formatSeconds, ProgressDisplay } from "../progress.js";
+import { configureRun } from "../run/configure.js";
 import { Run } from "../run/run.js";
 import { remainingSignalWarning } from "../run/signal.js";
 import { exitStatus } from "./failure.js";
@@ -88,16 +89,19 @@ async function start(flags: TrainFlags, overrides: readonly string[]): Promise<R
   const { data, task, out, episodes, valEpisodes } = flags;
   if (data === undefined) throw new ConfigError("train", "--data", "is missing");
   if (out === undefined) throw new ConfigError("train", "--out", "is missing");
-  if (hasCheckpoint(out))
-    throw new ConfigError("train", "--out", `${out} holds a run already; --resume it, or name another folder`);
   const layers: ConfigLayer[] = [readPreset(flags.preset)];
   if (flags.config !== undefined) layers.push(readConfigFile(flags.config));
   layers.push(...[...flags.set, ...overrides].map(parseOverride));
   if (flags.seed !== undefined) layers.push(flagLayer("--seed", "seed", flags.seed));
   layers.push(...budgetLayers(flags));
+  const { model } = flags;
+  // First, lest the older run hide what is wrong with the configuration.
+  await configureRun({ layers, model });
+  if (hasCheckpoint(out))
+    throw new ConfigError("train", "--out", `${out} holds a run already; --resume it, or name another folder`);
   return Run.start({
     out,
-    model: flags.model,
+    model,
     layers,
     data: dataSource(data, task, episodes),
     ...(valEpisodes !== undefined && { validation: dataSource(data, task, valEpisodes) }),

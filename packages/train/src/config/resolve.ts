@@ -83,6 +83,7 @@ function describe(value: unknown): string {
   return `${JSON.stringify(value) ?? String(value)} (${jsonType(value)})`;
 }
 
-function isSection(value: unknown): value is Record<string, unknown> {
+/** Whether a value is a section: an object that is no list. */
+export function isSection(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -4,7 +4,9 @@ import { Checkpoint } from "../checkpoint/checkpoint.js";
 import type { ConfigLayer } from "../config/resolve.js";
 import { formatTable } from "../evaluate/groups.js";
 import { readMetrics } from "../metrics.js";
+import { makeOutFolder } from "../out-folder.js";
 import { formatSeconds, type ProgressDisplay } from "../progress.js";
+import { configureRun } from "../run/configure.js";
 import { Run } from "../run/run.js";
 import { type Check, checkJudgement, formatJudgement } from "./checks.js";
 import { judgeScenes, type Judgement } from "./judge.js";
@@ -39,6 +41,8 @@ const VALIDATION_SCENES = 24;
 export async function runDemo(options: DemoOptions): Promise<DemoResult> {
   const { out, layers, seed = 0, signal, display, log } = options;
   const { trainingScenes = DEMO_SCENES.training, unseenScenes = DEMO_SCENES.unseen } = options;
+  await configureRun({ layers });
+  makeOutFolder(out);
   const clock = new StageClock();
   const folder = join(out, "data");
   const training = provideScenes(folder, "training", trainingScenes, seed);

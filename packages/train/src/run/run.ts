@@ -1,20 +1,22 @@
-import { mkdirSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { Policy } from "@md/diffusion";
 import type { Episode, KeyPoseDataset } from "@md/rlbench-data";
 import { Generator } from "@md/tensor";
 import { Checkpoint, type RunMetadata, saveCheckpoint } from "../checkpoint/checkpoint.js";
-import { type ConfigLayer, resolveConfig, resolveModel } from "../config/resolve.js";
+import { checkWhole } from "../checkpoint/metadata.js";
+import { type ConfigLayer, resolveConfig } from "../config/resolve.js";
 import type { TrainConfig } from "../config/schema.js";
 import { type DataSource, listEpisodes, loadDataset } from "../data.js";
 import { CheckpointError, ConfigError } from "../errors.js";
-import { findPolicy } from "../find-policy.js";
 import { evaluate } from "../evaluate/evaluate.js";
 import { summarize } from "../evaluate/score.js";
 import { MetricsLog } from "../metrics.js";
+import { checkOutFolder, makeOutFolder } from "../out-folder.js";
 import type { ProgressDisplay } from "../progress.js";
 import { type StepMetrics, Trainer } from "../trainer.js";
 import { batchSource, dataStatistics } from "./batches.js";
+import { configureRun } from "./configure.js";
+import { createPolicy } from "./create-policy.js";
 
 const VALIDATION_SAMPLES = 4;
 
@@ -35,6 +37,8 @@ export class Run {
   readonly trainer: Trainer;
   private readonly metrics: MetricsLog;
   private readonly recent = new RecentRate();
+  /** The last step, until it is in the metrics. */
+  private unlogged: StepMetrics | null = null;
 
   private constructor(
     readonly parts: RunParts,
@@ -49,7 +53,7 @@ export class Run {
       generator: new Generator(config.seed).fork("noise"),
     });
     checkpoint?.restore(this.trainer);
-    mkdirSync(out, { recursive: true });
+    makeOutFolder(out);
     const file = join(out, "metrics.jsonl");
     this.metrics = checkpoint ? MetricsLog.resume(file, this.trainer.step) : MetricsLog.create(file);
   }
@@ -57,9 +61,10 @@ export class Run {
   /**
    * A new run. What `out` holds of an older run is replaced.
    *
-   * @param options.layers configuration by rising precedence
-   * @param options.model registered policy or module file over what the layers say; the only way to name a file
+   * @param options.layers and `options.model` as in {@link configureRun}
+   * @param options.data where it selects episodes, none of them may be held out
    * @param options.validation held out; its episodes are not trained on
+   * @throws ConfigError for what cannot be used, before anything is written
    */
   static async start(options: {
     out: string;
@@ -68,20 +73,18 @@ export class Run {
     data: DataSource;
     validation?: DataSource;
   }): Promise<Run> {
-    const { out, model, data, validation } = options;
-    const layers = [...options.layers, ...(model === undefined ? [] : [{ source: "model", values: { model } }])];
-    const factory = await findPolicy(resolveModel(layers), model).catch((error: unknown) => {
-      throw new ConfigError("model", "", messageOf(error));
-    });
-    const config = resolveConfig(layers, factory.defaults);
-    if (config.training.steps === null && config.training.maxMinutes === null) {
-      throw new ConfigError("training", "", "has no end: set training.steps, training.maxMinutes, or both");
-    }
+    const { out, data, validation } = options;
+    const { factory, config } = await configureRun(options);
+    checkOutFolder(out);
     const heldOut = validation ? listEpisodes(validation) : [];
-    const episodes = withoutHeldOut(listEpisodes(data), heldOut);
+    const selected = listEpisodes(data);
+    const episodes = withoutHeldOut(selected, heldOut);
+    const both = selected.find((episode) => !episodes.includes(episode));
+    if (data.episodes !== undefined && both)
+      throw new ConfigError("train", "--episodes", `and --val-episodes both select ${both.id}`);
     const training = loadDataset(episodes, config.data);
     const statistics = dataStatistics(training, config.data);
-    const policy = factory.create(config.policy, statistics, new Generator(config.seed).fork("initialization"));
+    const policy = createPolicy(factory, config, statistics, batchSource(training, config)(0));
     const parts: RunParts = {
       out,
       config,
@@ -115,6 +118,7 @@ export class Run {
     const { trainedOn } = metadata;
     if (!trainedOn) throw new CheckpointError(checkpoint.file, "was not written by a run on demonstrations");
     const factory = await checkpoint.findPolicy(options.model);
+    checkWhole(checkpoint.file, "config.policy", factory.defaults, metadata.config.policy);
     const policy = await checkpoint.loadPolicy({ weights: "model", model: options.model });
     const saved: ConfigLayer = { source: checkpoint.file, values: metadata.config };
     const config = resolveConfig([saved, ...(options.budget ?? [])], factory.defaults);
@@ -146,6 +150,7 @@ export class Run {
     if (this.trainer.step === 0) this.save();
     await this.trainer.run({ signal, onStep: (metrics) => this.afterStep(metrics, display) });
     display?.finish();
+    if (this.unlogged) this.log(this.unlogged);
     this.save();
   }
 
@@ -158,12 +163,16 @@ export class Run {
     const secondsLeft =
       steps !== null && progress === step / steps ? (steps - step) / rate : elapsedSeconds / progress - elapsedSeconds;
     display?.update({ step, steps, progress, rate, secondsLeft, loss });
-    if (step % logEvery === 0 || step === 1) {
-      const { parts: lossParts, ...rest } = metrics;
-      this.metrics.write({ kind: "train", ...rest, ...lossParts, progress, seconds: elapsedSeconds });
-    }
+    this.unlogged = metrics;
+    if (step % logEvery === 0 || step === 1) this.log(metrics);
     if (parts.validation && step % validateEvery === 0) await this.validate(parts.validation);
     if (step % checkpointEvery === 0) this.save();
+  }
+
+  private log({ parts, ...metrics }: StepMetrics): void {
+    const { progress, elapsedSeconds } = this.trainer;
+    this.metrics.write({ kind: "train", ...metrics, ...parts, progress, seconds: elapsedSeconds });
+    this.unlogged = null;
   }
 
   private async validate(dataset: KeyPoseDataset): Promise<void> {
@@ -200,8 +209,6 @@ class RecentRate {
     return (1000 * (this.times.length - 1)) / (this.times.at(-1)! - this.times[0]!);
   }
 }
-
-const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 const idsOf = (episodes: readonly Episode[]): string[] => episodes.map(({ id }) => id);
 

@@ -1,6 +1,19 @@
 import { ValueError } from "@md/tensor";
 import { closest } from "fastest-levenshtein";
 
+/** A configuration that a policy or scheduler cannot use because of the value of one key. */
+export class ConfigKeyError extends ValueError {
+  constructor(
+    /** Name of the policy or scheduler. */
+    owner: string,
+    readonly key: string,
+    /** What was found and what was expected, as in `is 0, expected an integer from 1 to 1000`. */
+    readonly problem: string,
+  ) {
+    super(`[${owner}] config key "${key}" ${problem}`);
+  }
+}
+
 /** One key of a configuration: its default, and what is wrong with a value (undefined: nothing). */
 export interface Field<T> {
   default: T;
@@ -39,7 +52,8 @@ export const oneOf = <T extends string>(fallback: T, names: readonly T[]): Field
 /**
  * `given` completed with defaults, frozen. Keys that are undefined count as absent.
  *
- * @throws ValueError naming `owner` and the key, for an unknown key (with the nearest known one) or a value out of range
+ * @throws ValueError naming `owner` and the key, for an unknown key (with the nearest known one); {@link ConfigKeyError}
+ *   for a value out of range
  */
 export function resolveConfig<C extends object>(owner: string, fields: Fields<C>, given: unknown): Readonly<C> {
   if (typeof given !== "object" || given === null || Array.isArray(given)) {
@@ -56,38 +70,9 @@ export function resolveConfig<C extends object>(owner: string, fields: Fields<C>
     const field: Field<unknown> = fields[key];
     const value = values[key] ?? field.default;
     if (values[key] === null || !field.accepts(value)) {
-      throw new ValueError(
-        `[${owner}] config key "${key}" is ${JSON.stringify(values[key])}, expected ${field.expected}`,
-      );
+      throw new ConfigKeyError(owner, key, `is ${JSON.stringify(values[key])}, expected ${field.expected}`);
     }
     return [key, value];
   });
   return Object.freeze(Object.fromEntries(config) as C);
-}
-
-// What diffusers writes beside the keys that we have: neutral values, and keys without meaning while those are neutral.
-const diffusersOnly: Record<string, (value: unknown) => boolean> = {
-  trained_betas: (value) => value === null,
-  thresholding: (value) => value === false,
-  rescale_betas_zero_snr: (value) => value === false,
-  dynamic_thresholding_ratio: () => true,
-  sample_max_value: () => true,
-};
-
-/**
- * The camelCase form of a diffusers `scheduler_config.json`. Keys that start with an underscore are its bookkeeping.
- *
- * @throws ValueError for trained betas, thresholding or zero-SNR rescaling, which the schedulers here do not have
- */
-export function fromDiffusersConfig(owner: string, json: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  const config: Record<string, unknown> = {};
-  for (const [key, value] of Object.entries(json)) {
-    if (key.startsWith("_")) continue;
-    if (!Object.hasOwn(diffusersOnly, key)) {
-      config[key.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase())] = value;
-    } else if (!diffusersOnly[key]!(value)) {
-      throw new ValueError(`[${owner}] "${key}" is ${JSON.stringify(value)}, which is not supported`);
-    }
-  }
-  return config;
 }
