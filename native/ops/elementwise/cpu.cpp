@@ -141,19 +141,26 @@ void floatUnaryGrad(Unary kind, const void* x, const void* g, void* o, int64_t n
   }
 }
 
-// One row of the innermost axis; unit and zero strides get loops that vectorise.
+/// Elements [0, n) of an operand side by side: themselves, or `buffer` filled with them.
+template <class A>
+const A* sideBySide(const A* x, int64_t stride, int64_t n, A* buffer) {
+  if (stride == 1) return x;
+  for (int64_t i = 0; i < n; i++) buffer[i] = x[i * stride];
+  return buffer;
+}
+
+// One row of the innermost axis. One loop for all strides: every further one would be compiled for each function and dtype.
 template <class A, class R, class F>
 void row(const A* a, int64_t sa, const A* b, int64_t sb, R* __restrict out, int64_t n, F f) {
-  if (sa == 1 && sb == 1) {
-    for (int64_t i = 0; i < n; i++) out[i] = f(a[i], b[i]);
-  } else if (sa == 1 && sb == 0) {
-    const A right = *b;
-    for (int64_t i = 0; i < n; i++) out[i] = f(a[i], right);
-  } else if (sa == 0 && sb == 1) {
-    const A left = *a;
-    for (int64_t i = 0; i < n; i++) out[i] = f(left, b[i]);
-  } else {
-    for (int64_t i = 0; i < n; i++) out[i] = f(a[i * sa], b[i * sb]);
+  constexpr int64_t kChunk = 256;
+  A left[kChunk], right[kChunk];
+  for (int64_t begin = 0; begin < n;) {
+    const int64_t count = (sa == 1 && sb == 1) || n - begin < kChunk ? n - begin : kChunk;
+    // A repeated operand is spread once.
+    const A* x = sa == 0 && begin > 0 ? left : sideBySide(a + begin * sa, sa, count, left);
+    const A* y = sb == 0 && begin > 0 ? right : sideBySide(b + begin * sb, sb, count, right);
+    for (int64_t i = 0; i < count; i++) out[begin + i] = f(x[i], y[i]);
+    begin += count;
   }
 }
 

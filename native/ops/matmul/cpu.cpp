@@ -365,13 +365,18 @@ void strip(const Finish<T>& f, Source<T> from, int64_t depth, int64_t cols, int6
   }
 }
 
-/// A strip of `rows` rows, 1 to ROWS.
+/// Rows [0, rows) that fill no whole strip, in strips of ROWS, ROWS / 2, … 1: few tile shapes, since each costs code.
 template <int ROWS, class T>
-void raggedStrip(const Finish<T>& f, const Source<T>& from, int64_t depth, int64_t rows, int64_t cols, int64_t i, int64_t j) {
-  if constexpr (ROWS > 1) {
-    if (rows < ROWS) return raggedStrip<ROWS - 1>(f, from, depth, rows, cols, i, j);
+void raggedStrips(const Finish<T>& f, Source<T> from, int64_t depth, int64_t rows, int64_t cols, int64_t i, int64_t j) {
+  if (rows >= ROWS) {
+    strip<T, ROWS, wideTile(ROWS)>(f, from, depth, cols, i, j);
+    from.a += ROWS * from.aRow;
+    rows -= ROWS;
+    i += ROWS;
   }
-  strip<T, ROWS, wideTile(ROWS)>(f, from, depth, cols, i, j);
+  if constexpr (ROWS > 1) {
+    if (rows > 0) raggedStrips<ROWS / 2>(f, from, depth, rows, cols, i, j);
+  }
 }
 
 /// Rows [0, rows) x columns [0, cols) at (i, j): whole strips panel by panel, then the ragged strip.
@@ -386,7 +391,7 @@ void block(const Finish<T>& f, const Source<T>& from, int64_t stripStride, int64
   Source<T> at = from;
   at.a += strips * stripStride;
   const int64_t last = i + strips * kTileRows;
-  if (rows % kTileRows > 0) raggedStrip<kTileRows - 1>(f, at, depth, rows % kTileRows, cols, last, j);
+  raggedStrips<kTileRows < 8 ? 4 : 8>(f, at, depth, rows % kTileRows, cols, last, j);
 }
 
 template <class T>
