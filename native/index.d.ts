@@ -210,8 +210,6 @@ export interface Native {
     originZ: number,
   ): void;
   neighboursOfVoxels(keys: number, table: number): void;
-  voxelMean(features: number, pointOrder: number, voxelOffsets: number): void;
-  voxelMeanGrad(grad: number, voxelOfPoint: number, voxelOffsets: number): void;
   /** Outputs: hitQueries, hitVoxels, hitOffsets. */
   localKernelMap(neighbours: number, voxels: number): void;
   localKernelQuery(
@@ -240,6 +238,12 @@ export interface Native {
   scatterAdd(x: number, index: number, source: number, axis: number): void;
   gatherGrad(grad: number, index: number, shape: Int32Array, axis: number): void;
   oneHot(index: number, classes: number, dtype: number): void;
+
+  /** `order` is -1 for none, here and below. */
+  segmentReduce(mean: boolean, x: number, offsets: number, order: number): void;
+  segmentReduceGrad(mean: boolean, grad: number, offsets: number, order: number, rows: number): void;
+  /** Outputs: values, rows. */
+  segmentMax(x: number, offsets: number, order: number): void;
 
   /** Outputs: values, indices. */
   sort(x: number, axis: number, descending: boolean): void;

@@ -16,6 +16,7 @@ void registerOptimizer(Napi::Env, Napi::Object, Environment&);
 void registerRandom(Napi::Env, Napi::Object, Environment&);
 void registerReduce(Napi::Env, Napi::Object, Environment&);
 void registerRotary(Napi::Env, Napi::Object, Environment&);
+void registerSegment(Napi::Env, Napi::Object, Environment&);
 void registerSoftmax(Napi::Env, Napi::Object, Environment&);
 void registerSort(Napi::Env, Napi::Object, Environment&);
 void registerStorage(Napi::Env, Napi::Object, Environment&);
@@ -34,6 +35,7 @@ constexpr Register families[] = {
     registerRandom,
     registerReduce,
     registerRotary,
+    registerSegment,
     registerSoftmax,
     registerSort,
     registerStorage,

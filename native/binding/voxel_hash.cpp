@@ -34,20 +34,12 @@ void neighboursOfVoxels(Call& call) {
   call.emit(voxel_hash::neighboursOfVoxels(call.context(), call.tensor(0), call.tensor(1), call.op));
 }
 
-void voxelMean(Call& call) {
-  call.emit(voxel_hash::mean(call.context(), call.tensor(0), call.tensor(1), call.tensor(2), call.op));
-}
-
-void voxelMeanGrad(Call& call) {
-  call.emit(voxel_hash::meanGrad(call.context(), call.tensor(0), call.tensor(1), call.tensor(2), call.op));
-}
-
 }  // namespace
 
 void registerVoxelHash(Napi::Env env, Napi::Object exports, Environment& environment) {
   define(env, exports, environment,
          {Entry{"voxelHash", voxelHash}, Entry{"voxelLookup", voxelLookup}, Entry{"voxelNeighbours", voxelNeighbours},
-          Entry{"neighboursOfVoxels", neighboursOfVoxels}, Entry{"voxelMean", voxelMean}, Entry{"voxelMeanGrad", voxelMeanGrad}});
+          Entry{"neighboursOfVoxels", neighboursOfVoxels}});
 }
 
 }  // namespace md::binding

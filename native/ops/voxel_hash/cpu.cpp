@@ -118,32 +118,6 @@ int64_t neighbourRowsOf(const T* queries, const int64_t* batch, int64_t begin, i
   return eachNeighbourhood(begin, end, table, out, [&](int64_t i, Voxel& v) { return queryVoxel(grid, queries, batch, i, v); });
 }
 
-template <class T>
-void meanOf(const T* features, int64_t channels, const int32_t* order, const int32_t* offsets, int64_t begin, int64_t end, T* __restrict out) {
-  for (int64_t v = begin; v < end; v++) {
-    T* __restrict row = out + v * channels;
-    for (int64_t c = 0; c < channels; c++) row[c] = 0;
-    for (int32_t i = offsets[v]; i < offsets[v + 1]; i++) {
-      const T* from = features + order[i] * channels;
-      for (int64_t c = 0; c < channels; c++) row[c] += from[c];
-    }
-    const T count = static_cast<T>(offsets[v + 1] - offsets[v]);
-    if (count != T(1)) {
-      for (int64_t c = 0; c < channels; c++) row[c] /= count;
-    }
-  }
-}
-
-template <class T>
-void meanGradOf(const T* grad, int64_t channels, const int32_t* voxelOfPoint, const int32_t* offsets, int64_t begin, int64_t end, T* __restrict out) {
-  for (int64_t p = begin; p < end; p++) {
-    const int32_t v = voxelOfPoint[p];
-    const T count = static_cast<T>(offsets[v + 1] - offsets[v]);
-    const T* from = grad + v * channels;
-    for (int64_t c = 0; c < channels; c++) out[p * channels + c] = from[c] / count;
-  }
-}
-
 }  // namespace
 
 int64_t binPoints(DType dtype, const void* points, const int64_t* batch, int64_t begin, int64_t end, const Grid& grid, int64_t* keys, KeyRange& range) {
@@ -225,17 +199,6 @@ void voxelNeighbourRows(const int64_t* keys, int64_t begin, int64_t end, const T
     v = unpackKey(keys[i]);
     return true;
   });
-}
-
-void meanRows(DType dtype, const void* features, int64_t channels, const int32_t* order, const int32_t* offsets, int64_t begin, int64_t end, void* out) {
-  if (dtype == DType::f32) return meanOf(static_cast<const float*>(features), channels, order, offsets, begin, end, static_cast<float*>(out));
-  meanOf(static_cast<const double*>(features), channels, order, offsets, begin, end, static_cast<double*>(out));
-}
-
-void meanGradRows(DType dtype, const void* grad, int64_t channels, const int32_t* voxelOfPoint, const int32_t* offsets,
-                  int64_t begin, int64_t end, void* out) {
-  if (dtype == DType::f32) return meanGradOf(static_cast<const float*>(grad), channels, voxelOfPoint, offsets, begin, end, static_cast<float*>(out));
-  meanGradOf(static_cast<const double*>(grad), channels, voxelOfPoint, offsets, begin, end, static_cast<double*>(out));
 }
 
 }  // namespace md::voxel_hash::MD_ISA

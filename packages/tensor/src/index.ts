@@ -36,6 +36,7 @@ export { type AffineOptions, batchNorm, type BatchNormResult, groupNorm, layerNo
 export * from "./ops/optimizer.js";
 export * from "./ops/reduce.js";
 export { applyRotary, rotaryEmbedding3d, type RotaryOptions, rotaryTable } from "./ops/rotary.js";
+export { segmentMax, segmentMean, type SegmentOptions, segmentSum } from "./ops/segment.js";
 export { logSoftmax, softmax } from "./ops/softmax.js";
 export { argsort, cumsum, sort, type Sorted, type SortOptions, topk } from "./ops/sort.js";
 export * from "./ops/views.js";

@@ -12,6 +12,7 @@ import type { NormAttrs } from "./ops/norms.js";
 import type { OptimizerAttrs } from "./ops/optimizer.js";
 import type { ReduceAttrs } from "./ops/reduce.js";
 import type { RotaryAttrs } from "./ops/rotary.js";
+import type { SegmentAttrs } from "./ops/segment.js";
 import type { SoftmaxAttrs } from "./ops/softmax.js";
 import type { SortAttrs } from "./ops/sort.js";
 import type { ViewAttrs } from "./ops/views.js";
@@ -33,6 +34,7 @@ export interface Primitives
     OptimizerAttrs,
     ReduceAttrs,
     RotaryAttrs,
+    SegmentAttrs,
     SoftmaxAttrs,
     SortAttrs,
     ViewAttrs,

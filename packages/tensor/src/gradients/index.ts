@@ -11,6 +11,7 @@ import { normRules } from "./norms.js";
 import { optimizerRules } from "./optimizer.js";
 import { reduceRules } from "./reduce.js";
 import { rotaryRules } from "./rotary.js";
+import { segmentRules } from "./segment.js";
 import { softmaxRules } from "./softmax.js";
 import { sortRules } from "./sort.js";
 import { viewRules } from "./views.js";
@@ -29,6 +30,7 @@ export const rules: { [P in keyof Primitives]: Rule<Primitives[P]> | "nondiff" }
   ...optimizerRules,
   ...reduceRules,
   ...rotaryRules,
+  ...segmentRules,
   ...softmaxRules,
   ...sortRules,
   ...viewRules,

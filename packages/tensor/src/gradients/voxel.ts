@@ -8,18 +8,6 @@ export const voxelRules: { [P in keyof VoxelAttrs]: Rule<VoxelAttrs[P]> | "nondi
   voxelLookup: "nondiff",
   voxelNeighbours: "nondiff",
   neighboursOfVoxels: "nondiff",
-  voxelMean: {
-    saves: { inputs: [2, 3] },
-    grad: ({ inputs: [, , offsets, voxelOfPoint] }, [g]) => [
-      execute("voxelMeanGrad", [g!, voxelOfPoint!, offsets!], {}, () =>
-        native.voxelMeanGrad(g!.slot, voxelOfPoint!.slot, offsets!.slot),
-      ),
-      null,
-      null,
-      null,
-    ],
-  },
-  voxelMeanGrad: "nondiff",
   localKernelMap: "nondiff",
   localKernelQuery: {
     saves: { inputs: [0, 1, 2, 3, 4] },

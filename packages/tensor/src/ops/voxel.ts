@@ -2,14 +2,13 @@ import { DTypeError, native, ShapeError } from "@md/native";
 import type { DType } from "../dtype.js";
 import { execute, executeAll } from "../primitives.js";
 import type { Tensor } from "../tensor.js";
+import { segmentMean } from "./segment.js";
 
 export interface VoxelAttrs {
   voxelHash: object;
   voxelLookup: object;
   voxelNeighbours: object;
   neighboursOfVoxels: object;
-  voxelMean: object;
-  voxelMeanGrad: object;
   localKernelMap: object;
   localKernelQuery: object;
   localKernelMeansGrad: object;
@@ -100,9 +99,7 @@ export class VoxelHash {
 
   /** Eq. 17: features [P, C] to the means [V, C] of each voxel's points. Differentiable. */
   mean(features: Tensor): Tensor {
-    return execute("voxelMean", [features, this.pointOrder, this.voxelOffsets, this.voxelOfPoint], {}, () =>
-      native.voxelMean(features.slot, this.pointOrder.slot, this.voxelOffsets.slot),
-    );
+    return segmentMean(features, this.voxelOffsets, { order: this.pointOrder });
   }
 
   /** The map that {@link localKernelQuery} works on, for queries [Q, 3] of items [Q]. Built once, used by every layer. */

@@ -10,6 +10,7 @@ import { normCases } from "./norms.js";
 import { optimizerCases } from "./optimizer.js";
 import { reduceCases } from "./reduce.js";
 import { rotaryCases } from "./rotary.js";
+import { segmentCases } from "./segment.js";
 import { softmaxCases } from "./softmax.js";
 import { sortCases } from "./sort.js";
 import { viewCases } from "./views.js";
@@ -28,6 +29,7 @@ export const opCases: OpCase[] = [
   ...optimizerCases,
   ...reduceCases,
   ...rotaryCases,
+  ...segmentCases,
   ...softmaxCases,
   ...sortCases,
   ...viewCases,
