@@ -20,6 +20,7 @@ void registerSegment(Napi::Env, Napi::Object, Environment&);
 void registerSoftmax(Napi::Env, Napi::Object, Environment&);
 void registerSort(Napi::Env, Napi::Object, Environment&);
 void registerStorage(Napi::Env, Napi::Object, Environment&);
+void registerSubmConv3d(Napi::Env, Napi::Object, Environment&);
 void registerVoxelHash(Napi::Env, Napi::Object, Environment&);
 
 constexpr Register families[] = {
@@ -39,6 +40,7 @@ constexpr Register families[] = {
     registerSoftmax,
     registerSort,
     registerStorage,
+    registerSubmConv3d,
     registerVoxelHash,
 };
 

@@ -30,8 +30,9 @@ void voxelNeighbours(Call& call) {
   call.emit(voxel_hash::neighbours(call.context(), call.tensor(0), call.tensor(1), call.tensor(2), gridAt(call, 3), call.op));
 }
 
+/// neighboursOfVoxels(keys, table, kernelSize)
 void neighboursOfVoxels(Call& call) {
-  call.emit(voxel_hash::neighboursOfVoxels(call.context(), call.tensor(0), call.tensor(1), call.op));
+  call.emit(voxel_hash::neighboursOfVoxels(call.context(), call.tensor(0), call.tensor(1), call.integer64(2), call.op));
 }
 
 }  // namespace

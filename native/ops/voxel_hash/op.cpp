@@ -181,14 +181,16 @@ Tensor neighbours(Context& context, const Tensor& queries, const Tensor& queryBa
   return out;
 }
 
-Tensor neighboursOfVoxels(Context& context, const Tensor& keys, const Tensor& tableTensor, const char* op) {
+Tensor neighboursOfVoxels(Context& context, const Tensor& keys, const Tensor& tableTensor, int64_t kernelSize, const char* op) {
+  if (kernelSize != 3 && kernelSize != 5) fail(ErrorKind::value, op, "kernelSize is ", kernelSize, ", expected 3 or 5");
   const Table table = requireTable(tableTensor, op);
   requireDType(keys, DType::i64, op, "keys");
   requireRank(keys, 1, op, "keys");
   const Tensor voxels = contiguous(context, keys, op);
-  Tensor out = empty(context, DType::i32, {keys.dim(0), kNeighbours}, op);
-  parallelFor(context.pool, keys.dim(0), kPointGrain / kNeighbours, [&](int64_t begin, int64_t end) {
-    MD_CALL(voxelNeighbourRows)(voxels.data<int64_t>(), begin, end, table, out.data<int32_t>());
+  const int64_t neighbours = kernelSize * kernelSize * kernelSize;
+  Tensor out = empty(context, DType::i32, {keys.dim(0), neighbours}, op);
+  parallelFor(context.pool, keys.dim(0), kPointGrain / neighbours, [&](int64_t begin, int64_t end) {
+    MD_CALL(voxelNeighbourRows)(voxels.data<int64_t>(), begin, end, table, kernelSize, out.data<int32_t>());
   });
   return out;
 }

@@ -28,8 +28,8 @@ Tensor lookup(Context& context, const Tensor& queries, const Tensor& queryBatch,
 /// i32 [Q, 27]: the voxels around each query (Eq. 16), dx slowest and dz fastest, each -1, 0, 1; -1 where empty.
 Tensor neighbours(Context& context, const Tensor& queries, const Tensor& queryBatch, const Tensor& table, const Grid& grid, const char* op);
 
-/// i32 [V, 27]: the voxels around each voxel of `keys`.
-Tensor neighboursOfVoxels(Context& context, const Tensor& keys, const Tensor& table, const char* op);
+/// i32 [V, kernelSize^3]: the voxels around each voxel of `keys`, in the same order. ValueError unless kernelSize is 3 or 5.
+Tensor neighboursOfVoxels(Context& context, const Tensor& keys, const Tensor& table, int64_t kernelSize, const char* op);
 
 // Kernels of cpu.cpp. Those over points or queries return the first row that cannot be binned, or -1.
 
@@ -58,6 +58,6 @@ MD_KERNEL(int64_t, lookupRows, DType dtype, const void* queries, const int64_t* 
           const Table& table, int32_t* out)
 MD_KERNEL(int64_t, neighbourRows, DType dtype, const void* queries, const int64_t* batch, int64_t begin, int64_t end,
           const Grid& grid, const Table& table, int32_t* out)
-MD_KERNEL(void, voxelNeighbourRows, const int64_t* keys, int64_t begin, int64_t end, const Table& table, int32_t* out)
+MD_KERNEL(void, voxelNeighbourRows, const int64_t* keys, int64_t begin, int64_t end, const Table& table, int64_t kernelSize, int32_t* out)
 
 }  // namespace md::voxel_hash

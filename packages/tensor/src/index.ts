@@ -39,6 +39,7 @@ export { applyRotary, rotaryEmbedding3d, type RotaryOptions, rotaryTable } from 
 export { segmentMax, segmentMean, type SegmentOptions, segmentSum } from "./ops/segment.js";
 export { logSoftmax, softmax } from "./ops/softmax.js";
 export { argsort, cumsum, sort, type Sorted, type SortOptions, topk } from "./ops/sort.js";
+export { type NeighbourKernelSize, type NeighbourMap, type PairMap, submConv3d } from "./ops/sparse-conv.js";
 export * from "./ops/views.js";
 export * from "./ops/voxel.js";
 export { Profile, profile, type ProfileRow } from "./profile.js";

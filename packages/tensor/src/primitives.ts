@@ -15,6 +15,7 @@ import type { RotaryAttrs } from "./ops/rotary.js";
 import type { SegmentAttrs } from "./ops/segment.js";
 import type { SoftmaxAttrs } from "./ops/softmax.js";
 import type { SortAttrs } from "./ops/sort.js";
+import type { SparseConvAttrs } from "./ops/sparse-conv.js";
 import type { ViewAttrs } from "./ops/views.js";
 import type { VoxelAttrs } from "./ops/voxel.js";
 import { activeProfile } from "./profile.js";
@@ -37,6 +38,7 @@ export interface Primitives
     SegmentAttrs,
     SoftmaxAttrs,
     SortAttrs,
+    SparseConvAttrs,
     ViewAttrs,
     VoxelAttrs {}
 export type Primitive = keyof Primitives;

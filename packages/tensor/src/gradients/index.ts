@@ -14,6 +14,7 @@ import { rotaryRules } from "./rotary.js";
 import { segmentRules } from "./segment.js";
 import { softmaxRules } from "./softmax.js";
 import { sortRules } from "./sort.js";
+import { sparseConvRules } from "./sparse-conv.js";
 import { viewRules } from "./views.js";
 import { voxelRules } from "./voxel.js";
 
@@ -33,6 +34,7 @@ export const rules: { [P in keyof Primitives]: Rule<Primitives[P]> | "nondiff" }
   ...segmentRules,
   ...softmaxRules,
   ...sortRules,
+  ...sparseConvRules,
   ...viewRules,
   ...voxelRules,
 };

@@ -13,6 +13,7 @@ import { rotaryCases } from "./rotary.js";
 import { segmentCases } from "./segment.js";
 import { softmaxCases } from "./softmax.js";
 import { sortCases } from "./sort.js";
+import { sparseConvCases } from "./sparse-conv.js";
 import { viewCases } from "./views.js";
 import { voxelCases } from "./voxel.js";
 
@@ -32,6 +33,7 @@ export const opCases: OpCase[] = [
   ...segmentCases,
   ...softmaxCases,
   ...sortCases,
+  ...sparseConvCases,
   ...viewCases,
   ...voxelCases,
 ];
