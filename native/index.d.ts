@@ -262,6 +262,8 @@ export interface Native {
   /** Outputs: values, rows. */
   segmentMax(x: number, offsets: number, order: number): void;
 
+  /** Outputs: code, order, inverse. */
+  serialize(coordinates: number, batch: number, curve: number, depth: number): void;
   /** Outputs: values, indices. */
   sort(x: number, axis: number, descending: boolean): void;
   /** Outputs: values, indices. */

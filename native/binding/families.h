@@ -17,6 +17,7 @@ void registerRandom(Napi::Env, Napi::Object, Environment&);
 void registerReduce(Napi::Env, Napi::Object, Environment&);
 void registerRotary(Napi::Env, Napi::Object, Environment&);
 void registerSegment(Napi::Env, Napi::Object, Environment&);
+void registerSerialize(Napi::Env, Napi::Object, Environment&);
 void registerSoftmax(Napi::Env, Napi::Object, Environment&);
 void registerSort(Napi::Env, Napi::Object, Environment&);
 void registerStorage(Napi::Env, Napi::Object, Environment&);
@@ -37,6 +38,7 @@ constexpr Register families[] = {
     registerReduce,
     registerRotary,
     registerSegment,
+    registerSerialize,
     registerSoftmax,
     registerSort,
     registerStorage,

@@ -37,6 +37,7 @@ export * from "./ops/optimizer.js";
 export * from "./ops/reduce.js";
 export { applyRotary, rotaryEmbedding3d, type RotaryOptions, rotaryTable } from "./ops/rotary.js";
 export { segmentMax, segmentMean, type SegmentOptions, segmentSum } from "./ops/segment.js";
+export { type Curve, curves, type Serialization, serialize } from "./ops/serialize.js";
 export { logSoftmax, softmax } from "./ops/softmax.js";
 export { argsort, cumsum, sort, type Sorted, type SortOptions, topk } from "./ops/sort.js";
 export { type NeighbourKernelSize, type NeighbourMap, type PairMap, submConv3d } from "./ops/sparse-conv.js";

@@ -13,6 +13,7 @@ import type { OptimizerAttrs } from "./ops/optimizer.js";
 import type { ReduceAttrs } from "./ops/reduce.js";
 import type { RotaryAttrs } from "./ops/rotary.js";
 import type { SegmentAttrs } from "./ops/segment.js";
+import type { SerializeAttrs } from "./ops/serialize.js";
 import type { SoftmaxAttrs } from "./ops/softmax.js";
 import type { SortAttrs } from "./ops/sort.js";
 import type { SparseConvAttrs } from "./ops/sparse-conv.js";
@@ -36,6 +37,7 @@ export interface Primitives
     ReduceAttrs,
     RotaryAttrs,
     SegmentAttrs,
+    SerializeAttrs,
     SoftmaxAttrs,
     SortAttrs,
     SparseConvAttrs,

@@ -12,6 +12,7 @@ import { optimizerRules } from "./optimizer.js";
 import { reduceRules } from "./reduce.js";
 import { rotaryRules } from "./rotary.js";
 import { segmentRules } from "./segment.js";
+import { serializeRules } from "./serialize.js";
 import { softmaxRules } from "./softmax.js";
 import { sortRules } from "./sort.js";
 import { sparseConvRules } from "./sparse-conv.js";
@@ -32,6 +33,7 @@ export const rules: { [P in keyof Primitives]: Rule<Primitives[P]> | "nondiff" }
   ...reduceRules,
   ...rotaryRules,
   ...segmentRules,
+  ...serializeRules,
   ...softmaxRules,
   ...sortRules,
   ...sparseConvRules,

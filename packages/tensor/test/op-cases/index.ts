@@ -11,6 +11,7 @@ import { optimizerCases } from "./optimizer.js";
 import { reduceCases } from "./reduce.js";
 import { rotaryCases } from "./rotary.js";
 import { segmentCases } from "./segment.js";
+import { serializeCases } from "./serialize.js";
 import { softmaxCases } from "./softmax.js";
 import { sortCases } from "./sort.js";
 import { sparseConvCases } from "./sparse-conv.js";
@@ -31,6 +32,7 @@ export const opCases: OpCase[] = [
   ...reduceCases,
   ...rotaryCases,
   ...segmentCases,
+  ...serializeCases,
   ...softmaxCases,
   ...sortCases,
   ...sparseConvCases,
