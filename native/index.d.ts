@@ -213,28 +213,43 @@ export interface Native {
     originY: number,
     originZ: number,
   ): void;
-  neighboursOfVoxels(keys: number, table: number): void;
-  voxelMean(features: number, pointOrder: number, voxelOffsets: number): void;
-  voxelMeanGrad(grad: number, voxelOfPoint: number, voxelOffsets: number): void;
-  /** Outputs: hitQueries, hitVoxels, hitOffsets. */
-  localKernelMap(neighbours: number, voxels: number): void;
+  neighboursOfVoxels(keys: number, table: number, kernelSize: number): void;
+  /** Outputs: inputs, outputs, starts: what the convolutions below take as their map. */
+  mapPairs(neighbours: number, inputs: number): void;
   localKernelQuery(
-    hitQueries: number,
     hitVoxels: number,
-    hitOffsets: number,
+    hitQueries: number,
+    hitStarts: number,
     queries: number,
     means: number,
     weight: number,
   ): void;
   localKernelMeansGrad(
-    hitQueries: number,
     hitVoxels: number,
-    hitOffsets: number,
+    hitQueries: number,
+    hitStarts: number,
     voxels: number,
     weight: number,
     grad: number,
   ): void;
-  localKernelWeightGrad(hitQueries: number, hitVoxels: number, hitOffsets: number, means: number, grad: number): void;
+  localKernelWeightGrad(
+    hitVoxels: number,
+    hitQueries: number,
+    hitStarts: number,
+    kernels: number,
+    means: number,
+    grad: number,
+  ): void;
+  submConv3d(inputs: number, outputs: number, starts: number, x: number, weight: number, bias: number): void;
+  submConv3dInputGrad(inputs: number, outputs: number, starts: number, weight: number, grad: number): void;
+  submConv3dWeightGrad(
+    inputs: number,
+    outputs: number,
+    starts: number,
+    x: number,
+    grad: number,
+    kernelSize: number,
+  ): void;
 
   cat(slots: Int32Array, axis: number): void;
   indexSelect(x: number, index: number, axis: number): void;
@@ -245,6 +260,14 @@ export interface Native {
   gatherGrad(grad: number, index: number, shape: Int32Array, axis: number): void;
   oneHot(index: number, classes: number, dtype: number): void;
 
+  /** `order` is -1 for none, here and below. */
+  segmentReduce(mean: boolean, x: number, offsets: number, order: number): void;
+  segmentReduceGrad(mean: boolean, grad: number, offsets: number, order: number, rows: number): void;
+  /** Outputs: values, rows. */
+  segmentMax(x: number, offsets: number, order: number): void;
+
+  /** Outputs: code, order, inverse. */
+  serialize(coordinates: number, batch: number, curve: number, depth: number): void;
   /** Outputs: values, indices. */
   sort(x: number, axis: number, descending: boolean): void;
   /** Outputs: values, indices. */

@@ -16,9 +16,12 @@ void registerOptimizer(Napi::Env, Napi::Object, Environment&);
 void registerRandom(Napi::Env, Napi::Object, Environment&);
 void registerReduce(Napi::Env, Napi::Object, Environment&);
 void registerRotary(Napi::Env, Napi::Object, Environment&);
+void registerSegment(Napi::Env, Napi::Object, Environment&);
+void registerSerialize(Napi::Env, Napi::Object, Environment&);
 void registerSoftmax(Napi::Env, Napi::Object, Environment&);
 void registerSort(Napi::Env, Napi::Object, Environment&);
 void registerStorage(Napi::Env, Napi::Object, Environment&);
+void registerSubmConv3d(Napi::Env, Napi::Object, Environment&);
 void registerVoxelHash(Napi::Env, Napi::Object, Environment&);
 
 constexpr Register families[] = {
@@ -34,9 +37,12 @@ constexpr Register families[] = {
     registerRandom,
     registerReduce,
     registerRotary,
+    registerSegment,
+    registerSerialize,
     registerSoftmax,
     registerSort,
     registerStorage,
+    registerSubmConv3d,
     registerVoxelHash,
 };
 

@@ -30,16 +30,9 @@ void voxelNeighbours(Call& call) {
   call.emit(voxel_hash::neighbours(call.context(), call.tensor(0), call.tensor(1), call.tensor(2), gridAt(call, 3), call.op));
 }
 
+/// neighboursOfVoxels(keys, table, kernelSize)
 void neighboursOfVoxels(Call& call) {
-  call.emit(voxel_hash::neighboursOfVoxels(call.context(), call.tensor(0), call.tensor(1), call.op));
-}
-
-void voxelMean(Call& call) {
-  call.emit(voxel_hash::mean(call.context(), call.tensor(0), call.tensor(1), call.tensor(2), call.op));
-}
-
-void voxelMeanGrad(Call& call) {
-  call.emit(voxel_hash::meanGrad(call.context(), call.tensor(0), call.tensor(1), call.tensor(2), call.op));
+  call.emit(voxel_hash::neighboursOfVoxels(call.context(), call.tensor(0), call.tensor(1), call.integer64(2), call.op));
 }
 
 }  // namespace
@@ -47,7 +40,7 @@ void voxelMeanGrad(Call& call) {
 void registerVoxelHash(Napi::Env env, Napi::Object exports, Environment& environment) {
   define(env, exports, environment,
          {Entry{"voxelHash", voxelHash}, Entry{"voxelLookup", voxelLookup}, Entry{"voxelNeighbours", voxelNeighbours},
-          Entry{"neighboursOfVoxels", neighboursOfVoxels}, Entry{"voxelMean", voxelMean}, Entry{"voxelMeanGrad", voxelMeanGrad}});
+          Entry{"neighboursOfVoxels", neighboursOfVoxels}});
 }
 
 }  // namespace md::binding

@@ -92,7 +92,7 @@ TEST(voxelHashAgreesWithAMap) {
         CHECK(found.data<int32_t>()[q] == indexOf(voxels, queries.keys[q], 13));
         for (int k = 0; k < 27; k++) CHECK(around.data<int32_t>()[27 * q + static_cast<size_t>(k)] == indexOf(voxels, queries.keys[q], k));
       }
-      const Tensor own = voxel_hash::neighboursOfVoxels(f.context, hash.keys, hash.table, "test");
+      const Tensor own = voxel_hash::neighboursOfVoxels(f.context, hash.keys, hash.table, 3, "test");
       for (const auto& [key, voxel] : voxels) {
         for (int k = 0; k < 27; k++) CHECK(own.data<int32_t>()[27 * voxel + k] == indexOf(voxels, key, k));
       }
@@ -107,7 +107,7 @@ TEST(localKernelQueryAgreesWithLoops) {
     const voxel_hash::VoxelHash hash = voxel_hash::build(f.context, points.positions, points.batch, kGrid, "test");
     const Tensor around = voxel_hash::neighbours(f.context, queries.positions, queries.batch, hash.table, kGrid, "test");
     const int64_t voxels = hash.keys.numel(), count = around.dim(0);
-    const local_kernel_query::HitMap hits = local_kernel_query::mapHits(f.context, around, voxels, "test");
+    const gathered_gemm::PairMap hits = gathered_gemm::mapPairs(f.context, around, voxels, "test");
     const Tensor means = f.uniform({voxels, in}), weight = f.uniform({27, out, in}), grad = f.uniform({count, out});
     std::vector<double> expected(static_cast<size_t>(count * out)), meansGrad(static_cast<size_t>(voxels * in)), weightGrad(static_cast<size_t>(27 * out * in));
     for (int64_t q = 0; q < count; q++) {
@@ -128,7 +128,7 @@ TEST(localKernelQueryAgreesWithLoops) {
       f.pool.resize(threads);
       CHECK(near(local_kernel_query::query(f.context, hits, count, means, weight, "test"), expected));
       CHECK(near(local_kernel_query::queryMeansGrad(f.context, hits, voxels, weight, grad, "test"), meansGrad));
-      CHECK(near(local_kernel_query::queryWeightGrad(f.context, hits, means, grad, "test"), weightGrad));
+      CHECK(near(local_kernel_query::queryWeightGrad(f.context, hits, 27, means, grad, "test"), weightGrad));
     }
   }
 }
@@ -138,12 +138,12 @@ TEST(localKernelQueryRefusesMapsThatLeaveTheirTensors) {
   Tensor neighbours = empty(f.context, DType::i32, {2, 1}, "test");
   neighbours.data<int32_t>()[0] = 1;
   neighbours.data<int32_t>()[1] = 2;
-  CHECK(tests::throwsKind(ErrorKind::value, [&] { local_kernel_query::mapHits(f.context, neighbours, 2, "test"); }));
-  const local_kernel_query::HitMap hits = local_kernel_query::mapHits(f.context, neighbours, 3, "test");
+  CHECK(tests::throwsKind(ErrorKind::value, [&] { gathered_gemm::mapPairs(f.context, neighbours, 2, "test"); }));
+  const gathered_gemm::PairMap hits = gathered_gemm::mapPairs(f.context, neighbours, 3, "test");
   const Tensor weight = f.uniform({1, 2, 2});
   CHECK(tests::throwsKind(ErrorKind::value, [&] { local_kernel_query::query(f.context, hits, 2, f.uniform({2, 2}), weight, "test"); }));
   CHECK(tests::throwsKind(ErrorKind::value, [&] { local_kernel_query::query(f.context, hits, 1, f.uniform({3, 2}), weight, "test"); }));
-  hits.offsets.data<int32_t>()[1] = 5;
+  hits.starts.data<int32_t>()[1] = 5;
   CHECK(tests::throwsKind(ErrorKind::value, [&] { local_kernel_query::query(f.context, hits, 2, f.uniform({3, 2}), weight, "test"); }));
 }
 

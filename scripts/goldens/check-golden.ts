@@ -5,6 +5,8 @@ import { checkRlbenchGolden } from "../../packages/rlbench-data/test/support/che
 import { checkOps, isOps } from "./check-ops.js";
 import { checkPaperEquations, isPaperEquations } from "./check-paper-equations.js";
 import { checkSchedulers, isSchedulers } from "./check-schedulers.js";
+import { checkSerialization, isSerialization } from "./check-serialization.js";
+import { checkSparseConv, isSparseConv } from "./check-sparse-conv.js";
 import { type GoldenFile, metadata, readGolden } from "./golden-file.js";
 import type { GoldenReport } from "./report.js";
 
@@ -18,6 +20,8 @@ const forms: readonly Form[] = [
   { matches: isOps, check: (golden) => checkOps(golden, goldenOps) },
   { matches: isSchedulers, check: checkSchedulers },
   { matches: isPaperEquations, check: checkPaperEquations },
+  { matches: isSerialization, check: checkSerialization },
+  { matches: isSparseConv, check: checkSparseConv },
   { matches: isRlbench, check: (_, path) => checkRlbenchGolden(path) },
 ];
 

@@ -50,48 +50,52 @@ int64_t binPointsOf(const T* points, const int64_t* batch, int64_t begin, int64_
 
 int32_t findInGrid(const Voxel& v, const Table& table) { return inside(v) ? findVoxel(v, table) : -1; }
 
+// The voxels up to Reach away along each axis, x slowest and z fastest.
+template <int Reach>
 void neighboursOf(const Voxel& v, const Table& table, int32_t* out) {
+  constexpr int size = 2 * Reach + 1;
   const int place = columnPlace(v.z);
-  const bool oneColumn = insideGrid(v.z) && place > 0 && place < kColumn - 1;
-  for (int32_t x = v.x - 1; x <= v.x + 1; x++) {
-    for (int32_t y = v.y - 1; y <= v.y + 1; y++, out += 3) {
+  const bool oneColumn = insideGrid(v.z) && place >= Reach && place < kColumn - Reach;
+  for (int32_t x = v.x - Reach; x <= v.x + Reach; x++) {
+    for (int32_t y = v.y - Reach; y <= v.y + Reach; y++, out += size) {
       if (oneColumn && insideGrid(x) && insideGrid(y)) {
         const uint64_t entry = findColumn(columnKey({v.batch, x, y, v.z}), table);
-        const uint32_t bits = static_cast<uint32_t>(entry >> 32), three = bits >> (place - 1);
-        uint32_t index = static_cast<uint32_t>(entry) + countBits(bits & ((uint32_t{1} << (place - 1)) - 1));
-        for (int dz = 0; dz < 3; dz++) {
-          const uint32_t occupied = three >> dz & 1;
+        const uint32_t bits = static_cast<uint32_t>(entry >> 32), window = bits >> (place - Reach);
+        uint32_t index = static_cast<uint32_t>(entry) + countBits(bits & ((uint32_t{1} << (place - Reach)) - 1));
+        for (int dz = 0; dz < size; dz++) {
+          const uint32_t occupied = window >> dz & 1;
           out[dz] = static_cast<int32_t>(occupied ? index : ~uint32_t{0});
           index += occupied;
         }
       } else {
-        for (int32_t dz = 0; dz < 3; dz++) out[dz] = findInGrid({v.batch, x, y, v.z - 1 + dz}, table);
+        for (int32_t dz = 0; dz < size; dz++) out[dz] = findInGrid({v.batch, x, y, v.z - Reach + dz}, table);
       }
     }
   }
 }
 
 // Asks for the slots that the neighbourhood of `v` starts to search at, so that the misses of several overlap.
+template <int Reach>
 void prefetchNeighbours(const Voxel& v, const Table& table) {
-  for (int32_t x = v.x - 1; x <= v.x + 1; x++) {
-    for (int32_t y = v.y - 1; y <= v.y + 1; y++) {
+  for (int32_t x = v.x - Reach; x <= v.x + Reach; x++) {
+    for (int32_t y = v.y - Reach; y <= v.y + Reach; y++) {
       __builtin_prefetch(table.entries + 2 * slotOf(columnKey({v.batch, x, y, v.z}), table));
     }
   }
 }
 
 // voxelAt(i, v) is false for a row without a voxel, whose number is returned; the neighbours of the others are written.
-template <class F>
+template <int Reach, class F>
 int64_t eachNeighbourhood(int64_t begin, int64_t end, const Table& table, int32_t* out, F&& voxelAt) {
-  constexpr int64_t kAhead = 8;
+  constexpr int64_t kAhead = 8, neighbours = (2 * Reach + 1) * (2 * Reach + 1) * (2 * Reach + 1);
   Voxel voxels[kAhead];
   for (int64_t first = begin; first < end; first += kAhead) {
     const int64_t last = first + kAhead < end ? first + kAhead : end;
     for (int64_t i = first; i < last; i++) {
       if (!voxelAt(i, voxels[i - first])) return i;
-      prefetchNeighbours(voxels[i - first], table);
+      prefetchNeighbours<Reach>(voxels[i - first], table);
     }
-    for (int64_t i = first; i < last; i++) neighboursOf(voxels[i - first], table, out + i * kNeighbours);
+    for (int64_t i = first; i < last; i++) neighboursOf<Reach>(voxels[i - first], table, out + i * neighbours);
   }
   return -1;
 }
@@ -115,33 +119,7 @@ int64_t lookupRowsOf(const T* queries, const int64_t* batch, int64_t begin, int6
 
 template <class T>
 int64_t neighbourRowsOf(const T* queries, const int64_t* batch, int64_t begin, int64_t end, const TypedGrid<T>& grid, const Table& table, int32_t* out) {
-  return eachNeighbourhood(begin, end, table, out, [&](int64_t i, Voxel& v) { return queryVoxel(grid, queries, batch, i, v); });
-}
-
-template <class T>
-void meanOf(const T* features, int64_t channels, const int32_t* order, const int32_t* offsets, int64_t begin, int64_t end, T* __restrict out) {
-  for (int64_t v = begin; v < end; v++) {
-    T* __restrict row = out + v * channels;
-    for (int64_t c = 0; c < channels; c++) row[c] = 0;
-    for (int32_t i = offsets[v]; i < offsets[v + 1]; i++) {
-      const T* from = features + order[i] * channels;
-      for (int64_t c = 0; c < channels; c++) row[c] += from[c];
-    }
-    const T count = static_cast<T>(offsets[v + 1] - offsets[v]);
-    if (count != T(1)) {
-      for (int64_t c = 0; c < channels; c++) row[c] /= count;
-    }
-  }
-}
-
-template <class T>
-void meanGradOf(const T* grad, int64_t channels, const int32_t* voxelOfPoint, const int32_t* offsets, int64_t begin, int64_t end, T* __restrict out) {
-  for (int64_t p = begin; p < end; p++) {
-    const int32_t v = voxelOfPoint[p];
-    const T count = static_cast<T>(offsets[v + 1] - offsets[v]);
-    const T* from = grad + v * channels;
-    for (int64_t c = 0; c < channels; c++) out[p * channels + c] = from[c] / count;
-  }
+  return eachNeighbourhood<1>(begin, end, table, out, [&](int64_t i, Voxel& v) { return queryVoxel(grid, queries, batch, i, v); });
 }
 
 }  // namespace
@@ -220,22 +198,16 @@ int64_t neighbourRows(DType dtype, const void* queries, const int64_t* batch, in
   return neighbourRowsOf(static_cast<const double*>(queries), batch, begin, end, TypedGrid<double>(grid), table, out);
 }
 
-void voxelNeighbourRows(const int64_t* keys, int64_t begin, int64_t end, const Table& table, int32_t* out) {
-  eachNeighbourhood(begin, end, table, out, [&](int64_t i, Voxel& v) {
+void voxelNeighbourRows(const int64_t* keys, int64_t begin, int64_t end, const Table& table, int64_t kernelSize, int32_t* out) {
+  const auto voxelAt = [&](int64_t i, Voxel& v) {
     v = unpackKey(keys[i]);
     return true;
-  });
-}
-
-void meanRows(DType dtype, const void* features, int64_t channels, const int32_t* order, const int32_t* offsets, int64_t begin, int64_t end, void* out) {
-  if (dtype == DType::f32) return meanOf(static_cast<const float*>(features), channels, order, offsets, begin, end, static_cast<float*>(out));
-  meanOf(static_cast<const double*>(features), channels, order, offsets, begin, end, static_cast<double*>(out));
-}
-
-void meanGradRows(DType dtype, const void* grad, int64_t channels, const int32_t* voxelOfPoint, const int32_t* offsets,
-                  int64_t begin, int64_t end, void* out) {
-  if (dtype == DType::f32) return meanGradOf(static_cast<const float*>(grad), channels, voxelOfPoint, offsets, begin, end, static_cast<float*>(out));
-  meanGradOf(static_cast<const double*>(grad), channels, voxelOfPoint, offsets, begin, end, static_cast<double*>(out));
+  };
+  if (kernelSize == 3) {
+    eachNeighbourhood<1>(begin, end, table, out, voxelAt);
+  } else {
+    eachNeighbourhood<2>(begin, end, table, out, voxelAt);
+  }
 }
 
 }  // namespace md::voxel_hash::MD_ISA

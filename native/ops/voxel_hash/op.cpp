@@ -14,7 +14,6 @@ namespace md::voxel_hash {
 namespace {
 
 constexpr int64_t kPointGrain = 1 << 12;  // points or queries below which a second thread costs more than it brings
-constexpr int64_t kElementGrain = 1 << 14;
 constexpr int64_t kLeastSlots = 16;
 
 void requireGrid(const Grid& grid, const char* op) {
@@ -84,28 +83,6 @@ Table requireTable(const Tensor& table, const char* op) {
     fail(ErrorKind::shape, op, "table has shape ", table.shape.str(), ", expected the contiguous table of a voxel hash");
   }
   return tableOf(table);
-}
-
-void requireOffsets(const Tensor& offsets, int64_t points, const char* op) {
-  requireDType(offsets, DType::i32, op, "voxelOffsets");
-  requireRank(offsets, 1, op, "voxelOffsets");
-  const int64_t voxels = offsets.dim(0) - 1;
-  if (voxels < 0 || !offsets.contiguous()) {
-    fail(ErrorKind::shape, op, "voxelOffsets has shape ", offsets.shape.str(), ", expected a contiguous [voxels + 1]");
-  }
-  const int32_t* at = offsets.data<int32_t>();
-  bool rising = at[0] == 0 && at[voxels] == points;
-  for (int64_t v = 0; v < voxels && rising; v++) rising = at[v] < at[v + 1];
-  if (!rising) fail(ErrorKind::value, op, "voxelOffsets does not rise from 0 to the ", points, " points");
-}
-
-void requireIndices(const Tensor& indices, int64_t count, int64_t limit, const char* op, const char* operand) {
-  requireDType(indices, DType::i32, op, operand);
-  requireShape(indices, {count}, op, operand);
-  const int32_t* at = indices.data<int32_t>();
-  for (int64_t i = 0; i < count; i++) {
-    if (at[i] < 0 || at[i] >= limit) fail(ErrorKind::value, op, operand, "[", i, "] is ", at[i], ", expected 0 to ", limit - 1);
-  }
 }
 
 CodeLayout layoutOf(const KeyRange& range, int& bits) {
@@ -204,46 +181,16 @@ Tensor neighbours(Context& context, const Tensor& queries, const Tensor& queryBa
   return out;
 }
 
-Tensor neighboursOfVoxels(Context& context, const Tensor& keys, const Tensor& tableTensor, const char* op) {
+Tensor neighboursOfVoxels(Context& context, const Tensor& keys, const Tensor& tableTensor, int64_t kernelSize, const char* op) {
+  if (kernelSize != 3 && kernelSize != 5) fail(ErrorKind::value, op, "kernelSize is ", kernelSize, ", expected 3 or 5");
   const Table table = requireTable(tableTensor, op);
   requireDType(keys, DType::i64, op, "keys");
   requireRank(keys, 1, op, "keys");
   const Tensor voxels = contiguous(context, keys, op);
-  Tensor out = empty(context, DType::i32, {keys.dim(0), kNeighbours}, op);
-  parallelFor(context.pool, keys.dim(0), kPointGrain / kNeighbours, [&](int64_t begin, int64_t end) {
-    MD_CALL(voxelNeighbourRows)(voxels.data<int64_t>(), begin, end, table, out.data<int32_t>());
-  });
-  return out;
-}
-
-Tensor mean(Context& context, const Tensor& features, const Tensor& pointOrder, const Tensor& voxelOffsets, const char* op) {
-  requireFloat(features, op, "features");
-  requireRank(features, 2, op, "features");
-  const int64_t points = features.dim(0), channels = features.dim(1);
-  const Tensor order = contiguous(context, pointOrder, op), offsets = contiguous(context, voxelOffsets, op);
-  requireIndices(order, points, points, op, "pointOrder");
-  requireOffsets(offsets, points, op);
-  const Tensor x = contiguous(context, features, op);
-  Tensor out = empty(context, x.dtype, {offsets.dim(0) - 1, channels}, op);
-  parallelFor(context.pool, out.dim(0), kElementGrain / std::max<int64_t>(1, channels) + 1, [&](int64_t begin, int64_t end) {
-    MD_CALL(meanRows)(x.dtype, x.raw(), channels, order.data<int32_t>(), offsets.data<int32_t>(), begin, end, out.raw());
-  });
-  return out;
-}
-
-Tensor meanGrad(Context& context, const Tensor& grad, const Tensor& voxelOfPoint, const Tensor& voxelOffsets, const char* op) {
-  requireFloat(grad, op, "grad");
-  requireRank(grad, 2, op, "grad");
-  requireRank(voxelOfPoint, 1, op, "voxelOfPoint");
-  const int64_t voxels = grad.dim(0), channels = grad.dim(1), points = voxelOfPoint.dim(0);
-  const Tensor owner = contiguous(context, voxelOfPoint, op), offsets = contiguous(context, voxelOffsets, op);
-  requireIndices(owner, points, voxels, op, "voxelOfPoint");
-  requireOffsets(offsets, points, op);
-  requireShape(offsets, {voxels + 1}, op, "voxelOffsets");
-  const Tensor g = contiguous(context, grad, op);
-  Tensor out = empty(context, g.dtype, {points, channels}, op);
-  parallelFor(context.pool, points, kElementGrain / std::max<int64_t>(1, channels) + 1, [&](int64_t begin, int64_t end) {
-    MD_CALL(meanGradRows)(g.dtype, g.raw(), channels, owner.data<int32_t>(), offsets.data<int32_t>(), begin, end, out.raw());
+  const int64_t neighbours = kernelSize * kernelSize * kernelSize;
+  Tensor out = empty(context, DType::i32, {keys.dim(0), neighbours}, op);
+  parallelFor(context.pool, keys.dim(0), kPointGrain / neighbours, [&](int64_t begin, int64_t end) {
+    MD_CALL(voxelNeighbourRows)(voxels.data<int64_t>(), begin, end, table, kernelSize, out.data<int32_t>());
   });
   return out;
 }

@@ -1,5 +1,5 @@
-// Voxel hash (Mini-Diffuser, Eqs. 15-17): points binned by floor((p - origin) / voxelSize), occupied voxels in key
-// order, an open-addressing table for look-ups, and mean features a voxel.
+// Voxel hash (Mini-Diffuser, Eqs. 15-16): points binned by floor((p - origin) / voxelSize), occupied voxels in key
+// order, and an open-addressing table for look-ups.
 #pragma once
 #include "../../core/context.h"
 #include "../../isa/isa.h"
@@ -28,14 +28,8 @@ Tensor lookup(Context& context, const Tensor& queries, const Tensor& queryBatch,
 /// i32 [Q, 27]: the voxels around each query (Eq. 16), dx slowest and dz fastest, each -1, 0, 1; -1 where empty.
 Tensor neighbours(Context& context, const Tensor& queries, const Tensor& queryBatch, const Tensor& table, const Grid& grid, const char* op);
 
-/// i32 [V, 27]: the voxels around each voxel of `keys`.
-Tensor neighboursOfVoxels(Context& context, const Tensor& keys, const Tensor& table, const char* op);
-
-/// Eq. 17: [P, C] -> [V, C], the mean of the features of each voxel's points.
-Tensor mean(Context& context, const Tensor& features, const Tensor& pointOrder, const Tensor& voxelOffsets, const char* op);
-
-/// [V, C] -> [P, C]: each point gets its voxel's gradient divided by the number of points there.
-Tensor meanGrad(Context& context, const Tensor& grad, const Tensor& voxelOfPoint, const Tensor& voxelOffsets, const char* op);
+/// i32 [V, kernelSize^3]: the voxels around each voxel of `keys`, in the same order. ValueError unless kernelSize is 3 or 5.
+Tensor neighboursOfVoxels(Context& context, const Tensor& keys, const Tensor& table, int64_t kernelSize, const char* op);
 
 // Kernels of cpu.cpp. Those over points or queries return the first row that cannot be binned, or -1.
 
@@ -64,10 +58,6 @@ MD_KERNEL(int64_t, lookupRows, DType dtype, const void* queries, const int64_t* 
           const Table& table, int32_t* out)
 MD_KERNEL(int64_t, neighbourRows, DType dtype, const void* queries, const int64_t* batch, int64_t begin, int64_t end,
           const Grid& grid, const Table& table, int32_t* out)
-MD_KERNEL(void, voxelNeighbourRows, const int64_t* keys, int64_t begin, int64_t end, const Table& table, int32_t* out)
-MD_KERNEL(void, meanRows, DType dtype, const void* features, int64_t channels, const int32_t* order, const int32_t* offsets,
-          int64_t begin, int64_t end, void* out)
-MD_KERNEL(void, meanGradRows, DType dtype, const void* grad, int64_t channels, const int32_t* voxelOfPoint, const int32_t* offsets,
-          int64_t begin, int64_t end, void* out)
+MD_KERNEL(void, voxelNeighbourRows, const int64_t* keys, int64_t begin, int64_t end, const Table& table, int64_t kernelSize, int32_t* out)
 
 }  // namespace md::voxel_hash

@@ -19,6 +19,7 @@ export {
 export { BatchNorm1d, GroupNorm, LayerNorm, type NormOptions } from "./layers/norms.js";
 export type { LayerOptions, RandomLayerOptions } from "./layers/options.js";
 export { RotaryEmbedding3d, type RotaryEmbedding3dOptions } from "./layers/rotary-embedding-3d.js";
+export { SubMConv3d, type SubMConv3dOptions } from "./layers/subm-conv3d.js";
 export {
   type SinusoidalOptions,
   TimestepEmbedding,

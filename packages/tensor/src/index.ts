@@ -36,8 +36,11 @@ export { type AffineOptions, batchNorm, type BatchNormResult, groupNorm, layerNo
 export * from "./ops/optimizer.js";
 export * from "./ops/reduce.js";
 export { applyRotary, rotaryEmbedding3d, type RotaryOptions, rotaryTable } from "./ops/rotary.js";
+export { segmentMax, segmentMean, type SegmentOptions, segmentSum } from "./ops/segment.js";
+export { type Curve, curves, type Serialization, serialize } from "./ops/serialize.js";
 export { logSoftmax, softmax } from "./ops/softmax.js";
 export { argsort, cumsum, sort, type Sorted, type SortOptions, topk } from "./ops/sort.js";
+export { type NeighbourKernelSize, type NeighbourMap, type PairMap, submConv3d } from "./ops/sparse-conv.js";
 export * from "./ops/views.js";
 export * from "./ops/voxel.js";
 export { Profile, profile, type ProfileRow } from "./profile.js";

@@ -12,8 +12,11 @@ import type { NormAttrs } from "./ops/norms.js";
 import type { OptimizerAttrs } from "./ops/optimizer.js";
 import type { ReduceAttrs } from "./ops/reduce.js";
 import type { RotaryAttrs } from "./ops/rotary.js";
+import type { SegmentAttrs } from "./ops/segment.js";
+import type { SerializeAttrs } from "./ops/serialize.js";
 import type { SoftmaxAttrs } from "./ops/softmax.js";
 import type { SortAttrs } from "./ops/sort.js";
+import type { SparseConvAttrs } from "./ops/sparse-conv.js";
 import type { ViewAttrs } from "./ops/views.js";
 import type { VoxelAttrs } from "./ops/voxel.js";
 import { activeProfile } from "./profile.js";
@@ -33,8 +36,11 @@ export interface Primitives
     OptimizerAttrs,
     ReduceAttrs,
     RotaryAttrs,
+    SegmentAttrs,
+    SerializeAttrs,
     SoftmaxAttrs,
     SortAttrs,
+    SparseConvAttrs,
     ViewAttrs,
     VoxelAttrs {}
 export type Primitive = keyof Primitives;

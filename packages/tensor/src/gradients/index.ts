@@ -11,8 +11,11 @@ import { normRules } from "./norms.js";
 import { optimizerRules } from "./optimizer.js";
 import { reduceRules } from "./reduce.js";
 import { rotaryRules } from "./rotary.js";
+import { segmentRules } from "./segment.js";
+import { serializeRules } from "./serialize.js";
 import { softmaxRules } from "./softmax.js";
 import { sortRules } from "./sort.js";
+import { sparseConvRules } from "./sparse-conv.js";
 import { viewRules } from "./views.js";
 import { voxelRules } from "./voxel.js";
 
@@ -29,8 +32,11 @@ export const rules: { [P in keyof Primitives]: Rule<Primitives[P]> | "nondiff" }
   ...optimizerRules,
   ...reduceRules,
   ...rotaryRules,
+  ...segmentRules,
+  ...serializeRules,
   ...softmaxRules,
   ...sortRules,
+  ...sparseConvRules,
   ...viewRules,
   ...voxelRules,
 };

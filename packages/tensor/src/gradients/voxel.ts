@@ -8,36 +8,23 @@ export const voxelRules: { [P in keyof VoxelAttrs]: Rule<VoxelAttrs[P]> | "nondi
   voxelLookup: "nondiff",
   voxelNeighbours: "nondiff",
   neighboursOfVoxels: "nondiff",
-  voxelMean: {
-    saves: { inputs: [2, 3] },
-    grad: ({ inputs: [, , offsets, voxelOfPoint] }, [g]) => [
-      execute("voxelMeanGrad", [g!, voxelOfPoint!, offsets!], {}, () =>
-        native.voxelMeanGrad(g!.slot, voxelOfPoint!.slot, offsets!.slot),
-      ),
-      null,
-      null,
-      null,
-    ],
-  },
-  voxelMeanGrad: "nondiff",
-  localKernelMap: "nondiff",
   localKernelQuery: {
     saves: { inputs: [0, 1, 2, 3, 4] },
-    grad: ({ inputs: [queries, voxels, offsets, means, weight], needs }, [g]) => {
-      const hits = [queries!.slot, voxels!.slot, offsets!.slot] as const;
-      const map = [queries!, voxels!, offsets!];
+    grad: ({ inputs: [inputs, outputs, starts, means, weight], needs }, [g]) => {
+      const map = [inputs!, outputs!, starts!];
+      const pairs = [inputs!.slot, outputs!.slot, starts!.slot] as const;
       return [
         null,
         null,
         null,
         needs[3]
           ? execute("localKernelMeansGrad", [...map, weight!, g!], {}, () =>
-              native.localKernelMeansGrad(...hits, means!.shape[0]!, weight!.slot, g!.slot),
+              native.localKernelMeansGrad(...pairs, means!.shape[0]!, weight!.slot, g!.slot),
             )
           : null,
         needs[4]
           ? execute("localKernelWeightGrad", [...map, means!, g!], {}, () =>
-              native.localKernelWeightGrad(...hits, means!.slot, g!.slot),
+              native.localKernelWeightGrad(...pairs, weight!.shape[0]!, means!.slot, g!.slot),
             )
           : null,
       ];

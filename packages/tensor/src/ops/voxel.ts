@@ -2,15 +2,14 @@ import { DTypeError, native, ShapeError } from "@md/native";
 import type { DType } from "../dtype.js";
 import { execute, executeAll } from "../primitives.js";
 import type { Tensor } from "../tensor.js";
+import { segmentMean } from "./segment.js";
+import { mapPairs, type NeighbourKernelSize, type NeighbourMap, type PairMap } from "./sparse-conv.js";
 
 export interface VoxelAttrs {
   voxelHash: object;
   voxelLookup: object;
   voxelNeighbours: object;
   neighboursOfVoxels: object;
-  voxelMean: object;
-  voxelMeanGrad: object;
-  localKernelMap: object;
   localKernelQuery: object;
   localKernelMeansGrad: object;
   localKernelWeightGrad: object;
@@ -91,18 +90,24 @@ export class VoxelHash {
     );
   }
 
-  /** i32 [V, 27]: the voxels around each voxel, in the order of {@link neighbours}. */
-  neighboursOfVoxels(): Tensor {
+  /** i32 [V, kernelSize³]: the voxels around each voxel, dx slowest and dz fastest; -1 where empty. Default 3. */
+  neighboursOfVoxels(kernelSize: NeighbourKernelSize = 3): Tensor {
     return execute("neighboursOfVoxels", [this.keys, this.table], {}, () =>
-      native.neighboursOfVoxels(this.keys.slot, this.table.slot),
+      native.neighboursOfVoxels(this.keys.slot, this.table.slot, kernelSize),
     );
+  }
+
+  /** The map that {@link submConv3d} works on. Built once, used by every layer of this level. Default 3. */
+  neighbourMap(kernelSize: NeighbourKernelSize = 3): NeighbourMap {
+    const neighbours = this.neighboursOfVoxels(kernelSize);
+    const pairs = mapPairs(neighbours, this.size);
+    neighbours.dispose();
+    return { ...pairs, voxels: this.size, kernelSize };
   }
 
   /** Eq. 17: features [P, C] to the means [V, C] of each voxel's points. Differentiable. */
   mean(features: Tensor): Tensor {
-    return execute("voxelMean", [features, this.pointOrder, this.voxelOffsets, this.voxelOfPoint], {}, () =>
-      native.voxelMean(features.slot, this.pointOrder.slot, this.voxelOffsets.slot),
-    );
+    return segmentMean(features, this.voxelOffsets, { order: this.pointOrder });
   }
 
   /** The map that {@link localKernelQuery} works on, for queries [Q, 3] of items [Q]. Built once, used by every layer. */
@@ -139,14 +144,8 @@ export class VoxelHash {
   }
 }
 
-/** The H occupied neighbours of Q queries among V voxels, grouped by kernel offset. */
-export interface LocalKernelMap {
-  /** i32 [H] */
-  readonly hitQueries: Tensor;
-  /** i32 [H] */
-  readonly hitVoxels: Tensor;
-  /** i32 [K + 1]: offset k has the hits hitOffsets[k] up to hitOffsets[k + 1] - 1. */
-  readonly hitOffsets: Tensor;
+/** The occupied neighbours of Q queries (outputs) among V voxels (inputs), of `VoxelHash.localKernelMap`. */
+export interface LocalKernelMap extends PairMap {
   readonly queries: number;
   readonly voxels: number;
 }
@@ -157,16 +156,7 @@ export interface LocalKernelMap {
  * @param voxels V; ValueError for an index of V or more
  */
 export function localKernelMap(neighbours: Tensor, voxels: number): LocalKernelMap {
-  const [hitQueries, hitVoxels, hitOffsets] = executeAll("localKernelMap", [neighbours], {}, 3, () =>
-    native.localKernelMap(neighbours.slot, voxels),
-  );
-  return {
-    hitQueries: hitQueries!,
-    hitVoxels: hitVoxels!,
-    hitOffsets: hitOffsets!,
-    queries: neighbours.shape[0]!,
-    voxels,
-  };
+  return { ...mapPairs(neighbours, voxels), queries: neighbours.shape[0]!, voxels };
 }
 
 /**
@@ -184,8 +174,8 @@ export function localKernelQuery(map: LocalKernelMap, means: Tensor, weight: Ten
       `[localKernelQuery] means has shape [${means.shape}], expected [${map.voxels},in] for the voxels of the map`,
     );
   }
-  const { hitQueries, hitVoxels, hitOffsets, queries } = map;
-  return execute("localKernelQuery", [hitQueries, hitVoxels, hitOffsets, means, weight], {}, () =>
-    native.localKernelQuery(hitQueries.slot, hitVoxels.slot, hitOffsets.slot, queries, means.slot, weight.slot),
+  const { inputs, outputs, starts, queries } = map;
+  return execute("localKernelQuery", [inputs, outputs, starts, means, weight], {}, () =>
+    native.localKernelQuery(inputs.slot, outputs.slot, starts.slot, queries, means.slot, weight.slot),
   );
 }

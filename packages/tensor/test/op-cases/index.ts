@@ -10,8 +10,11 @@ import { normCases } from "./norms.js";
 import { optimizerCases } from "./optimizer.js";
 import { reduceCases } from "./reduce.js";
 import { rotaryCases } from "./rotary.js";
+import { segmentCases } from "./segment.js";
+import { serializeCases } from "./serialize.js";
 import { softmaxCases } from "./softmax.js";
 import { sortCases } from "./sort.js";
+import { sparseConvCases } from "./sparse-conv.js";
 import { viewCases } from "./views.js";
 import { voxelCases } from "./voxel.js";
 
@@ -28,8 +31,11 @@ export const opCases: OpCase[] = [
   ...optimizerCases,
   ...reduceCases,
   ...rotaryCases,
+  ...segmentCases,
+  ...serializeCases,
   ...softmaxCases,
   ...sortCases,
+  ...sparseConvCases,
   ...viewCases,
   ...voxelCases,
 ];

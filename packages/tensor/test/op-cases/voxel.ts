@@ -93,14 +93,14 @@ export const voxelCases: OpCase[] = [
     gradient: false,
   },
   {
-    primitives: ["voxelMean", "voxelMeanGrad"],
+    primitives: ["segmentMean", "segmentReduceGrad"],
     name: "mean features a voxel",
     inputs: [points, pointBatch, { shape: [12, 5] }],
     run: (p, batch, features) => build(p, batch).mean(features),
     reference: (p, batch, features) => denseMeans(features, 5, denseVoxels(p, batch)).flat(),
   },
   {
-    primitives: ["localKernelMap", "localKernelQuery", "localKernelMeansGrad", "localKernelWeightGrad"],
+    primitives: ["mapPairs", "localKernelQuery", "localKernelMeansGrad", "localKernelWeightGrad"],
     name: "local kernel query",
     inputs: [points, pointBatch, queries, queryBatch, { shape: [12, 3] }, { shape: [27, 2, 3] }],
     run: (p, batch, q, qBatch, features, weight) => {
@@ -125,7 +125,7 @@ export const voxelCases: OpCase[] = [
     },
   },
   {
-    primitives: ["localKernelQuery", "voxelMean"],
+    primitives: ["localKernelQuery", "segmentMean"],
     name: "local kernel query of no points and no queries",
     inputs: [{ shape: [0, 3], grad: false }, { shape: [0], dtype: "i32" }, { shape: [0, 4] }, { shape: [27, 4, 4] }],
     run: (p, batch, features, weight) => {

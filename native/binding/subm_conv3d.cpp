@@ -1,0 +1,41 @@
+#include "../ops/subm_conv3d/op.h"
+
+#include "families.h"
+
+namespace md::binding {
+namespace {
+
+gathered_gemm::PairMap pairsAt(const Call& call, size_t first) { return {call.tensor(first), call.tensor(first + 1), call.tensor(first + 2)}; }
+
+/// mapPairs(neighbours, inputs)
+void mapPairs(Call& call) {
+  gathered_gemm::PairMap map = gathered_gemm::mapPairs(call.context(), call.tensor(0), call.integer64(1), call.op);
+  call.emit(std::move(map.inputs));
+  call.emit(std::move(map.outputs));
+  call.emit(std::move(map.starts));
+}
+
+/// submConv3d(inputs, outputs, starts, x, weight, bias)
+void submConv3d(Call& call) {
+  call.emit(subm_conv3d::submConv3d(call.context(), pairsAt(call, 0), call.tensor(3), call.tensor(4), call.optional(5), call.op));
+}
+
+/// submConv3dInputGrad(inputs, outputs, starts, weight, grad)
+void submConv3dInputGrad(Call& call) {
+  call.emit(subm_conv3d::submConv3dInputGrad(call.context(), pairsAt(call, 0), call.tensor(3), call.tensor(4), call.op));
+}
+
+/// submConv3dWeightGrad(inputs, outputs, starts, x, grad, kernelSize)
+void submConv3dWeightGrad(Call& call) {
+  call.emit(subm_conv3d::submConv3dWeightGrad(call.context(), pairsAt(call, 0), call.tensor(3), call.tensor(4), call.integer64(5), call.op));
+}
+
+}  // namespace
+
+void registerSubmConv3d(Napi::Env env, Napi::Object exports, Environment& environment) {
+  define(env, exports, environment,
+         {Entry{"mapPairs", mapPairs}, Entry{"submConv3d", submConv3d}, Entry{"submConv3dInputGrad", submConv3dInputGrad},
+          Entry{"submConv3dWeightGrad", submConv3dWeightGrad}});
+}
+
+}  // namespace md::binding

@@ -1,0 +1,257 @@
+#include <cstring>
+
+#include "../../isa/simd.h"
+#include "op.h"
+
+namespace md::gathered_gemm::MD_ISA {
+namespace {
+
+using md::MD_ISA::Vec;
+
+/// Rows of a register tile: their accumulators, the vectors of a panel and one broadcast element fit the registers. More
+/// than 12 would run out of the general registers that hold their addresses.
+template <int Vectors>
+constexpr int kTileRows = (md::MD_ISA::kRegisters - Vectors - 1) / Vectors < 12 ? (md::MD_ISA::kRegisters - Vectors - 1) / Vectors : 12;
+
+template <class T>
+int64_t paddedColumnsOf(int64_t columns) {
+  constexpr int W = Vec<T>::width;
+  return (columns + W - 1) / W * W;
+}
+
+// f<Vectors>(first vector) for each panel: threes as far as no single vector is left over, then twos.
+template <class F>
+void eachPanel(int64_t vectors, F&& f) {
+  for (int64_t v = 0; v < vectors;) {
+    const int64_t left = vectors - v;
+    if (left == 3 || left >= 5) {
+      f.template operator()<3>(v);
+      v += 3;
+    } else if (left >= 2) {
+      f.template operator()<2>(v);
+      v += 2;
+    } else {
+      f.template operator()<1>(v);
+      v += 1;
+    }
+  }
+}
+
+// f<Rows>(first row) for tiles of Rows, and of ever half as many for what is left.
+template <int Rows, class F>
+void eachTile(int64_t begin, int64_t end, F&& f) {
+  for (; begin + Rows <= end; begin += Rows) f.template operator()<Rows>(begin);
+  if constexpr (Rows > 1) {
+    if (begin < end) eachTile<Rows / 2>(begin, end, f);
+  }
+}
+
+template <class T>
+void packPanelsOf(const T* matrix, int64_t depth, int64_t columns, int64_t depthStride, int64_t columnStride, T* packed) {
+  constexpr int W = Vec<T>::width;
+  eachPanel(paddedColumnsOf<T>(columns) / W, [&]<int Vectors>(int64_t v) {
+    constexpr int width = Vectors * W;
+    const int64_t first = v * W;
+    T* panel = packed + first * depth;
+    for (int64_t c = 0; c < width; c++) {
+      const T* column = matrix + (first + c) * columnStride;
+      if (first + c < columns) {
+        for (int64_t d = 0; d < depth; d++) panel[d * width + c] = column[d * depthStride];
+      } else {
+        for (int64_t d = 0; d < depth; d++) panel[d * width + c] = 0;
+      }
+    }
+  });
+}
+
+// sums[to] += x[from] · panel for Rows pairs; rows of sums are `stride` apart.
+template <int Rows, int Vectors, class T>
+inline __attribute__((always_inline)) void multiplyTile(const int32_t* from, const int32_t* to, const T* x, int64_t depth, const T* panel, T* sums, int64_t stride) {
+  constexpr int W = Vec<T>::width;
+  const T* row[Rows];
+  Vec<T> acc[Rows][Vectors];
+#pragma GCC unroll 16
+  for (int r = 0; r < Rows; r++) {
+    row[r] = x + from[r] * depth;
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; v++) acc[r][v] = Vec<T>::zero();
+  }
+  for (int64_t d = 0; d < depth; d++) {
+    Vec<T> w[Vectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; v++) w[v] = Vec<T>::load(panel + (d * Vectors + v) * W);
+#pragma GCC unroll 16
+    for (int r = 0; r < Rows; r++) {
+      const Vec<T> value = Vec<T>::set(row[r][d]);
+#pragma GCC unroll 4
+      for (int v = 0; v < Vectors; v++) acc[r][v] = fma(value, w[v], acc[r][v]);
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < Rows; r++) {
+    T* out = sums + to[r] * stride;
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; v++) (Vec<T>::load(out + v * W) + acc[r][v]).store(out + v * W);
+  }
+}
+
+// Whether the pairs of a block stay within the inputs and the block's own rows.
+bool validPairs(const Pairs& p, int64_t block) {
+  const auto first = static_cast<int32_t>(block * kBlockRows), rows = static_cast<int32_t>(p.outputRows - first < kBlockRows ? p.outputRows - first : kBlockRows);
+  const auto inputs = static_cast<uint32_t>(p.inputRows);
+  uint32_t bad = 0;
+  for (int32_t h = p.starts[block * p.kernels]; h < p.starts[(block + 1) * p.kernels]; h++) {
+    bad |= static_cast<uint32_t>(static_cast<uint32_t>(p.inputs[h]) >= inputs) | static_cast<uint32_t>(static_cast<uint32_t>(p.outputs[h] - first) >= static_cast<uint32_t>(rows));
+  }
+  return bad == 0;
+}
+
+template <class T>
+void multiplyBlock(const Product& p, int64_t block, T* sums) {
+  constexpr int W = Vec<T>::width;
+  const Pairs& pairs = p.pairs;
+  const int64_t stride = paddedColumnsOf<T>(p.columns), first = block * kBlockRows;
+  const int64_t rows = pairs.outputRows - first < kBlockRows ? pairs.outputRows - first : kBlockRows;
+  std::memset(sums, 0, static_cast<size_t>(rows * stride) * sizeof(T));
+  if (p.bias) {
+    for (int64_t r = 0; r < rows; r++) std::memcpy(sums + r * stride, p.bias, static_cast<size_t>(p.columns) * sizeof(T));
+  }
+  T* const origin = sums - first * stride;
+  for (int64_t k = 0; k < pairs.kernels; k++) {
+    const int32_t *at = pairs.starts + block * pairs.kernels + k, *from = pairs.inputs, *to = pairs.outputs;
+    const T* matrix = static_cast<const T*>(p.packed) + k * stride * p.depth;
+    eachPanel(stride / W, [&]<int Vectors>(int64_t v) {
+      eachTile<kTileRows<Vectors>>(at[0], at[1], [&]<int Rows>(int64_t h) {
+        multiplyTile<Rows, Vectors>(from + h, to + h, static_cast<const T*>(p.x), p.depth, matrix + v * W * p.depth, origin + v * W, stride);
+      });
+    });
+  }
+  T* out = static_cast<T*>(p.out) + first * p.columns;
+  for (int64_t r = 0; r < rows; r++) std::memcpy(out + r * p.columns, sums + r * stride, static_cast<size_t>(p.columns) * sizeof(T));
+}
+
+// sums[row][…] += sum over the pairs of grad[to][row] · x[from][…], for Rows rows and one panel whose last vector has
+// `lanes` elements.
+template <int Rows, int Vectors, bool Whole, class T>
+inline __attribute__((always_inline)) void outerTile(const int32_t* from, const int32_t* to, int64_t pairs, const T* x, int64_t depth, const T* grad,
+                                                     int64_t columns, int lanes, T* sums, int64_t stride) {
+  constexpr int W = Vec<T>::width;
+  Vec<T> acc[Rows][Vectors];
+#pragma GCC unroll 16
+  for (int r = 0; r < Rows; r++) {
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; v++) acc[r][v] = Vec<T>::zero();
+  }
+  for (int64_t h = 0; h < pairs; h++) {
+    const T* input = x + from[h] * depth;
+    const T* g = grad + to[h] * columns;
+    Vec<T> values[Vectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; v++) values[v] = Whole || v + 1 < Vectors ? Vec<T>::load(input + v * W) : Vec<T>::loadPart(input + v * W, lanes);
+#pragma GCC unroll 16
+    for (int r = 0; r < Rows; r++) {
+      const Vec<T> weight = Vec<T>::set(g[r]);
+#pragma GCC unroll 4
+      for (int v = 0; v < Vectors; v++) acc[r][v] = fma(weight, values[v], acc[r][v]);
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < Rows; r++) {
+    T* out = sums + r * stride;
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; v++) (Vec<T>::load(out + v * W) + acc[r][v]).store(out + v * W);
+  }
+}
+
+template <class T>
+bool outerProductRowsOf(const OuterProduct& p, int64_t begin, int64_t end) {
+  constexpr int W = Vec<T>::width;
+  const Pairs& pairs = p.pairs;
+  const int64_t stride = paddedColumnsOf<T>(p.depth), blocks = (pairs.outputRows + kBlockRows - 1) / kBlockRows;
+  T* const sums = static_cast<T*>(p.sums);
+  std::memset(sums + begin * stride, 0, static_cast<size_t>((end - begin) * stride) * sizeof(T));
+  for (int64_t block = 0; block < blocks; block++) {
+    if (!validPairs(pairs, block)) return false;
+    for (int64_t k = begin / p.columns; k * p.columns < end; k++) {
+      const int64_t firstRow = k * p.columns, lastRow = firstRow + p.columns;
+      const int32_t* at = pairs.starts + block * pairs.kernels + k;
+      if (at[0] == at[1]) continue;
+      const int32_t *from = pairs.inputs + at[0], *to = pairs.outputs + at[0];
+      eachPanel(stride / W, [&]<int Vectors>(int64_t v) {
+        const T* x = static_cast<const T*>(p.x) + v * W;
+        const int64_t lanes = p.depth - (v + Vectors - 1) * W;
+        eachTile<kTileRows<Vectors>>(firstRow > begin ? firstRow : begin, lastRow < end ? lastRow : end, [&]<int Rows>(int64_t row) {
+          const T* grad = static_cast<const T*>(p.grad) + (row - firstRow);
+          T* out = sums + row * stride + v * W;
+          if (lanes >= W) {
+            outerTile<Rows, Vectors, true>(from, to, at[1] - at[0], x, p.depth, grad, p.columns, W, out, stride);
+          } else {
+            outerTile<Rows, Vectors, false>(from, to, at[1] - at[0], x, p.depth, grad, p.columns, static_cast<int>(lanes), out, stride);
+          }
+        });
+      });
+    }
+  }
+  for (int64_t row = begin; row < end; row++) {
+    T* out = static_cast<T*>(p.weight) + row / p.columns * p.kernelStride + row % p.columns * p.columnStride;
+    for (int64_t d = 0; d < p.depth; d++) out[d * p.depthStride] = sums[row * stride + d];
+  }
+  return true;
+}
+
+}  // namespace
+
+bool countPairs(const int32_t* neighbours, int64_t kernels, int64_t inputs, int64_t begin, int64_t end, int32_t* __restrict counts) {
+  bool valid = true;
+  for (int64_t o = begin; o < end; o++) {
+    const int32_t* row = neighbours + o * kernels;
+    int32_t bad = 0;
+    for (int64_t k = 0; k < kernels; k++) {
+      bad |= (row[k] < -1) | (row[k] >= inputs);
+      counts[k] += row[k] >= 0;
+    }
+    valid = valid && !bad;
+  }
+  return valid;
+}
+
+// Without a branch to a buffer first: half of the neighbours are empty and nothing foretells which.
+void emitPairs(const int32_t* neighbours, int64_t kernels, int64_t begin, int64_t end, const int32_t* starts, int32_t* inputs, int32_t* outputs) {
+  int32_t from[kBlockRows + 1], to[kBlockRows + 1];
+  for (int64_t k = 0; k < kernels; k++) {
+    int32_t count = 0;
+    for (int64_t o = begin; o < end; o++) {
+      const int32_t input = neighbours[o * kernels + k];
+      from[count] = input;
+      to[count] = static_cast<int32_t>(o);
+      count += input >= 0;
+    }
+    std::memcpy(inputs + starts[k], from, static_cast<size_t>(count) * sizeof(int32_t));
+    std::memcpy(outputs + starts[k], to, static_cast<size_t>(count) * sizeof(int32_t));
+  }
+}
+
+int64_t paddedColumns(DType dtype, int64_t columns) { return dtype == DType::f32 ? paddedColumnsOf<float>(columns) : paddedColumnsOf<double>(columns); }
+
+void packPanels(DType dtype, const void* matrix, int64_t depth, int64_t columns, int64_t depthStride, int64_t columnStride, void* packed) {
+  if (dtype == DType::f32) return packPanelsOf(static_cast<const float*>(matrix), depth, columns, depthStride, columnStride, static_cast<float*>(packed));
+  packPanelsOf(static_cast<const double*>(matrix), depth, columns, depthStride, columnStride, static_cast<double*>(packed));
+}
+
+bool multiplyBlocks(const Product& product, int64_t begin, int64_t end, void* sums) {
+  for (int64_t block = begin; block < end; block++) {
+    if (!validPairs(product.pairs, block)) return false;
+    if (product.dtype == DType::f32) {
+      multiplyBlock(product, block, static_cast<float*>(sums));
+    } else {
+      multiplyBlock(product, block, static_cast<double*>(sums));
+    }
+  }
+  return true;
+}
+
+bool outerProductRows(const OuterProduct& product, int64_t begin, int64_t end) {
+  return product.dtype == DType::f32 ? outerProductRowsOf<float>(product, begin, end) : outerProductRowsOf<double>(product, begin, end);
+}
+
+}  // namespace md::gathered_gemm::MD_ISA

@@ -1,0 +1,187 @@
+#include "op.h"
+
+#include <algorithm>
+#include <atomic>
+#include <vector>
+
+namespace md::gathered_gemm {
+namespace {
+
+constexpr int64_t kBlockGrain = 4;           // blocks below which a second thread costs more than it brings
+constexpr int64_t kMultiplyGrain = 1 << 16;  // multiply-adds, likewise
+constexpr int64_t kRowUnit = 12;             // rows of a gradient that one thread takes at least: those of a tile
+
+int64_t blocksOf(int64_t outputs) { return (outputs + kBlockRows - 1) / kBlockRows; }
+
+// Makes counts, each at the index after its own, the starts.
+void sumUp(int32_t* starts, int64_t count) {
+  starts[0] = 0;
+  for (int64_t i = 0; i < count; i++) starts[i + 1] += starts[i];
+}
+
+struct CheckedMap {
+  PairMap map;  // contiguous
+  Pairs pairs;
+  int64_t count;
+};
+
+// All but the pairs themselves, which the kernels check block by block.
+CheckedMap requireMap(Context& context, const PairMap& given, int64_t kernels, int64_t inputs, int64_t outputs, const char* op) {
+  CheckedMap checked{{contiguous(context, given.inputs, op), contiguous(context, given.outputs, op), contiguous(context, given.starts, op)}, {}, 0};
+  const PairMap& map = checked.map;
+  const int64_t groups = blocksOf(outputs) * kernels;
+  requireDType(map.inputs, DType::i32, op, "the map's inputs");
+  requireRank(map.inputs, 1, op, "the map's inputs");
+  requireDType(map.outputs, DType::i32, op, "the map's outputs");
+  requireShape(map.outputs, map.inputs.shape, op, "the map's outputs");
+  requireDType(map.starts, DType::i32, op, "the map's starts");
+  requireShape(map.starts, {groups + 1}, op, "the map's starts");
+  checked.count = map.inputs.dim(0);
+  const int32_t* at = map.starts.data<int32_t>();
+  bool rising = at[0] == 0 && at[groups] == checked.count;
+  for (int64_t i = 0; i < groups && rising; i++) rising = at[i] <= at[i + 1];
+  if (!rising) fail(ErrorKind::value, op, "the map's starts do not rise from 0 to its ", checked.count, " pairs");
+  checked.pairs = {map.inputs.data<int32_t>(), map.outputs.data<int32_t>(), at, kernels, inputs, outputs};
+  return checked;
+}
+
+[[noreturn]] void failPairs(const Pairs& pairs, const char* op) {
+  fail(ErrorKind::value, op, "the map has a pair outside of its block or of the ", pairs.inputRows, " inputs and ", pairs.outputRows, " outputs");
+}
+
+Tensor pack(Context& context, const Matrices& weight, const char* op) {
+  const DType dtype = weight.values.dtype;
+  const auto size = static_cast<int64_t>(itemSize(dtype));
+  const int64_t matrix = MD_CALL(paddedColumns)(dtype, weight.columns) * weight.depth;
+  Tensor packed = empty(context, dtype, {weight.kernels, matrix}, op);
+  parallelFor(context.pool, weight.kernels, kMultiplyGrain / std::max<int64_t>(1, matrix) + 1, [&](int64_t begin, int64_t end) {
+    for (int64_t k = begin; k < end; k++) {
+      const int64_t from = (weight.mirrored ? weight.kernels - 1 - k : k) * weight.kernelStride;
+      MD_CALL(packPanels)(dtype, static_cast<const char*>(weight.values.raw()) + from * size, weight.depth, weight.columns, weight.depthStride,
+                          weight.columnStride, static_cast<char*>(packed.raw()) + k * matrix * size);
+    }
+  });
+  return packed;
+}
+
+// Where each part of the rows of the gradient begins, so that all have about as many pairs to go through.
+std::vector<int64_t> shareRows(const Pairs& pairs, int64_t columns, int64_t parts) {
+  std::vector<int64_t> work(static_cast<size_t>(pairs.kernels), 0), begins(static_cast<size_t>(parts) + 1, pairs.kernels * columns);
+  int64_t total = 0;
+  for (int64_t group = 0; group < blocksOf(pairs.outputRows) * pairs.kernels; group++) {
+    const int64_t count = pairs.starts[group + 1] - pairs.starts[group];
+    work[static_cast<size_t>(group % pairs.kernels)] += count;
+    total += count * columns;
+  }
+  begins[0] = 0;
+  int64_t part = 1, before = 0;
+  for (int64_t k = 0; k < pairs.kernels; k++) {
+    const int64_t rowWork = work[static_cast<size_t>(k)];
+    for (; part < parts && before + rowWork * columns > total * part / parts; part++) {
+      const int64_t rows = (total * part / parts - before) / rowWork;
+      begins[static_cast<size_t>(part)] = k * columns + std::min(columns, (rows + kRowUnit / 2) / kRowUnit * kRowUnit);
+    }
+    before += rowWork * columns;
+  }
+  return begins;
+}
+
+}  // namespace
+
+PairMap mapPairs(Context& context, const Tensor& given, int64_t inputs, const char* op) {
+  requireDType(given, DType::i32, op, "neighbours");
+  requireRank(given, 2, op, "neighbours");
+  const Tensor neighbours = contiguous(context, given, op);
+  const int64_t outputs = neighbours.dim(0), kernels = neighbours.dim(1), blocks = blocksOf(outputs);
+  if (neighbours.numel() > INT32_MAX) fail(ErrorKind::shape, op, "neighbours has shape ", given.shape.str(), ", expected fewer than 2^31 elements");
+  PairMap map;
+  map.starts = empty(context, DType::i32, {blocks * kernels + 1}, op);
+  int32_t* starts = map.starts.data<int32_t>();
+  std::fill_n(starts, blocks * kernels + 1, 0);
+  const auto eachBlock = [&](auto&& body) {
+    parallelFor(context.pool, blocks, kBlockGrain, [&](int64_t first, int64_t last) {
+      for (int64_t block = first; block < last; block++) body(block, block * kBlockRows, std::min(outputs, (block + 1) * kBlockRows));
+    });
+  };
+  std::atomic<bool> valid{true};
+  eachBlock([&](int64_t block, int64_t begin, int64_t end) {
+    if (!MD_CALL(countPairs)(neighbours.data<int32_t>(), kernels, inputs, begin, end, starts + block * kernels + 1)) valid = false;
+  });
+  if (!valid) fail(ErrorKind::value, op, "neighbours holds an index outside -1 to ", inputs - 1);
+  sumUp(starts, blocks * kernels);
+  map.inputs = empty(context, DType::i32, {starts[blocks * kernels]}, op);
+  map.outputs = empty(context, DType::i32, {starts[blocks * kernels]}, op);
+  eachBlock([&](int64_t block, int64_t begin, int64_t end) {
+    MD_CALL(emitPairs)(neighbours.data<int32_t>(), kernels, begin, end, starts + block * kernels, map.inputs.data<int32_t>(), map.outputs.data<int32_t>());
+  });
+  return map;
+}
+
+PairMap transpose(Context& context, const PairMap& given, int64_t kernels, int64_t inputs, int64_t outputs, const char* op) {
+  const CheckedMap checked = requireMap(context, given, kernels, inputs, outputs, op);
+  const Pairs& pairs = checked.pairs;
+  for (int64_t h = 0; h < checked.count; h++) {
+    if (pairs.inputs[h] < 0 || pairs.inputs[h] >= inputs) failPairs(pairs, op);
+  }
+  const int64_t groups = blocksOf(inputs) * kernels, fromGroups = blocksOf(outputs) * kernels;
+  PairMap map{empty(context, DType::i32, {checked.count}, op), empty(context, DType::i32, {checked.count}, op), empty(context, DType::i32, {groups + 1}, op)};
+  int32_t* starts = map.starts.data<int32_t>();
+  std::fill_n(starts, groups + 1, 0);
+  const auto eachPair = [&](auto&& body) {
+    for (int64_t group = 0; group < fromGroups; group++) {
+      for (int32_t h = pairs.starts[group]; h < pairs.starts[group + 1]; h++) body(pairs.inputs[h] / kBlockRows * kernels + group % kernels, h);
+    }
+  };
+  eachPair([&](int64_t group, int32_t) { starts[group + 1]++; });
+  sumUp(starts, groups);
+  std::vector<int32_t> next(starts, starts + groups);
+  eachPair([&](int64_t group, int32_t h) {
+    const int32_t place = next[static_cast<size_t>(group)]++;
+    map.inputs.data<int32_t>()[place] = pairs.outputs[h];
+    map.outputs.data<int32_t>()[place] = pairs.inputs[h];
+  });
+  return map;
+}
+
+Tensor multiply(Context& context, const PairMap& given, const Tensor& x, const Matrices& weight, const Tensor* bias, int64_t outputs, const char* op) {
+  const CheckedMap checked = requireMap(context, given, weight.kernels, x.dim(0), outputs, op);
+  const Tensor source = contiguous(context, x, op), packed = pack(context, weight, op);
+  const Tensor added = bias ? contiguous(context, *bias, op) : Tensor{};
+  Tensor out = empty(context, x.dtype, {outputs, weight.columns}, op);
+  const Product product{x.dtype, checked.pairs, weight.depth, weight.columns, source.raw(), packed.raw(), bias ? added.raw() : nullptr, out.raw()};
+  const int64_t blocks = blocksOf(outputs);
+  const int64_t parts = std::min<int64_t>(std::clamp<int64_t>(checked.count * weight.depth * weight.columns / kMultiplyGrain, 1, context.pool.threads()), blocks);
+  const int64_t padded = MD_CALL(paddedColumns)(x.dtype, weight.columns);
+  const Tensor sums = empty(context, x.dtype, {parts, kBlockRows * padded}, op);
+  std::atomic<bool> valid{true};
+  parallelFor(context.pool, parts, 1, [&](int64_t first, int64_t last) {
+    for (int64_t part = first; part < last; part++) {
+      char* own = static_cast<char*>(sums.raw()) + part * kBlockRows * padded * static_cast<int64_t>(itemSize(x.dtype));
+      if (!MD_CALL(multiplyBlocks)(product, blocks * part / parts, blocks * (part + 1) / parts, own)) valid = false;
+    }
+  });
+  if (!valid) failPairs(checked.pairs, op);
+  return out;
+}
+
+void weightGrad(Context& context, const PairMap& given, const Tensor& x, const Tensor& grad, const Matrices& weight, const char* op) {
+  const CheckedMap checked = requireMap(context, given, weight.kernels, x.dim(0), grad.dim(0), op);
+  const Tensor source = contiguous(context, x, op), g = contiguous(context, grad, op);
+  const int64_t rows = weight.kernels * weight.columns;
+  if (rows == 0) return;
+  const Tensor sums = empty(context, x.dtype, {rows, MD_CALL(paddedColumns)(x.dtype, weight.depth)}, op);
+  const OuterProduct product{x.dtype, checked.pairs, weight.depth, weight.columns, weight.kernelStride, weight.columnStride, weight.depthStride,
+                             source.raw(), g.raw(), sums.raw(), weight.values.raw()};
+  const int64_t parts = std::clamp<int64_t>(checked.count * weight.depth * weight.columns / kMultiplyGrain, 1, context.pool.threads());
+  const std::vector<int64_t> begins = shareRows(checked.pairs, weight.columns, parts);
+  std::atomic<bool> valid{true};
+  parallelFor(context.pool, parts, 1, [&](int64_t first, int64_t last) {
+    for (int64_t part = first; part < last; part++) {
+      const auto at = static_cast<size_t>(part);
+      if (!MD_CALL(outerProductRows)(product, begins[at], begins[at + 1])) valid = false;
+    }
+  });
+  if (!valid) failPairs(checked.pairs, op);
+}
+
+}  // namespace md::gathered_gemm

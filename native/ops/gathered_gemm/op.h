@@ -1,0 +1,87 @@
+// Products of gathered rows: out[o] = sum over the pairs (i, o) of kernel offset k of W[k] · x[i], the engine of sparse
+// convolutions. A neighbour that is not there is in no pair, hence never multiplied. Each output row is owned by one
+// thread and summed in the order of offsets: no atomics, and the same bits for any number of threads.
+#pragma once
+#include "../../core/context.h"
+#include "../../isa/isa.h"
+
+namespace md::gathered_gemm {
+
+/// Output rows whose sums stay in cache while the offsets pass over them.
+constexpr int64_t kBlockRows = 256;
+
+/// H pairs (input row, output row), by block of kBlockRows output rows, then offset, then output row.
+struct PairMap {
+  Tensor inputs;   // i32 [H]
+  Tensor outputs;  // i32 [H]
+  Tensor starts;   // i32 [blocks * K + 1]: offset k of block b has pairs starts[b * K + k] … starts[b * K + k + 1]
+};
+
+/// neighbours [outputs, K] i32: the input row at each offset of an output row, -1 where there is none. ValueError for an
+/// index outside -1 … inputs-1.
+PairMap mapPairs(Context& context, const Tensor& neighbours, int64_t inputs, const char* op);
+
+/// The same pairs the other way round; `inputs` rows become the outputs, `outputs` rows the inputs.
+PairMap transpose(Context& context, const PairMap& map, int64_t kernels, int64_t inputs, int64_t outputs, const char* op);
+
+/// K matrices [columns, depth] in a contiguous tensor, by their element strides.
+struct Matrices {
+  Tensor values;
+  int64_t kernels, columns, depth;
+  int64_t kernelStride, columnStride, depthStride;
+  bool mirrored = false;  // offset k takes matrix K - 1 - k
+};
+
+/// x [inputs, depth] -> [outputs, columns], plus bias [columns] where there is one. `map` may come from outside: ValueError
+/// for one that does not fit the rows.
+Tensor multiply(Context& context, const PairMap& map, const Tensor& x, const Matrices& weight, const Tensor* bias, int64_t outputs, const char* op);
+
+/// The gradient of the weight, written into `weight`: sum over pairs of grad[o] ⊗ x[i], for x [inputs, depth] and
+/// grad [outputs, columns].
+void weightGrad(Context& context, const PairMap& map, const Tensor& x, const Tensor& grad, const Matrices& weight, const char* op);
+
+// Kernels of cpu.cpp.
+
+struct Pairs {
+  const int32_t* inputs;
+  const int32_t* outputs;
+  const int32_t* starts;
+  int64_t kernels, inputRows, outputRows;
+};
+
+/// Counts pairs by offset among output rows [begin, end); false where an index is out of range.
+MD_KERNEL(bool, countPairs, const int32_t* neighbours, int64_t kernels, int64_t inputs, int64_t begin, int64_t end, int32_t* counts)
+/// Writes the pairs of output rows [begin, end), at most kBlockRows, those of offset k from starts[k] on.
+MD_KERNEL(void, emitPairs, const int32_t* neighbours, int64_t kernels, int64_t begin, int64_t end, const int32_t* starts, int32_t* inputs, int32_t* outputs)
+
+/// `columns` rounded up to whole vectors.
+MD_KERNEL(int64_t, paddedColumns, DType dtype, int64_t columns)
+/// Packs a [depth, columns] matrix with the given element strides into panels, zero beyond the last column.
+MD_KERNEL(void, packPanels, DType dtype, const void* matrix, int64_t depth, int64_t columns, int64_t depthStride, int64_t columnStride, void* packed)
+
+struct Product {
+  DType dtype;
+  Pairs pairs;
+  int64_t depth, columns;
+  const void* x;
+  const void* packed;  // K matrices of depth * paddedColumns
+  const void* bias;    // or null
+  void* out;
+};
+/// Blocks [begin, end); `sums` holds kBlockRows padded rows. False where a pair leaves its block or its rows.
+MD_KERNEL(bool, multiplyBlocks, const Product& product, int64_t begin, int64_t end, void* sums)
+
+struct OuterProduct {
+  DType dtype;
+  Pairs pairs;
+  int64_t depth, columns;
+  int64_t kernelStride, columnStride, depthStride;
+  const void* x;
+  const void* grad;
+  void* sums;  // [K * columns, padded depth]
+  void* weight;
+};
+/// Rows [begin, end) of the K * columns rows of the gradient. False where a pair leaves its block or its rows.
+MD_KERNEL(bool, outerProductRows, const OuterProduct& product, int64_t begin, int64_t end)
+
+}  // namespace md::gathered_gemm

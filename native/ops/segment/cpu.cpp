@@ -1,0 +1,85 @@
+#include "op.h"
+
+namespace md::segment::MD_ISA {
+namespace {
+
+constexpr int64_t kColumns = 64;  // summed at a time, in the first-level cache
+constexpr int64_t kChunk = 64;    // rows summed before they join the total, so that long segments lose less
+
+int64_t rowOf(const Rows& rows, int64_t i) { return rows.order ? rows.order[i] : i; }
+
+template <class T>
+void reduceSegmentsOf(const Rows& rows, Reduction reduction, int64_t begin, int64_t end, const T* x, T* out) {
+  for (int64_t s = begin; s < end; s++) {
+    const int64_t first = rows.offsets[s], last = rows.offsets[s + 1];
+    const T count = reduction == Reduction::mean && last > first ? static_cast<T>(last - first) : T(1);
+    for (int64_t column = 0; column < rows.inner; column += kColumns) {
+      const int64_t columns = rows.inner - column < kColumns ? rows.inner - column : kColumns;
+      T total[kColumns] = {};
+      for (int64_t chunk = first; chunk < last; chunk += kChunk) {
+        T sum[kColumns] = {};
+        for (int64_t i = chunk; i < last && i < chunk + kChunk; i++) {
+          const T* from = x + rowOf(rows, i) * rows.inner + column;
+          for (int64_t c = 0; c < columns; c++) sum[c] += from[c];
+        }
+        for (int64_t c = 0; c < columns; c++) total[c] += sum[c];
+      }
+      T* to = out + s * rows.inner + column;
+      for (int64_t c = 0; c < columns; c++) to[c] = total[c] / count;
+    }
+  }
+}
+
+template <class T>
+void spreadSegmentsOf(const Rows& rows, Reduction reduction, int64_t begin, int64_t end, const T* grad, T* __restrict out) {
+  for (int64_t s = begin; s < end; s++) {
+    const T count = reduction == Reduction::mean ? static_cast<T>(rows.offsets[s + 1] - rows.offsets[s]) : T(1);
+    const T* from = grad + s * rows.inner;
+    for (int64_t i = rows.offsets[s]; i < rows.offsets[s + 1]; i++) {
+      T* to = out + rowOf(rows, i) * rows.inner;
+      for (int64_t c = 0; c < rows.inner; c++) to[c] = from[c] / count;
+    }
+  }
+}
+
+template <class T>
+void maxSegmentsOf(const Rows& rows, int64_t begin, int64_t end, const T* x, T* __restrict values, int32_t* __restrict from) {
+  for (int64_t s = begin; s < end; s++) {
+    T* best = values + s * rows.inner;
+    int32_t* chosen = from + s * rows.inner;
+    const auto first = static_cast<int32_t>(rowOf(rows, rows.offsets[s]));
+    for (int64_t c = 0; c < rows.inner; c++) {
+      best[c] = x[first * rows.inner + c];
+      chosen[c] = first;
+    }
+    for (int64_t i = rows.offsets[s] + 1; i < rows.offsets[s + 1]; i++) {
+      const auto row = static_cast<int32_t>(rowOf(rows, i));
+      const T* at = x + row * rows.inner;
+      for (int64_t c = 0; c < rows.inner; c++) {
+        // Not (best >= at), so that NaN wins; a NaN that has won stays.
+        const bool wins = !(best[c] >= at[c]) & (best[c] == best[c]);
+        best[c] = wins ? at[c] : best[c];
+        chosen[c] = wins ? row : chosen[c];
+      }
+    }
+  }
+}
+
+}  // namespace
+
+void reduceSegments(const Rows& rows, Reduction reduction, int64_t begin, int64_t end, const void* x, void* out) {
+  if (rows.dtype == DType::f32) return reduceSegmentsOf(rows, reduction, begin, end, static_cast<const float*>(x), static_cast<float*>(out));
+  reduceSegmentsOf(rows, reduction, begin, end, static_cast<const double*>(x), static_cast<double*>(out));
+}
+
+void spreadSegments(const Rows& rows, Reduction reduction, int64_t begin, int64_t end, const void* grad, void* out) {
+  if (rows.dtype == DType::f32) return spreadSegmentsOf(rows, reduction, begin, end, static_cast<const float*>(grad), static_cast<float*>(out));
+  spreadSegmentsOf(rows, reduction, begin, end, static_cast<const double*>(grad), static_cast<double*>(out));
+}
+
+void maxSegments(const Rows& rows, int64_t begin, int64_t end, const void* x, void* values, int32_t* from) {
+  if (rows.dtype == DType::f32) return maxSegmentsOf(rows, begin, end, static_cast<const float*>(x), static_cast<float*>(values), from);
+  maxSegmentsOf(rows, begin, end, static_cast<const double*>(x), static_cast<double*>(values), from);
+}
+
+}  // namespace md::segment::MD_ISA

@@ -1,0 +1,114 @@
+#include "op.h"
+
+#include <algorithm>
+#include <vector>
+
+namespace md::segment {
+namespace {
+
+constexpr int64_t kElementGrain = 1 << 14;  // elements below which a second thread costs more than it brings
+
+struct Checked {
+  Tensor offsets, order;  // contiguous; order without storage where there is none
+  int64_t segments, rows;
+};
+
+Checked requireSegments(Context& context, const Segments& given, int64_t rows, const char* op) {
+  requireDType(given.offsets, DType::i32, op, "offsets");
+  requireRank(given.offsets, 1, op, "offsets");
+  Checked checked{contiguous(context, given.offsets, op), {}, given.offsets.dim(0) - 1, rows};
+  if (checked.segments < 0) fail(ErrorKind::shape, op, "offsets has shape [0], expected [segments + 1]");
+  const int32_t* at = checked.offsets.data<int32_t>();
+  bool rising = at[0] == 0 && at[checked.segments] == rows;
+  for (int64_t s = 0; s < checked.segments && rising; s++) rising = at[s] <= at[s + 1];
+  if (!rising) fail(ErrorKind::value, op, "offsets does not rise from 0 to the ", rows, " rows");
+  if (!given.order) return checked;
+
+  requireDType(*given.order, DType::i32, op, "order");
+  requireShape(*given.order, {rows}, op, "order");
+  checked.order = contiguous(context, *given.order, op);
+  const int32_t* order = checked.order.data<int32_t>();
+  std::vector<uint8_t> seen(static_cast<size_t>(rows), 0);
+  for (int64_t i = 0; i < rows; i++) {
+    if (order[i] < 0 || order[i] >= rows) fail(ErrorKind::value, op, "order[", i, "] is ", order[i], ", expected 0 to ", rows - 1);
+    if (seen[static_cast<size_t>(order[i])]++) fail(ErrorKind::value, op, "order[", i, "] is ", order[i], " again, expected each row once");
+  }
+  return checked;
+}
+
+// [rows, …] with another number of rows.
+Dims withRows(const Dims& shape, int64_t rows) {
+  Dims out = shape;
+  out[0] = rows;
+  return out;
+}
+
+int64_t innerOf(const Dims& shape) {
+  int64_t inner = 1;
+  for (int axis = 1; axis < shape.rank; axis++) inner *= shape[axis];
+  return inner;
+}
+
+void requireRows(const Tensor& x, const char* op, const char* operand) {
+  requireFloat(x, op, operand);
+  if (x.rank() < 1) fail(ErrorKind::shape, op, operand, " has shape [], expected [rows, …]");
+  if (x.dim(0) > INT32_MAX) fail(ErrorKind::shape, op, operand, " has ", x.dim(0), " rows, expected fewer than 2^31");
+}
+
+// body(rows, begin, end) over segments, the parts having about as many rows.
+template <class Body>
+void eachPart(Context& context, const Checked& checked, DType dtype, int64_t inner, Body&& body) {
+  const int32_t* offsets = checked.offsets.data<int32_t>();
+  const Rows rows{dtype, offsets, checked.order.storage ? checked.order.data<int32_t>() : nullptr, inner};
+  const int64_t parts = std::clamp<int64_t>((checked.rows + checked.segments) * inner / kElementGrain, 1, context.pool.threads());
+  const auto beginOf = [&](int64_t part) -> int64_t {
+    if (part == 0 || part == parts) return part == 0 ? 0 : checked.segments;
+    return std::lower_bound(offsets, offsets + checked.segments, checked.rows * part / parts) - offsets;
+  };
+  parallelFor(context.pool, parts, 1, [&](int64_t first, int64_t last) {
+    for (int64_t part = first; part < last; part++) body(rows, beginOf(part), beginOf(part + 1));
+  });
+}
+
+}  // namespace
+
+Tensor reduce(Context& context, Reduction reduction, const Tensor& given, const Segments& segments, const char* op) {
+  requireRows(given, op, "x");
+  const Checked checked = requireSegments(context, segments, given.dim(0), op);
+  const Tensor x = contiguous(context, given, op);
+  Tensor out = empty(context, x.dtype, withRows(x.shape, checked.segments), op);
+  eachPart(context, checked, x.dtype, innerOf(x.shape), [&](const Rows& rows, int64_t begin, int64_t end) {
+    MD_CALL(reduceSegments)(rows, reduction, begin, end, x.raw(), out.raw());
+  });
+  return out;
+}
+
+Tensor reduceGrad(Context& context, Reduction reduction, const Tensor& given, const Segments& segments, int64_t rowCount, const char* op) {
+  requireRows(given, op, "grad");
+  const Checked checked = requireSegments(context, segments, rowCount, op);
+  requireShape(given, withRows(given.shape, checked.segments), op, "grad");
+  const Tensor grad = contiguous(context, given, op);
+  Tensor out = empty(context, grad.dtype, withRows(grad.shape, rowCount), op);
+  eachPart(context, checked, grad.dtype, innerOf(grad.shape), [&](const Rows& rows, int64_t begin, int64_t end) {
+    MD_CALL(spreadSegments)(rows, reduction, begin, end, grad.raw(), out.raw());
+  });
+  return out;
+}
+
+Maximum max(Context& context, const Tensor& given, const Segments& segments, const char* op) {
+  requireRows(given, op, "x");
+  const Checked checked = requireSegments(context, segments, given.dim(0), op);
+  const int32_t* offsets = checked.offsets.data<int32_t>();
+  for (int64_t s = 0; s < checked.segments; s++) {
+    if (offsets[s] == offsets[s + 1]) fail(ErrorKind::value, op, "segment ", s, " is empty, expected at least one row");
+  }
+  const Tensor x = contiguous(context, given, op);
+  const Dims shape = withRows(x.shape, checked.segments);
+  Maximum out{empty(context, x.dtype, shape, op), empty(context, DType::i32, shape, op)};
+  eachPart(context, checked, x.dtype, innerOf(x.shape), [&](const Rows& rows, int64_t begin, int64_t end) {
+    MD_CALL(maxSegments)(rows, begin, end, x.raw(), out.values.raw(), out.rows.data<int32_t>());
+  });
+  return out;
+}
+
+}  // namespace md::segment

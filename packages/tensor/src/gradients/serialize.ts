@@ -1,0 +1,3 @@
+import type { SerializeAttrs } from "../ops/serialize.js";
+
+export const serializeRules: { [P in keyof SerializeAttrs]: "nondiff" } = { serialize: "nondiff" };
