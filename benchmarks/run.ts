@@ -1,35 +1,74 @@
-// npm run bench [-- --suite NAME --filter RE --json]
-import { parseArgs } from "node:util";
-import { getNumThreads, isa } from "@md/tensor";
-import type { Suite } from "./suite.js";
-import { level2Suite } from "./suites/level2.js";
-import { overheadSuite } from "./suites/overhead.js";
-import { samplingSuite } from "./suites/sampling.js";
+// npm run bench [-- --suite NAME --filter RE --json --peers]
+import { writeFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { join, relative } from "node:path";
+import { pace } from "./measure/alternate.js";
+import { type CaseResult, measureCase } from "./measure/case.js";
+import { type Ceiling, describeMachine, measureCeilings } from "./measure/machine.js";
+import { type Options, parseOptions, usage, UsageError } from "./options.js";
+import { reportPage } from "./output/report.js";
+import { caseLines, machineLines, targetLines } from "./output/table.js";
+import { startPeers } from "./peers/registry.js";
+import { lastLine, scoreTargets } from "./score.js";
+import { suites } from "./suites/index.js";
 
-const suites: readonly Suite[] = [overheadSuite, samplingSuite, level2Suite];
+const suiteNames = suites.map(({ name }) => name);
+const reportFile = join(import.meta.dirname, "report.html");
 
-const { values } = parseArgs({
-  options: { suite: { type: "string" }, filter: { type: "string" }, json: { type: "boolean", default: false } },
-});
-const chosen = suites.filter((suite) => values.suite === undefined || suite.name === values.suite);
-if (chosen.length === 0) {
-  console.error(`unknown suite "${values.suite}", expected one of ${suites.map((suite) => suite.name).join(", ")}`);
-  process.exit(2);
-}
-const filter = new RegExp(values.filter ?? "");
-if (!values.json) console.log(`${isa()}, ${getNumThreads()} threads, Node ${process.version}`);
-for (const suite of chosen) {
-  for (const { name, run } of suite.cases) {
-    if (!filter.test(name)) continue;
-    if (!values.json) console.log(`\n${suite.name}: ${name}`);
-    for (const row of run()) {
-      if (values.json) console.log(JSON.stringify({ suite: suite.name, case: name, ...row }));
-      else {
-        const verdict = row.met ? "met" : "MISSED";
-        console.log(
-          `  ${row.metric.padEnd(20)} ${row.value.toPrecision(4).padStart(9)} ${row.unit.padEnd(3)} target ${row.target.padEnd(9)} ${verdict}  ${row.note}`,
-        );
-      }
+async function main({ suite, filter, json, peers: withPeers }: Options): Promise<number> {
+  const threads = availableParallelism() > 1 ? [1, 2] : [1];
+  const print = (lines: readonly string[], record: object): void =>
+    console.log(json ? JSON.stringify(record) : [...lines, ""].join("\n"));
+
+  const machine = describeMachine();
+  const ceilings = ceilingsOrReason(threads);
+  const { present, absent } = withPeers ? await startPeers(threads) : { present: [], absent: [] };
+  const intro = machineLines(machine, ceilings, present, absent);
+  print(intro, {
+    type: "machine",
+    ...machine,
+    ceilings: typeof ceilings === "string" ? null : Object.fromEntries(ceilings),
+    peers: present.map(({ name, version, isa, threads }) => ({ name, version, isa, threads })),
+    absent,
+  });
+
+  const around = { threads, peers: present, ceilings: typeof ceilings === "string" ? new Map() : ceilings, pace };
+  const results: CaseResult[] = [];
+  for (const { name, cases } of suites) {
+    if (suite !== null && name !== suite) continue;
+    for (const bench of cases.filter((bench) => filter.test(bench.name))) {
+      const result = await measureCase(name, bench, around);
+      results.push(result);
+      print(caseLines(result), { type: "case", ...result });
     }
   }
+  await Promise.all(present.map((peer) => peer.close()));
+
+  const scored = scoreTargets(suites, results);
+  const summary = lastLine(scored);
+  writeFileSync(reportFile, reportPage(intro, results, scored));
+  print([...targetLines(scored), "", `charts: ${relative(process.cwd(), reportFile)}`, summary], {
+    type: "targets",
+    targets: scored,
+    summary,
+  });
+  return results.some(({ failure }) => failure !== null) ? 1 : 0;
+}
+
+function ceilingsOrReason(threads: readonly number[]): Map<number, Ceiling> | string {
+  try {
+    return measureCeilings(threads);
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+try {
+  const options = parseOptions(process.argv.slice(2), suiteNames);
+  if (options.help) console.log(usage(suiteNames));
+  else process.exitCode = await main(options);
+} catch (error) {
+  if (!(error instanceof UsageError)) throw error;
+  console.error(`${error.message}\n\n${usage(suiteNames)}`);
+  process.exitCode = 2;
 }

@@ -1,66 +1,47 @@
 import { MiniDiffuserLight } from "@md/diffusion";
-import { Generator, memory, resetPeakMemory, scope } from "@md/tensor";
-import { paired, timed } from "../paired.js";
-import type { Row, Suite } from "../suite.js";
+import { backward, Generator, memory, resetPeakMemory, scope, type Tensor } from "@md/tensor";
 import { randomBatch } from "../scenes.js";
+import type { BenchCase, Metric, Suite } from "../suite.js";
+import type { TargetId } from "../targets.js";
 
-const cases = [
-  { size: 2, points: 4000, time: 1.063, bytes: 1.022 },
-  { size: 8, points: 1024, time: 1.15, bytes: 1.09 },
-];
-
-/** Cost of M = 64 noised actions a scene against M = 1 (Table 3 of the paper): a training step without the optimiser. */
-export const level2Suite: Suite = {
-  name: "level2",
-  cases: cases.map(({ size, points, time, bytes }) => ({
-    name: `M=64 against M=1, ${size} scenes of ${points} points`,
-    run(): Row[] {
-      const batch = randomBatch(size, points);
-      const many = stepper(64, batch);
-      const one = stepper(1, batch);
-      const steps = paired(many.step, one.step, { pairs: 30 });
-      const peak = many.peak() / one.peak();
-      const flops = many.flops / one.flops;
-      return [
-        {
-          metric: "step time",
-          value: steps.ratio,
-          unit: "x",
-          target: `<= ${time}`,
-          met: steps.ratio <= time,
-          note: `95% interval ${steps.low.toFixed(3)} to ${steps.high.toFixed(3)}, ${steps.medianA.toFixed(0)} against ${steps.medianB.toFixed(0)} ms, ${steps.pairs} pairs, counted FLOP ${flops.toFixed(3)}`,
-        },
-        {
-          metric: "peak bytes",
-          value: peak,
-          unit: "x",
-          target: `<= ${bytes}`,
-          met: peak <= bytes,
-          note: `${(many.peak() / 1e6).toFixed(0)} against ${(one.peak() / 1e6).toFixed(0)} MB`,
-        },
-      ];
-    },
-  })),
-};
-
-function stepper(
-  samples: number,
-  batch: ReturnType<typeof randomBatch>,
-): { step: () => number; peak: () => number; flops: number } {
+/** A training step without the optimiser. */
+function stepper(samples: number, batch: ReturnType<typeof randomBatch>): () => readonly Tensor[] {
   const policy = new MiniDiffuserLight({ samples }, { generator: new Generator(1) });
   const generator = new Generator(2);
-  const step = (): void =>
-    scope(() => {
-      policy.loss(batch, generator).loss.backward();
-      policy.zeroGrad();
-    });
-  return {
-    step: () => timed(step),
-    peak: () => {
-      resetPeakMemory();
-      step();
-      return memory().peakBytes;
-    },
-    flops: policy.stepFlops(batch),
+  return () => {
+    const { loss } = policy.loss(batch, generator);
+    backward(loss);
+    policy.zeroGrad();
+    return [loss.detach()];
   };
 }
+
+function peakBytes(run: () => unknown): number {
+  resetPeakMemory();
+  scope(() => void run());
+  return memory().peakBytes;
+}
+
+function costOfSamples(size: number, points: number, countsFor: readonly TargetId[]): BenchCase {
+  const batch = randomBatch(size, points);
+  return {
+    name: `64 samples beside one, ${size} scenes of ${points} points`,
+    bind: () => stepper(64, batch),
+    baseline: { name: "M = 1", bind: () => stepper(1, batch), sameResult: false },
+    threads: "most",
+    metrics: (): Metric[] => {
+      const [many, one] = [64, 1].map((samples) => scope(() => peakBytes(stepper(samples, batch))));
+      return [{ name: "peak bytes beside M = 1", value: many / one, unit: "x" }];
+    },
+    countsFor,
+  };
+}
+
+/** Cost of M = 64 noised actions a scene against M = 1 (Table 3 of the paper). */
+export const level2Suite: Suite = {
+  name: "level2",
+  cases: [
+    costOfSamples(2, 4000, ["level2-time-4000", "level2-bytes-4000"]),
+    costOfSamples(8, 1024, ["level2-time-1024", "level2-bytes-1024"]),
+  ],
+};

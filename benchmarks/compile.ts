@@ -1,0 +1,24 @@
+import { spawnSync } from "node:child_process";
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+
+const folder = import.meta.dirname;
+
+/**
+ * Compiles C sources of this folder for this very processor into `build/`, which git ignores; returns the program's path.
+ * Error with the compiler's first complaint.
+ */
+export function compile(program: string, sources: readonly string[], flags: readonly string[]): string {
+  const output = join(folder, "build", program);
+  mkdirSync(join(folder, "build"), { recursive: true });
+  const compiler = process.env["CC"] ?? "cc";
+  const common = ["-O3", "-march=native", "-Wall", "-Wextra", "-Werror", "-o", output];
+  const { error, status, stderr } = spawnSync(
+    compiler,
+    [...common, ...sources.map((source) => join(folder, source)), ...flags],
+    { encoding: "utf8" },
+  );
+  if (error) throw new Error(`${compiler}: ${error.message}`);
+  if (status !== 0) throw new Error(`${compiler}: ${stderr.split("\n").find((line) => /error|cannot/.test(line))}`);
+  return output;
+}

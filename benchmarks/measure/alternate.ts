@@ -1,0 +1,53 @@
+import { setTimeout as sleep } from "node:timers/promises";
+
+/** One of those that are measured in turn. */
+export interface Contestant {
+  name: string;
+  threads: number;
+  /** Milliseconds of all iterations together. */
+  time(iterations: number): number | Promise<number>;
+}
+
+export interface Pace {
+  /** What one sample should last; short runs are repeated for it. */
+  sampleMs: number;
+  /** Rounds go on until there are `mostRounds`, or until `budgetMs` are over and there are `leastRounds`. */
+  leastRounds: number;
+  mostRounds: number;
+  budgetMs: number;
+}
+export const pace: Pace = { sampleMs: 10, leastRounds: 9, mostRounds: 30, budgetMs: 6000 };
+
+// Threads of the one before that still spin for work would slow the next one down.
+const settleMs = 2;
+
+/**
+ * Milliseconds a run of every contestant, round by round, after a warm-up that does not count. The order rotates and
+ * turns around, so that neither a drift of the machine nor a neighbour favours one of them.
+ */
+export async function alternate(contestants: readonly Contestant[], limits: Pace = pace): Promise<number[][]> {
+  const iterations: number[] = [];
+  for (const contestant of contestants) iterations.push(await calibrate(contestant, limits.sampleMs));
+  const samples = contestants.map((): number[] => []);
+  const start = performance.now();
+  for (let round = 0; round < limits.mostRounds; round++) {
+    if (round >= limits.leastRounds && performance.now() - start > limits.budgetMs) break;
+    const rotated = contestants.map((_, i) => (i + (round >> 1)) % contestants.length);
+    for (const i of round % 2 === 0 ? rotated : rotated.reverse()) {
+      await sleep(settleMs);
+      samples[i].push((await contestants[i].time(iterations[i])) / iterations[i]);
+    }
+  }
+  return samples;
+}
+
+// Runs that fill a sample, found by trying; also the warm-up.
+async function calibrate(contestant: Contestant, sampleMs: number): Promise<number> {
+  await contestant.time(1);
+  for (let iterations = 1; ;) {
+    const ms = await contestant.time(iterations);
+    if (ms >= sampleMs / 2 || iterations >= 1e6)
+      return Math.max(1, Math.round((iterations * sampleMs) / Math.max(ms, sampleMs, 1e-6)));
+    iterations = Math.ceil(iterations * Math.min(100, Math.max(2, sampleMs / Math.max(ms, 1e-3))));
+  }
+}

@@ -1,0 +1,204 @@
+import { cast, getNumThreads, memory, resetPeakMemory, scope, setNumThreads, tensor, type Tensor } from "@md/tensor";
+import type { PeerProcess } from "../peers/peer-process.js";
+import type { HostTensor } from "../peers/protocol.js";
+import type { BenchCase, Bind, Metric } from "../suite.js";
+import { alternate, type Contestant, type Pace } from "./alternate.js";
+import { requireSame, sameBits, WrongResult } from "./compare.js";
+import type { Ceiling } from "./machine.js";
+import { type Interval, interval, ratioInterval } from "./statistics.js";
+
+/** What we ourselves are called among the contestants. */
+export const OURS = "ours";
+
+export interface Timing {
+  name: string;
+  threads: number;
+  ms: Interval;
+  /** Of the machine's ceiling, whichever of FLOP and bytes binds; null where neither is known. */
+  share: number | null;
+  /** The peer's own way that it found fastest, if it has several. */
+  variant: string;
+}
+/** How many times faster we are than `name`. */
+export interface Speedup {
+  over: string;
+  threads: number;
+  ratio: Interval;
+}
+
+export interface CaseResult {
+  suite: string;
+  name: string;
+  countsFor: readonly string[];
+  curve: { name: string; x: number } | null;
+  flops: number | null;
+  bytes: number | null;
+  /** Why it was not timed, or null. */
+  failure: string | null;
+  timings: Timing[];
+  speedups: Speedup[];
+  /** Time with 1 thread over time with the most, by contestant. */
+  scalings: { name: string; ratio: Interval }[];
+  /** Bytes of inputs and outputs, and what the allocator held at most beside them. */
+  memory: { io: number; extra: number };
+  /** Two runs gave the same bits, with every number of threads. */
+  reproducible: boolean;
+  metrics: Metric[];
+  /** Peers that know the op but could not compute it, and why. */
+  unable: string[];
+}
+
+export interface Surroundings {
+  threads: readonly number[];
+  /** Running peers, each with its number of threads. */
+  peers: readonly PeerProcess[];
+  ceilings: ReadonlyMap<number, Ceiling>;
+  pace: Pace;
+}
+
+/** Checks a case, then measures it; a case that fails is reported in its result. */
+export async function measureCase(suite: string, bench: BenchCase, around: Surroundings): Promise<CaseResult> {
+  const result: CaseResult = {
+    suite,
+    name: bench.name,
+    countsFor: bench.countsFor ?? [],
+    curve: bench.curve ?? null,
+    flops: bench.flops ?? null,
+    bytes: bench.bytes ?? null,
+    failure: null,
+    timings: [],
+    speedups: [],
+    scalings: [],
+    memory: { io: 0, extra: 0 },
+    reproducible: true,
+    metrics: [],
+    unable: [],
+  };
+  const before = getNumThreads();
+  try {
+    await scope.async(() => measure(bench, around, result));
+  } catch (error) {
+    result.failure = error instanceof Error ? error.message : String(error);
+  } finally {
+    setNumThreads(before);
+  }
+  return result;
+}
+
+async function measure(bench: BenchCase, around: Surroundings, result: CaseResult): Promise<void> {
+  const threadCounts = bench.threads === "most" ? around.threads.slice(-1) : around.threads;
+  const host = bench.inputs?.() ?? [];
+  const inputs = host.map(({ data, shape }) => tensor(data, { shape }));
+  const outputs = check(bench, inputs, threadCounts, result);
+
+  const contestants: (Contestant & { variant?: string })[] = [];
+  for (const threads of threadCounts) {
+    contestants.push(ours(OURS, bench.bind, inputs, threads));
+    if (bench.baseline) contestants.push(ours(bench.baseline.name, bench.baseline.bind, inputs, threads));
+  }
+  const { peer, tolerance = 1e-4 } = bench;
+  const opponents = around.peers.filter(({ threads }) => threadCounts.includes(threads));
+  const knowing = peer ? opponents.filter((opponent) => opponent.knows(peer.op)) : [];
+  try {
+    for (const opponent of knowing) {
+      const prepared = await opponent.prepare(peer!.op, peer!.params ?? {}, host).catch((error: Error) => {
+        result.unable.push(error.message);
+      });
+      if (!prepared) continue;
+      requireSame(`beside ${opponent.name}`, outputs, prepared.outputs, tolerance);
+      const { name, threads } = opponent;
+      contestants.push({ name, threads, variant: prepared.variant, time: (n) => opponent.time(n) });
+    }
+    result.metrics = bench.metrics?.() ?? [];
+    const samples = await alternate(contestants, around.pace);
+    summarise(bench, contestants, samples, around.ceilings, result);
+  } finally {
+    for (const opponent of knowing) if (opponent.knows(peer!.op)) await opponent.release();
+  }
+}
+
+/** Compares with f64 and with the baseline, run against run; measures memory. Returns the outputs. */
+function check(
+  bench: BenchCase,
+  inputs: readonly Tensor[],
+  threadCounts: readonly number[],
+  result: CaseResult,
+): HostTensor[] {
+  const { bind, baseline, tolerance = 1e-4 } = bench;
+  let outputs: HostTensor[] = [];
+  for (const threads of threadCounts) {
+    setNumThreads(threads);
+    outputs = runOnce(bind, inputs);
+    result.reproducible &&= sameBits(outputs, runOnce(bind, inputs));
+  }
+  result.memory = measureMemory(bind, inputs);
+  for (const { data } of outputs) {
+    if (data instanceof Float32Array && !data.every(Number.isFinite))
+      throw new WrongResult("found a number that is not finite in the result");
+  }
+  if (inputs.length > 0) {
+    const exact = scope(() =>
+      runOnce(
+        bind,
+        inputs.map((x) => (x.dtype === "f32" ? cast(x, "f64") : x)),
+      ),
+    );
+    requireSame("beside f64", outputs, exact, tolerance);
+  }
+  if (baseline?.sameResult) requireSame(`beside ${baseline.name}`, runOnce(baseline.bind, inputs), outputs, tolerance);
+  return outputs;
+}
+
+const runOnce = (bind: Bind, inputs: readonly Tensor[]): HostTensor[] =>
+  scope(() => bind(inputs)().map((x) => ({ shape: x.shape, data: x.data() })));
+
+function measureMemory(bind: Bind, inputs: readonly Tensor[]): CaseResult["memory"] {
+  const bytesOf = (tensors: readonly Tensor[]): number =>
+    tensors.reduce((sum, x) => sum + x.size * itemBytes[x.dtype], 0);
+  return scope(() => {
+    const run = bind(inputs);
+    const before = memory().liveBytes;
+    resetPeakMemory();
+    const outputs = bytesOf(run());
+    // Outputs that were updated in place were live before.
+    return { io: bytesOf(inputs) + outputs, extra: Math.max(0, memory().peakBytes - before - outputs) };
+  });
+}
+const itemBytes = { f32: 4, f64: 8, i32: 4, i64: 8, u8: 1, bool: 1 } as const;
+
+function ours(name: string, bind: Bind, inputs: readonly Tensor[], threads: number): Contestant {
+  const run = bind(inputs);
+  const once = (): void => scope(() => void run());
+  return {
+    name,
+    threads,
+    time(iterations) {
+      if (getNumThreads() !== threads) setNumThreads(threads);
+      if (iterations > 1) once();
+      const start = performance.now();
+      for (let i = 0; i < iterations; i++) once();
+      return performance.now() - start;
+    },
+  };
+}
+
+function summarise(
+  { flops = 0, bytes = 0 }: BenchCase,
+  contestants: readonly (Contestant & { variant?: string })[],
+  samples: readonly number[][],
+  ceilings: ReadonlyMap<number, Ceiling>,
+  result: CaseResult,
+): void {
+  const [fewest, most] = [Math.min, Math.max].map((pick) => pick(...contestants.map(({ threads }) => threads)));
+  contestants.forEach(({ name, threads, variant = "" }, i) => {
+    const ms = interval(samples[i]);
+    const ceiling = ceilings.get(threads);
+    const bound = ceiling ? Math.max(flops / (ceiling.gflops * 1e6), bytes / (ceiling.gbs * 1e6)) : 0;
+    result.timings.push({ name, threads, ms, share: bound > 0 ? bound / ms.median : null, variant });
+    const us = contestants.findIndex((other) => other.name === OURS && other.threads === threads);
+    if (name !== OURS) result.speedups.push({ over: name, threads, ratio: ratioInterval(samples[i], samples[us]) });
+    const many = contestants.findIndex((other) => other.name === name && other.threads === most);
+    if (threads === fewest && most > fewest && many >= 0)
+      result.scalings.push({ name, ratio: ratioInterval(samples[i], samples[many]) });
+  });
+}

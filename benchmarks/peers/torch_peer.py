@@ -1,0 +1,105 @@
+#!/usr/bin/python3
+"""PyTorch as a peer: `torch_peer.py THREADS` serves the protocol of protocol.ts.
+
+An op is a function of its inputs and integers that returns its variants, {name: function without arguments}: the
+fastest is measured. The environment (allocator, instruction set, waiting) is set by registry.ts.
+"""
+import ctypes
+import sys
+import time
+from urllib.parse import quote, unquote
+
+import torch
+import torch.nn.functional as F
+
+import torch_ops
+
+TYPES = {"f32": torch.float32, "f64": torch.float64, "i32": torch.int32, "i64": torch.int64, "u8": torch.uint8}
+NAMES = {dtype: name for name, dtype in TYPES.items()}
+
+
+def read_message():
+    line = sys.stdin.buffer.readline().decode()
+    if not line:
+        return None
+    verb, *words = line.split()
+    fields = {key: unquote(value) for key, value in (word.split("=", 1) for word in words)}
+    return verb, fields, bytearray(sys.stdin.buffer.read(int(fields.get("bytes", 0))))
+
+
+def read_tensors(description, payload):
+    tensors, offset = [], 0
+    for item in description.split(",") if description else []:
+        name, extents = item.split(":")
+        shape = [int(extent) for extent in extents.split("x")] if extents else []
+        count = torch.Size(shape).numel()
+        if count:
+            flat = torch.frombuffer(payload, dtype=TYPES[name], count=count, offset=offset)
+        else:
+            flat = torch.empty(0, dtype=TYPES[name])
+        tensors.append(flat.reshape(shape).clone())
+        offset += flat.numel() * flat.element_size()
+    return tensors
+
+
+def send(verb, tensors=(), **fields):
+    tensors = [x.detach().contiguous() for x in tensors]
+    if tensors:
+        fields["tensors"] = ",".join(f"{NAMES[x.dtype]}:{'x'.join(map(str, x.shape))}" for x in tensors)
+        fields["bytes"] = sum(x.numel() * x.element_size() for x in tensors)
+    words = [verb] + [f"{key}={quote(str(value), safe=',')}" for key, value in fields.items()]
+    sys.stdout.buffer.write((" ".join(words) + "\n").encode())
+    for x in tensors:
+        sys.stdout.buffer.write(ctypes.string_at(x.data_ptr(), x.numel() * x.element_size()))
+    sys.stdout.buffer.flush()
+
+
+def time_runs(run, iterations):
+    if iterations > 1:
+        run()
+    start = time.perf_counter()
+    for _ in range(iterations):
+        run()
+    return 1e3 * (time.perf_counter() - start)
+
+
+def prepare(fields, payload):
+    """The fastest variant's name and function, and what its first run gave."""
+    inputs = read_tensors(fields.get("tensors"), payload)
+    params = {key: int(value) for key, value in fields.items() if key not in ("op", "tensors", "bytes")}
+    variants = torch_ops.OPS[fields["op"]](inputs, params)
+    first = {name: run() for name, run in variants.items()}
+    times = {name: min(time_runs(run, 1) for _ in range(3)) for name, run in variants.items()} if len(variants) > 1 else {}
+    best = min(times, key=times.get) if times else next(iter(variants))
+    return best, variants[best], first[best]
+
+
+def isa():
+    lines = [line for line in torch.__config__.show().splitlines() if "CPU capability" in line]
+    return lines[0].split(":")[-1].strip() if lines else "unknown"
+
+
+def main():
+    threads = int(sys.argv[1])
+    torch.set_num_threads(threads)
+    torch.set_num_interop_threads(1)
+    send("hello", name="torch", version=torch.__version__, isa=isa(), threads=threads, ops=",".join(torch_ops.OPS))
+    run = None
+    while (message := read_message()) is not None:
+        verb, fields, payload = message
+        try:
+            if verb == "prepare":
+                run = None
+                name, run, outputs = prepare(fields, payload)
+                send("ready", outputs, **({"variant": name} if name else {}))
+            elif verb == "time":
+                send("took", ms=time_runs(run, int(fields["iterations"])))
+            else:
+                run = None
+                send("released")
+        except Exception as error:  # the benchmark names it beside the case
+            send("failed", message=f"{type(error).__name__}: {error}")
+
+
+if __name__ == "__main__":
+    main()

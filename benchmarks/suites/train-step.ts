@@ -1,0 +1,131 @@
+import { MiniDiffuserLight } from "@md/diffusion";
+import {
+  adamwStep,
+  assign,
+  backward,
+  cat,
+  Generator,
+  layerNorm,
+  linear,
+  maskedAttention,
+  mseLoss,
+  type Tensor,
+  zerosLike,
+} from "@md/tensor";
+import { randomBatch } from "../scenes.js";
+import { type BenchCase, type Bind, random, type Suite } from "../suite.js";
+import type { HostTensor } from "../peers/protocol.js";
+
+const [batch, tokens, width, heads, blocks] = [8, 256, 72, 4, 3];
+
+// Weights of a block: norm, queries, keys and values, output, norm, up, down; weight and bias of each.
+const blockShapes = [
+  [width],
+  [width],
+  [3 * width, width],
+  [3 * width],
+  [width, width],
+  [width],
+  [width],
+  [width],
+  [4 * width, width],
+  [4 * width],
+  [width, 4 * width],
+  [width],
+];
+
+function block(x: Tensor, weights: readonly Tensor[]): Tensor {
+  const [norm1, shift1, qkvWeight, qkvBias, outWeight, outBias, norm2, shift2, upWeight, upBias, downWeight, downBias] =
+    weights;
+  const normed = layerNorm(x, { weight: norm1, bias: shift1 });
+  const qkv = linear(normed, qkvWeight, qkvBias).reshape([batch, tokens, 3, heads, width / heads]);
+  const [q, k, v] = [0, 1, 2].map((part) => qkv.narrow(2, part, 1).squeeze(2).permute([0, 2, 1, 3]));
+  const attended = maskedAttention(q, k, v).permute([0, 2, 1, 3]).reshape(x.shape);
+  const middle = x.add(linear(attended, outWeight, outBias));
+  const hidden = linear(layerNorm(middle, { weight: norm2, bias: shift2 }), upWeight, upBias, { activation: "gelu" });
+  return middle.add(linear(hidden, downWeight, downBias));
+}
+
+function blockInputs(): HostTensor[] {
+  const weights = Array.from({ length: blocks }, () => blockShapes).flat();
+  const scaled = (shape: number[], i: number): HostTensor => {
+    const { data } = random(shape, i + 3);
+    const isNorm = i % 6 === 0;
+    return { shape, data: (data as Float32Array).map((value) => (isNorm ? 1 + 0.1 * value : 0.1 * value)) };
+  };
+  return [random([batch, tokens, width], 1), random([batch, tokens, width], 2), ...weights.map(scaled)];
+}
+
+/** Outputs: the first step's loss, and the parameters after it, flat. */
+const blockSteps: Bind = ([x, target, ...initial]) => {
+  const parameters = initial.map((weight) => {
+    const parameter = zerosLike(weight);
+    assign(parameter, weight);
+    parameter.requiresGrad = true;
+    return parameter;
+  });
+  const [expAvgs, expAvgSqs] = [parameters.map(zerosLike), parameters.map(zerosLike)];
+  let step = 0;
+  return () => {
+    step++;
+    let y = x;
+    for (let i = 0; i < parameters.length; i += blockShapes.length)
+      y = block(y, parameters.slice(i, i + blockShapes.length));
+    const loss = mseLoss(y, target);
+    backward(loss);
+    const grads = parameters.map(({ grad }) => grad!);
+    const options = { lr: 1e-3, betas: [0.9, 0.98] as const, eps: 1e-8, weightDecay: 0.01, step };
+    adamwStep({ parameters, grads, expAvgs, expAvgSqs }, options);
+    for (const parameter of parameters) {
+      parameter.grad!.dispose();
+      parameter.grad = null;
+    }
+    return step === 1
+      ? [
+          loss.detach(),
+          cat(
+            parameters.map((p) => p.detach().flatten()),
+            0,
+          ),
+        ]
+      : [];
+  };
+};
+
+function lightPolicy(size: number, points: number): BenchCase {
+  const observed = randomBatch(size, points);
+  const create = (): MiniDiffuserLight => new MiniDiffuserLight({}, { generator: new Generator(1) });
+  const flops = create().stepFlops(observed);
+  return {
+    name: `Mini-Diffuser light, ${size} scenes of ${points} points, 64 samples, forward and backward`,
+    bind: () => {
+      const policy = create();
+      const generator = new Generator(2);
+      return () => {
+        const { loss } = policy.loss(observed, generator);
+        backward(loss);
+        policy.zeroGrad();
+        return [loss.detach()];
+      };
+    },
+    flops,
+  };
+}
+
+const weights = blocks * blockShapes.slice(0).reduce((sum, shape) => sum + shape.reduce((a, b) => a * b, 1), 0);
+
+/** Whole steps of training. */
+export const trainStepSuite: Suite = {
+  name: "train-step",
+  cases: [
+    {
+      name: `${blocks} transformer blocks of ${width} channels, ${batch}×${tokens} tokens, with AdamW`,
+      inputs: blockInputs,
+      bind: blockSteps,
+      peer: { op: "trainStep", params: { heads } },
+      flops: 6 * batch * tokens * weights + 7 * 2 * blocks * batch * tokens * tokens * width,
+      countsFor: ["scaling"],
+    },
+    lightPolicy(2, 1024),
+  ],
+};

@@ -1,0 +1,106 @@
+import {
+  atMost,
+  baselineSpeedup,
+  extraMemory,
+  geometricSpeedup,
+  growsLike,
+  isAffine,
+  memoryGrowsLinearly,
+  metricBelow,
+  scaling,
+  scalesAs,
+  shareOfCeiling,
+  type Judge,
+  reproducible,
+  worstSpeedup,
+} from "./judge.js";
+
+/** What the kernels have to reach. Cases say by id which of these they count for. */
+const table = {
+  gemm: {
+    sentence: "matrix products: ≥ 0.90 of the better of OpenBLAS and oneDNN (geometric mean)",
+    judge: geometricSpeedup(["openblas", "onednn"], 0.9),
+  },
+  "level2-train": {
+    sentence: "Level-2 attention, forward and backward: ≥ 2.0x PyTorch with a dense mask",
+    judge: worstSpeedup(["torch"], 2),
+  },
+  "level2-infer": {
+    sentence: "Level-2 attention, forward: ≥ 1.2x onnxruntime",
+    judge: worstSpeedup(["onnxruntime"], 1.2),
+  },
+  "level2-memory": {
+    sentence: "Level-2 attention: extra memory ≤ q, k, v and out together",
+    // Inputs and outputs are those four and their gradients.
+    judge: extraMemory(4 / 8),
+  },
+  "patch-attention": {
+    sentence: "patch attention, forward and backward: ≥ 2.5x PyTorch (worst shape)",
+    judge: worstSpeedup(["torch"], 2.5),
+  },
+  "voxel-hash": {
+    sentence: "voxel hash of 100,000 points and its neighbour map: ≥ 8x PyTorch by sorting",
+    judge: worstSpeedup(["torch"], 8),
+  },
+  "local-query": {
+    sentence: "local query of 256 points: ≥ 10x convolving everywhere and looking up",
+    judge: baselineSpeedup("convolved everywhere", 10),
+  },
+  "memory-bound": {
+    sentence: "memory-bound kernels: ≥ 70% of the copy bandwidth (worst kernel)",
+    judge: shareOfCeiling(0.7),
+  },
+  adamw: { sentence: "AdamW on 17.6 million parameters: ≥ 1.8x PyTorch", judge: worstSpeedup(["torch"], 1.8) },
+  scaling: { sentence: "compute-bound kernels with 2 threads: ≥ 1.7x (geometric mean)", judge: scaling(1.7) },
+  "gemm-scaling": {
+    sentence: "matrix products scale as oneDNN's, within 0.05 (worst shape)",
+    judge: scalesAs("onednn", 0.05),
+  },
+  reproducible: { sentence: "results are the same to the bit, run after run", judge: reproducible, everyCase: true },
+  "growth-hash": { sentence: "voxel hash grows linearly: power 1.0 ± 0.1", judge: growsLike(1, 0.1) },
+  "growth-neighbours": { sentence: "neighbour maps grow linearly: power 1.0 ± 0.1", judge: growsLike(1, 0.1) },
+  "growth-query": { sentence: "local query grows linearly: power 1.0 ± 0.1", judge: growsLike(1, 0.1) },
+  "growth-patch": { sentence: "patch attention grows linearly: power 1.0 ± 0.1", judge: growsLike(1, 0.1) },
+  "growth-scene": {
+    sentence: "masked global attention grows with the square of scene tokens: power 2.0 ± 0.1",
+    judge: growsLike(2, 0.1),
+  },
+  "growth-samples": {
+    sentence: "masked global attention is affine in the samples: within 10% of a straight line",
+    judge: isAffine(0.1),
+  },
+  "growth-memory": {
+    sentence: "memory grows no faster than linearly: power ≤ 1.05 (worst curve)",
+    judge: memoryGrowsLinearly(1.05),
+  },
+  "level2-time-4000": {
+    sentence: "64 samples cost ≤ 1.063 of one in time, 2 scenes of 4000 points",
+    judge: atMost("M = 1", 1.063),
+  },
+  "level2-time-1024": {
+    sentence: "64 samples cost ≤ 1.15 of one in time, 8 scenes of 1024 points",
+    judge: atMost("M = 1", 1.15),
+  },
+  "level2-bytes-4000": {
+    sentence: "64 samples cost ≤ 1.022 of one in memory, 2 scenes of 4000 points",
+    judge: metricBelow("peak bytes beside M = 1", 1.022),
+  },
+  "level2-bytes-1024": {
+    sentence: "64 samples cost ≤ 1.09 of one in memory, 8 scenes of 1024 points",
+    judge: metricBelow("peak bytes beside M = 1", 1.09),
+  },
+  sampling: {
+    sentence: "sampling with the scene encoded once: ≥ 5x, the same numbers",
+    judge: baselineSpeedup("scene encoded at every step", 5),
+  },
+  overhead: { sentence: "a small add takes < 2 µs", judge: metricBelow("an add by Benchmark.js", 2) },
+} satisfies Record<string, Target>;
+
+interface Target {
+  sentence: string;
+  judge: Judge;
+  /** Whether every case counts, without saying so. */
+  everyCase?: boolean;
+}
+export type TargetId = keyof typeof table;
+export const targets: Readonly<Record<TargetId, Target>> = table;

@@ -1,0 +1,178 @@
+import { describe, expect, it } from "vitest";
+import {
+  atMost,
+  extraMemory,
+  geometricSpeedup,
+  growsLike,
+  type Judge,
+  scalesAs,
+  shareOfCeiling,
+  worstSpeedup,
+} from "../judge.js";
+import type { CaseResult } from "../measure/case.js";
+import { parseOptions, usage, UsageError } from "../options.js";
+import { barChart } from "../output/bars.js";
+import { reportPage } from "../output/report.js";
+import { caseLines } from "../output/table.js";
+import { lastLine, scoreTargets } from "../score.js";
+import { stateless, type Suite } from "../suite.js";
+import { suites } from "../suites/index.js";
+import { targets } from "../targets.js";
+
+const exact = (value: number) => ({ median: value, low: value, high: value });
+
+/** A result with our time, and others' times as multiples of it, for each number of threads. */
+function resultOf(name: string, others: Record<string, readonly number[]>, rest: Partial<CaseResult> = {}): CaseResult {
+  const counts = [1, 2];
+  return {
+    suite: "gemm",
+    name,
+    countsFor: [],
+    curve: null,
+    flops: 1e6,
+    bytes: null,
+    failure: null,
+    timings: counts.flatMap((threads) =>
+      ["ours", ...Object.keys(others)].map((who) => ({
+        name: who,
+        threads,
+        ms: exact(who === "ours" ? 1 : others[who][threads - 1]),
+        share: 0.5,
+        variant: "",
+      })),
+    ),
+    speedups: Object.entries(others).flatMap(([over, ratios]) =>
+      ratios.map((ratio, i) => ({ over, threads: i + 1, ratio: exact(ratio) })),
+    ),
+    scalings: [],
+    memory: { io: 800, extra: 100 },
+    reproducible: true,
+    metrics: [],
+    unable: [],
+    ...rest,
+  };
+}
+
+describe("judges", () => {
+  const blas = geometricSpeedup(["openblas", "onednn"], 0.9);
+  it.each<[string, Judge, CaseResult[], boolean | null]>([
+    [
+      "the better of two peers, geometric mean",
+      blas,
+      [resultOf("a", { openblas: [2, 2], onednn: [0.8, 1] }), resultOf("b", { openblas: [1.1, 1.1], onednn: [3, 3] })],
+      true,
+    ],
+    ["too slow with one number of threads", blas, [resultOf("a", { openblas: [2, 0.8], onednn: [2, 2] })], false],
+    ["a peer is absent", blas, [resultOf("a", { openblas: [2, 2] })], null],
+    ["NaN is not met", blas, [resultOf("a", { openblas: [NaN, 2], onednn: [2, 2] })], false],
+    [
+      "the worst case counts",
+      worstSpeedup(["torch"], 2),
+      [resultOf("a", { torch: [3, 3] }), resultOf("b", { torch: [3, 1.9] })],
+      false,
+    ],
+    ["cost beside a baseline", atMost("M = 1", 1.1), [resultOf("a", { "M = 1": [0.5, 0.95] })], true],
+    ["extra memory", extraMemory(1 / 8), [resultOf("a", {})], true],
+    ["too much extra memory", extraMemory(1 / 9), [resultOf("a", {})], false],
+    ["share of the ceiling", shareOfCeiling(0.7), [resultOf("a", {})], false],
+    ["growth", growsLike(1, 0.1), [10, 100].map((x) => resultOf(`${x}`, {}, { curve: { name: "c", x } })), false],
+    [
+      "scaling beside a peer",
+      scalesAs("onednn", 0.05),
+      [
+        resultOf(
+          "a",
+          {},
+          {
+            scalings: [
+              { name: "ours", ratio: exact(1.7) },
+              { name: "onednn", ratio: exact(1.74) },
+            ],
+          },
+        ),
+      ],
+      true,
+    ],
+    [
+      "scaling without the peer",
+      scalesAs("onednn", 0.05),
+      [resultOf("a", {}, { scalings: [{ name: "ours", ratio: exact(1.7) }] })],
+      null,
+    ],
+  ])("%s", (_, judge, results, met) => {
+    expect(judge(results).met).toBe(met);
+  });
+});
+
+describe("the last line", () => {
+  const bench = (name: string) => ({ name, bind: stateless(() => []), countsFor: ["gemm"] as const });
+  const suite: Suite = { name: "gemm", cases: [bench("a"), bench("b")] };
+  const score = (...results: CaseResult[]) =>
+    scoreTargets(
+      [suite],
+      results.map((result) => ({ ...result, countsFor: ["gemm"] })),
+    );
+  const fast = { openblas: [2, 2], onednn: [2, 2] };
+
+  it("counts what was met, and names what was missed, not judged and not run", () => {
+    const line = lastLine(score(resultOf("a", fast), resultOf("b", fast)));
+    const count = Object.keys(targets).length;
+    expect(line).toMatch(new RegExp(`^targets met: 2 of ${count}; not run: level2-train, .*overhead$`));
+    expect(lastLine(score(resultOf("a", fast), resultOf("b", { openblas: [0.1, 0.1], onednn: [1, 1] })))).toContain(
+      "; missed: gemm (0.447x with 1 thread, 0.447x with 2 threads); not run: ",
+    );
+    expect(lastLine(score(resultOf("a", fast), resultOf("b", {})))).toContain(
+      "; not judged: gemm (needs openblas and onednn)",
+    );
+    expect(lastLine(score(resultOf("a", fast)))).toContain("not run: gemm, ");
+  });
+
+  it("a wrong result misses its targets", () => {
+    const line = lastLine(score(resultOf("a", fast), resultOf("b", fast, { failure: "wrong", reproducible: true })));
+    expect(line).toContain("missed: gemm (b: wrong), reproducible (b: wrong)");
+  });
+
+  it("every target has a case, and no two cases of a suite share a name", () => {
+    const counted = new Set(suites.flatMap(({ cases }) => cases.flatMap(({ countsFor = [] }) => countsFor)));
+    const named = Object.entries(targets).filter(([, { everyCase }]) => !everyCase);
+    expect([...counted].sort()).toEqual(named.map(([id]) => id).sort());
+    for (const { cases } of suites) expect(new Set(cases.map(({ name }) => name)).size).toBe(cases.length);
+  });
+});
+
+describe("options", () => {
+  const parse = (...args: string[]) => parseOptions(args, ["gemm", "norm"]);
+  it("are read", () => {
+    expect(parse()).toEqual({ suite: null, filter: /(?:)/, json: false, peers: false, help: false });
+    expect(parse("--suite", "norm", "--filter", "a|b", "--json", "--peers")).toEqual({
+      suite: "norm",
+      filter: /a|b/,
+      json: true,
+      peers: true,
+      help: false,
+    });
+    expect(usage(["gemm"])).toContain("--filter RE");
+  });
+  it.each([["--fast"], ["gemm"], ["--suite", "gem"], ["--filter", "("], ["--suite"]])("%s is refused", (...args) => {
+    expect(() => parse(...args)).toThrow(UsageError);
+  });
+});
+
+describe("output", () => {
+  const curve = (x: number) => resultOf(`size ${x}`, {}, { curve: { name: "voxel hash", x } });
+  it("a table names contestants and by how much we are faster", () => {
+    const text = caseLines(resultOf("y = x Wᵀ", { torch: [2, 3] })).join("\n");
+    expect(text).toMatch(
+      /1 thread +ours +1\.000 ms +1\.00 GFLOP\/s +50%\n +torch +2\.000 ms .* 2\.00x \[2\.00, 2\.00\]/,
+    );
+    expect(caseLines(resultOf("a", {}, { failure: "wrong" })).join("\n")).toBe("gemm: a\n  FAILED wrong");
+  });
+  it("a page holds bars, curves and numbers, and loads nothing", () => {
+    const results = [resultOf("<b>", { torch: [2, 3] }), curve(1000), curve(10_000)];
+    const page = reportPage(["a machine"], results, scoreTargets(suites, results));
+    expect(page.match(/<svg/g)?.length).toBe(3);
+    expect(page).toContain("voxel hash, ours ~ size^0.00");
+    expect(page).not.toMatch(/<b>|<script|https?:|NaN|undefined/);
+    expect(barChart("t", [{ label: "a & b", bars: [] }])).toContain("a &#38; b");
+  });
+});
