@@ -88,7 +88,7 @@ describe("ablate", () => {
       expect(refused.stderr).not.toMatch(/^ +at /m);
       expect(refused.status).toBe(2);
     }
-  });
+  }, 240_000);
 
   it("names the option of a policy that cannot be used", async () => {
     const layers = [...options.layers, parseOverride("policy.horizon=2")];

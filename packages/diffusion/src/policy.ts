@@ -73,7 +73,10 @@ export interface DataStatistics {
  */
 export interface Policy extends Module {
   readonly config: Readonly<Record<string, unknown>>;
-  /** Mean loss over the batch's B·M samples, and its named parts as scalars. */
+  /**
+   * Mean loss over the batch's B·M samples, and its named parts as scalars. A run asks for it once in evaluation mode
+   * before it starts, to see that the batch fits.
+   */
   loss(batch: PolicyBatch, generator: Generator): { loss: Tensor; parts: Record<string, Tensor> };
   /** Draws actions; runs without gradients. */
   sample(observation: Observation, options: SampleOptions): ActionSample;

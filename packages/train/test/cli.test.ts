@@ -77,7 +77,7 @@ describe("minidiff", () => {
     expect(info.stdout).toMatch(/steps: 6/);
     expect(info.stdout).toMatch(/toy-policy.ts/);
     expect(info.status).toBe(0);
-  }, 120_000);
+  }, 240_000);
 
   it("says what is wrong, without a stack, and exits accordingly", () => {
     const cases: [args: string[], status: number, message: RegExp][] = [
@@ -111,5 +111,5 @@ describe("minidiff", () => {
       expect(run.status).toBe(status);
     }
     expect(existsSync(join(folder, "absent"))).toBe(false);
-  }, 120_000);
+  }, 240_000);
 });
