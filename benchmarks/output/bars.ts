@@ -6,7 +6,7 @@ interface Bar {
   text: string;
 }
 
-const [labelWidth, barWidth, barHeight, gap] = [330, 560, 13, 10];
+const [labelWidth, barWidth, barHeight, gap] = [360, 560, 13, 10];
 const escape = (text: string): string => text.replace(/[&<>"]/g, (character) => `&#${character.charCodeAt(0)};`);
 
 /** Groups of lying bars from 0, one colour a contestant; the longest fills the width. */
@@ -39,4 +39,4 @@ export function barChart(title: string, groups: readonly { label: string; bars: 
   return `<svg viewBox="0 0 ${width} ${y}" width="${width}" height="${y}" role="img" aria-label="${escape(title)}">${marks.join("\n")}</svg>`;
 }
 
-const shorten = (label: string): string => (label.length <= 52 ? label : `${label.slice(0, 50)}…`);
+const shorten = (label: string): string => (label.length <= 54 ? label : `${label.slice(0, 53)}…`);

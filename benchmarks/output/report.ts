@@ -74,7 +74,7 @@ function kernelBars(results: readonly CaseResult[], threads: number): string {
     };
   });
   const title = known ? "Share of the machine's ceiling" : "Speed beside ours";
-  return barChart(`${title}, ${threads} threads`, groups);
+  return barChart(`${title}, ${threads} thread${threads === 1 ? "" : "s"}`, groups);
 }
 
 const decades = (values: readonly number[]): readonly [number, number] => [

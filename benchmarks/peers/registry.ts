@@ -21,8 +21,8 @@ const folder = import.meta.dirname;
 const javascript = "npm run bench:peers:install";
 
 const specs: readonly PeerSpec[] = [
-  blas("openblas", "-lopenblas", "apt-get install libopenblas-dev"),
-  blas("onednn", "-ldnnl", "apt-get install libdnnl-dev"),
+  blas("openblas", ["-lopenblas"], "apt-get install libopenblas-dev"),
+  blas("onednn", ["-ldnnl", "-fopenmp"], "apt-get install libdnnl-dev"),
   spec("torch", "apt-get install python3-torch libopenblas0", (threads) => ({
     command: "/usr/bin/python3",
     args: ["-B", join(folder, "torch_peer.py"), String(threads)],
@@ -75,10 +75,10 @@ function spec(
   };
 }
 
-function blas(name: string, library: string, howToGet: string): PeerSpec {
+function blas(name: string, flags: readonly string[], howToGet: string): PeerSpec {
   let program = "";
   return spec(name, howToGet, (threads) => {
-    program ||= compile(name, ["peers/blas/peer.c", `peers/blas/${name}.c`], [library, "-fopenmp"]);
+    program ||= compile(name, ["peers/blas/peer.c", `peers/blas/${name}.c`], flags);
     return { command: program, args: [String(threads)] };
   });
 }

@@ -42,7 +42,8 @@ const product = (transposeA, transposeB) => {
 
 function layerNorm([x, weight, bias]) {
   const { mean, variance } = tf.moments(x, -1, true);
-  return x.sub(mean).mul(variance.add(1e-5).rsqrt()).mul(weight).add(bias);
+  const normed = tf.mul(tf.sub(x, mean), tf.rsqrt(tf.add(variance, 1e-5)));
+  return tf.add(tf.mul(normed, weight), bias);
 }
 
 await serve(
@@ -57,7 +58,7 @@ await serve(
     linearGradX: product(false, false),
     linearGradW: product(true, false),
     add: op(([a, b]) => tf.add(a, b)),
-    gelu: op(([x]) => x.mul(0.5).mul(tf.erf(x.mul(Math.SQRT1_2)).add(1))),
+    gelu: op(([x]) => tf.mul(tf.mul(x, 0.5), tf.add(tf.erf(tf.mul(x, Math.SQRT1_2)), 1))),
     relu: op(([x]) => tf.relu(x)),
     exp: op(([x]) => tf.exp(x)),
     softmax: op(([x]) => tf.softmax(x, -1)),

@@ -22,7 +22,7 @@ export const convSuite: Suite = {
     const out = Math.floor((extent + 2 * padding - kernel) / stride) + 1;
     const operands = [[batch, inputs, extent, extent], [outputs, inputs, kernel, kernel], [outputs]];
     const flops = 2 * batch * outputs * out * out * inputs * kernel * kernel;
-    const name = `${kernel}×${kernel}, stride ${stride}, ${inputs} to ${outputs} channels, ${batch} images of ${extent}×${extent}`;
+    const name = `${kernel}×${kernel}, stride ${stride}, ${inputs}→${outputs}, ${batch} of ${extent}×${extent}`;
     const params = { stride, padding };
     return [
       {
