@@ -113,7 +113,9 @@ export class PeerProcess {
   }
 
   private end(how: string): void {
-    this.ended ??= new Error([`${this.name} ${how}`, ...this.errors.slice(-1)].join(": "));
+    // Node and Python end with more than the error itself.
+    const said = this.errors.findLast((line) => /Error\b.*: /.test(line)) ?? this.errors.at(-1);
+    this.ended ??= new Error(said ? `${this.name} ${how}: ${said}` : `${this.name} ${how}`);
     this.waiting?.reject(this.ended);
   }
 }

@@ -36,6 +36,9 @@ describe("a peer's process", () => {
   it("that is absent is named with what it said last", async () => {
     const absent = start(`console.error("first"); console.error("No module named torch"); process.exit(1)`);
     await expect(absent).rejects.toThrow("fake left with status 1: No module named torch");
+    await expect(start(`require("nothing-of-that-name")`)).rejects.toThrow(
+      "fake left with status 1: Error: Cannot find module 'nothing-of-that-name'",
+    );
     const missing = PeerProcess.start({ name: "gone", command: "/nonexistent/python3", args: [], env: {} });
     await expect(missing).rejects.toThrow(/^gone .*ENOENT/);
   });
