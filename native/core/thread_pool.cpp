@@ -4,7 +4,7 @@
 
 namespace md {
 namespace {
-constexpr int kSpins = 4000;  // a few microseconds: the gap between two kernels of a training step
+constexpr int kSpins = 4000;  // 0.05 to 0.2 ms: the gap between two kernels of a training step
 }
 
 ThreadPool::ThreadPool(int threads) { start(threads); }
@@ -12,18 +12,18 @@ ThreadPool::~ThreadPool() { stop(); }
 
 void ThreadPool::start(int threads) {
   stopping_ = false;
-  const uint64_t seen = generation_.load(std::memory_order_relaxed);
-  for (int part = 1; part < threads; part++) workers_.emplace_back([this, part, seen] { work(part, seen); });
+  for (int part = 1; part < threads; part++) {
+    Worker& worker = workers_.emplace_back();
+    worker.thread = std::thread([this, part, &worker] { work(part, worker); });
+  }
 }
 
 void ThreadPool::stop() {
-  {
-    std::lock_guard lock(mutex_);
-    stopping_ = true;
-    generation_.fetch_add(1, std::memory_order_release);
+  stopping_ = true;
+  for (Worker& worker : workers_) {
+    worker.wakeUp();
+    worker.thread.join();
   }
-  wake_.notify_all();
-  for (auto& worker : workers_) worker.join();
   workers_.clear();
 }
 
@@ -32,21 +32,25 @@ void ThreadPool::resize(int threads) {
   start(threads);
 }
 
+void ThreadPool::Worker::wakeUp() {
+  if (!sleeping) return;
+  std::lock_guard lock(mutex);
+  wake.notify_one();
+}
+
 void ThreadPool::run(int parts, void (*task)(void*, int), void* data) {
-  if (parts <= 1) {
-    if (parts == 1) task(data, 0);
-    return;
+  task_ = task;
+  data_ = data;
+  pending_.store(parts - 1, std::memory_order_relaxed);
+  for (int part = 1; part < parts; part++) {
+    Worker& worker = workers_[static_cast<size_t>(part - 1)];
+    worker.posted = true;
+    worker.wakeUp();
   }
-  pending_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
-  {
-    std::lock_guard lock(mutex_);
-    task_ = task;
-    data_ = data;
-    parts_ = parts;
-    generation_.fetch_add(1, std::memory_order_release);
+  if (parts > 0) task(data, 0);
+  for (int part = 1; part < parts; part++) {
+    if (workers_[static_cast<size_t>(part - 1)].claim()) finish(part);
   }
-  wake_.notify_all();
-  task(data, 0);
   for (int spin = 0; pending_.load(std::memory_order_acquire) > 0; spin++) {
     if (spin < kSpins) {
       pauseSpinning();
@@ -56,18 +60,22 @@ void ThreadPool::run(int parts, void (*task)(void*, int), void* data) {
   }
 }
 
-// `seen` is the generation at the worker's start: a job posted before the thread runs is not missed.
-void ThreadPool::work(int part, uint64_t seen) {
-  for (;;) {
-    for (int spin = 0; spin < kSpins && generation_.load(std::memory_order_acquire) == seen; spin++) pauseSpinning();
-    if (generation_.load(std::memory_order_acquire) == seen) {
-      std::unique_lock lock(mutex_);
-      wake_.wait(lock, [&] { return generation_.load(std::memory_order_relaxed) != seen; });
+void ThreadPool::finish(int part) {
+  task_(data_, part);
+  pending_.fetch_sub(1, std::memory_order_release);
+}
+
+void ThreadPool::work(int part, Worker& own) {
+  const auto called = [&] { return own.posted || stopping_; };
+  while (!stopping_) {
+    for (int spin = 0; spin < kSpins && !own.posted.load(std::memory_order_relaxed); spin++) pauseSpinning();
+    if (!called()) {
+      std::unique_lock lock(own.mutex);
+      own.sleeping = true;
+      own.wake.wait(lock, called);
+      own.sleeping = false;
     }
-    seen = generation_.load(std::memory_order_acquire);
-    if (stopping_) return;
-    if (part < parts_) task_(data_, part);
-    pending_.fetch_sub(1, std::memory_order_release);
+    if (own.claim()) finish(part);
   }
 }
 

@@ -1,12 +1,12 @@
 // Fork-join pool. Work is cut into equal contiguous parts, one a thread, so that the same thread count gives the
-// same bits.
+// same bits. The caller takes over the parts whose thread has not woken up by the time its own is done.
 #pragma once
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <deque>
 #include <mutex>
 #include <thread>
-#include <vector>
 
 namespace md {
 
@@ -26,19 +26,28 @@ class ThreadPool {
   void run(int parts, void (*task)(void*, int), void* data);
 
  private:
+  // Sequentially consistent: either the caller sees `sleeping`, or the worker sees `posted` before it sleeps.
+  struct alignas(64) Worker {
+    std::atomic<bool> posted{false};
+    std::atomic<bool> sleeping{false};
+    std::mutex mutex;
+    std::condition_variable wake;
+    std::thread thread;
+
+    bool claim() { return posted.load(std::memory_order_relaxed) && posted.exchange(false); }
+    void wakeUp();
+  };
+
   void start(int threads);
   void stop();
-  void work(int part, uint64_t seen);
+  void work(int part, Worker& own);
+  void finish(int part);
 
-  std::vector<std::thread> workers_;
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::atomic<uint64_t> generation_{0};
+  std::deque<Worker> workers_;
   std::atomic<int> pending_{0};
   void (*task_)(void*, int) = nullptr;
   void* data_ = nullptr;
-  int parts_ = 0;
-  bool stopping_ = false;
+  std::atomic<bool> stopping_{false};
 };
 
 /// f(begin, end) over [0, n) in at most pool.threads() parts of at least `grain` items; `f` must not throw.
