@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "../../core/views.h"
 #include "../elementwise/op.h"
 
 namespace md::index {
@@ -117,6 +118,17 @@ void scatterInto(Context& context, const Tensor& out, const Tensor& index, const
   });
 }
 
+// The axes of x, those that lie furthest apart in memory first.
+Dims memoryOrder(const Tensor& x) {
+  Dims order;
+  for (int axis = 0; axis < x.rank(); axis++) {
+    int place = order.rank;
+    order.push(axis);
+    for (; place > 0 && x.stride[static_cast<int>(order[place - 1])] < x.stride[axis]; place--) std::swap(order[place], order[place - 1]);
+  }
+  return order;
+}
+
 }  // namespace
 
 Tensor cat(Context& context, std::span<const Tensor> parts, int64_t givenAxis, const char* op) {
@@ -134,17 +146,25 @@ Tensor cat(Context& context, std::span<const Tensor> parts, int64_t givenAxis, c
     }
     shape[axis] += part.shape[axis];
   }
-  Tensor out = empty(context, first.dtype, shape, op);
-  const AxisSplit split = splitAt(shape, axis);
+  // In the memory order of the largest part, so that permuted views are copied once.
+  const Tensor& largest = *std::ranges::max_element(parts, {}, [](const Tensor& part) { return part.numel(); });
+  const Dims order = memoryOrder(largest);
+  Dims ordered, places = order;
+  for (int i = 0; i < order.rank; i++) {
+    ordered.push(shape[static_cast<int>(order[i])]);
+    places[static_cast<int>(order[i])] = i;
+  }
+  Tensor out = empty(context, first.dtype, ordered, op);
+  const AxisSplit split = splitAt(ordered, static_cast<int>(places[axis]));
   const int64_t unit = split.inner * static_cast<int64_t>(itemSize(first.dtype));
   char* to = static_cast<char*>(out.raw());
   for (const Tensor& part : parts) {
-    const Tensor x = contiguous(context, part, op);
-    const int64_t bytes = x.shape[axis] * unit;
+    const Tensor x = contiguous(context, permuteView(part, order, op), op);
+    const int64_t bytes = part.shape[axis] * unit;
     copyBlocks(context, static_cast<const char*>(x.raw()), bytes, to, split.extent * unit, bytes, split.outer);
     to += bytes;
   }
-  return out;
+  return permuteView(out, places, op);
 }
 
 Tensor indexSelect(Context& context, const Tensor& given, const Tensor& givenIndex, int64_t givenAxis, const char* op) {

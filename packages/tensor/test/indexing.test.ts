@@ -34,6 +34,34 @@ describe("indexing", () => {
     });
   });
 
+  it("joins permuted views in their memory order", () => {
+    md.scope(() => {
+      const tokens = (count: number, first: number): md.Tensor =>
+        md
+          .arange(first, first + count * 6)
+          .reshape([1, count, 3, 2])
+          .permute([0, 2, 1, 3]);
+      const [small, large, row] = [tokens(2, 0), tokens(5, 100), tokens(1, 50).contiguous()];
+      for (const parts of [
+        [small, large, row],
+        [row, large, small],
+        [row, small],
+      ]) {
+        const joined = md.cat(parts, 2);
+        const expected = md.cat(
+          parts.map((part) => part.contiguous()),
+          2,
+        );
+        expect(joined.toFlatArray()).toEqual(expected.toFlatArray());
+        expect(joined.add(1).toFlatArray()).toEqual(expected.add(1).toFlatArray());
+      }
+      const inTokens = md.cat([small, large], 2).permute([0, 2, 1, 3]);
+      const before = md.memory().liveBytes;
+      inTokens.contiguous();
+      expect(md.memory().liveBytes).toBe(before);
+    });
+  });
+
   it("adds the same bits with one thread and with two", () => {
     md.scope(() => {
       const random = md.mulberry32(1);
