@@ -1,5 +1,6 @@
 #include <cstring>
 
+#include "../../isa/pack.h"
 #include "../../isa/simd.h"
 #include "op.h"
 
@@ -50,17 +51,8 @@ template <class T>
 void packPanelsOf(const T* matrix, int64_t depth, int64_t columns, int64_t depthStride, int64_t columnStride, T* packed) {
   constexpr int W = Vec<T>::width;
   eachPanel(paddedColumnsOf<T>(columns) / W, [&]<int Vectors>(int64_t v) {
-    constexpr int width = Vectors * W;
     const int64_t first = v * W;
-    T* panel = packed + first * depth;
-    for (int64_t c = 0; c < width; c++) {
-      const T* column = matrix + (first + c) * columnStride;
-      if (first + c < columns) {
-        for (int64_t d = 0; d < depth; d++) panel[d * width + c] = column[d * depthStride];
-      } else {
-        for (int64_t d = 0; d < depth; d++) panel[d * width + c] = 0;
-      }
-    }
+    md::MD_ISA::packPanel<Vectors>(matrix + first * columnStride, depthStride, columnStride, depth, columns - first, packed + first * depth);
   });
 }
 

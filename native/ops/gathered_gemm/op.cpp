@@ -8,7 +8,7 @@ namespace md::gathered_gemm {
 namespace {
 
 constexpr int64_t kBlockGrain = 4;           // blocks below which a second thread costs more than it brings
-constexpr int64_t kMultiplyGrain = 1 << 16;  // multiply-adds, likewise
+constexpr int64_t kMultiplyGrain = 1 << 18;  // multiply-adds, likewise
 constexpr int64_t kRowUnit = 12;             // rows of a gradient that one thread takes at least: those of a tile
 
 int64_t blocksOf(int64_t outputs) { return (outputs + kBlockRows - 1) / kBlockRows; }
@@ -49,13 +49,17 @@ CheckedMap requireMap(Context& context, const PairMap& given, int64_t kernels, i
   fail(ErrorKind::value, op, "the map has a pair outside of its block or of the ", pairs.inputRows, " inputs and ", pairs.outputRows, " outputs");
 }
 
-Tensor pack(Context& context, const Matrices& weight, const char* op) {
+// The matrices of offsets that have pairs; the others' places stay as they are. By the threads that will read them.
+Tensor pack(Context& context, const Matrices& weight, const Pairs& pairs, int64_t parts, const char* op) {
   const DType dtype = weight.values.dtype;
   const auto size = static_cast<int64_t>(itemSize(dtype));
-  const int64_t matrix = MD_CALL(paddedColumns)(dtype, weight.columns) * weight.depth;
+  const int64_t matrix = MD_CALL(paddedColumns)(dtype, weight.columns) * weight.depth, blocks = blocksOf(pairs.outputRows);
   Tensor packed = empty(context, dtype, {weight.kernels, matrix}, op);
-  parallelFor(context.pool, weight.kernels, kMultiplyGrain / std::max<int64_t>(1, matrix) + 1, [&](int64_t begin, int64_t end) {
+  parallelFor(context.pool, weight.kernels, (weight.kernels + parts - 1) / parts, [&](int64_t begin, int64_t end) {
     for (int64_t k = begin; k < end; k++) {
+      int64_t block = 0;
+      while (block < blocks && pairs.starts[block * pairs.kernels + k] == pairs.starts[block * pairs.kernels + k + 1]) block++;
+      if (block == blocks) continue;
       const int64_t from = (weight.mirrored ? weight.kernels - 1 - k : k) * weight.kernelStride;
       MD_CALL(packPanels)(dtype, static_cast<const char*>(weight.values.raw()) + from * size, weight.depth, weight.columns, weight.depthStride,
                           weight.columnStride, static_cast<char*>(packed.raw()) + k * matrix * size);
@@ -145,12 +149,12 @@ PairMap transpose(Context& context, const PairMap& given, int64_t kernels, int64
 
 Tensor multiply(Context& context, const PairMap& given, const Tensor& x, const Matrices& weight, const Tensor* bias, int64_t outputs, const char* op) {
   const CheckedMap checked = requireMap(context, given, weight.kernels, x.dim(0), outputs, op);
-  const Tensor source = contiguous(context, x, op), packed = pack(context, weight, op);
+  const int64_t blocks = blocksOf(outputs);
+  const int64_t parts = std::min<int64_t>(std::clamp<int64_t>(checked.count * weight.depth * weight.columns / kMultiplyGrain, 1, context.pool.threads()), blocks);
+  const Tensor source = contiguous(context, x, op), packed = pack(context, weight, checked.pairs, std::max<int64_t>(1, parts), op);
   const Tensor added = bias ? contiguous(context, *bias, op) : Tensor{};
   Tensor out = empty(context, x.dtype, {outputs, weight.columns}, op);
   const Product product{x.dtype, checked.pairs, weight.depth, weight.columns, source.raw(), packed.raw(), bias ? added.raw() : nullptr, out.raw()};
-  const int64_t blocks = blocksOf(outputs);
-  const int64_t parts = std::min<int64_t>(std::clamp<int64_t>(checked.count * weight.depth * weight.columns / kMultiplyGrain, 1, context.pool.threads()), blocks);
   const int64_t padded = MD_CALL(paddedColumns)(x.dtype, weight.columns);
   const Tensor sums = empty(context, x.dtype, {parts, kBlockRows * padded}, op);
   std::atomic<bool> valid{true};
