@@ -2,6 +2,7 @@
 // for the caches and a register tile of C is swept over them. A is read in place where its rows are contiguous, B too
 // where few rows would not repay its packing; products with few columns or rows are dot products along k.
 #include "../../isa/activations.h"
+#include "../../isa/pack.h"
 #include "../../isa/simd.h"
 #include "op.h"
 
@@ -27,7 +28,8 @@ constexpr int64_t kRowBlock = 24 * kTileRows;  // rows of A that stay in the sec
 constexpr int64_t kColBlock = 768;             // columns of B packed at a time
 constexpr int64_t kDirectRows = 2 * kTileRows; // up to here packing B costs more than it saves
 constexpr int64_t kDirectCols = 32;            // up to here packing A does
-constexpr int64_t kDotRows = 12, kDotCols = 4, kDotDepth = 24;
+// Dot products: up to 12 rows where k is deep enough to repay summing their lanes, else up to 3; and up to 4 columns.
+constexpr int64_t kDotRows = 12, kShallowDotRows = 3, kDeepDots = 128, kDotCols = 4, kDotDepth = 24;
 
 inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 inline int64_t roundUp(int64_t x, int64_t unit) { return (x + unit - 1) / unit * unit; }
@@ -241,37 +243,8 @@ void dotTile(const Finish<T>& f, int64_t depth, const T* a, int64_t aRow, const 
 /// Columns [0, cols) of B as panels of kPanel<T> columns, [panel][k][column], zero beyond the last column.
 template <class T>
 void packB(const T* b, int64_t bRow, int64_t bCol, int64_t depth, int64_t cols, T* out) {
-  constexpr int W = kWidth<T>, P = kPanel<T>;
-  for (int64_t j = 0; j < cols; j += P, out += depth * P) {
-    const T* from = b + j * bCol;
-    const int n = static_cast<int>(least(P, cols - j));
-    if (bCol == 1) {
-      for (int64_t k = 0; k < depth; k++) {
-        for (int v = 0; v < kPanelVectors; v++) {
-          const Vec<T> row = v * W < n ? loadLanes<false>(from + k * bRow + v * W, n - v * W) : Vec<T>::zero();
-          row.store(out + k * P + v * W);
-        }
-      }
-    } else if (bRow == 1) {
-      for (int64_t k = 0; k < depth; k += W) {
-        const int steps = static_cast<int>(least(W, depth - k));
-        for (int v = 0; v < kPanelVectors; v++) {
-          Vec<T> rows[W];
-#pragma GCC unroll 16
-          for (int s = 0; s < W; s++) rows[s] = v * W + s < n ? loadLanes<false>(from + (v * W + s) * bCol + k, steps) : Vec<T>::zero();
-          transpose(rows);
-#pragma GCC unroll 16
-          for (int s = 0; s < W; s++) {
-            if (s < steps) rows[s].store(out + (k + s) * P + v * W);
-          }
-        }
-      }
-    } else {
-      for (int64_t k = 0; k < depth; k++) {
-        for (int s = 0; s < P; s++) out[k * P + s] = s < n ? from[k * bRow + s * bCol] : T(0);
-      }
-    }
-  }
+  constexpr int P = kPanel<T>;
+  for (int64_t j = 0; j < cols; j += P, out += depth * P) md::MD_ISA::packPanel<kPanelVectors>(b + j * bCol, bRow, bCol, depth, least(P, cols - j), out);
 }
 
 /// Rows [0, rows) of A as strips of kTileRows rows, [strip][k][row]; rows beyond the last are not written.
@@ -299,7 +272,8 @@ void packVectors(const T* x, int64_t stride, int64_t step, int64_t count, int64_
 }
 
 bool usesDots(const GemmArgs& g) {
-  return g.k >= kDotDepth && ((g.n <= kDotCols && g.aCol == 1) || (g.m <= kDotRows && g.bRow == 1));
+  const int64_t rows = g.k < kDeepDots ? kShallowDotRows : kDotRows;
+  return g.k >= kDotDepth && ((g.n <= kDotCols && g.aCol == 1) || (g.m <= rows && g.bRow == 1));
 }
 bool packsA(const GemmArgs& g) { return g.aCol != 1 && g.n > kDirectCols; }
 bool packsB(const GemmArgs& g) { return g.bCol != 1 || g.m > kDirectRows; }
@@ -325,7 +299,10 @@ void dotRows(const Finish<T>& f, const GemmArgs& g, const T* a, int64_t aRow, co
 
 template <class T>
 void dots(const GemmArgs& g, T* scratch) {
-  const Finish<T> f(g);
+  Finish<T> f(g);
+  // Rows of C are activated whole, in full vectors.
+  const bool wholeRows = g.cCol == 1;
+  if (wholeRows) f.activation = Activation::none;
   const T* a = static_cast<const T*>(g.a);
   const T* b = static_cast<const T*>(g.b);
   int64_t aRow = g.aRow, bCol = g.bCol;
@@ -343,10 +320,12 @@ void dots(const GemmArgs& g, T* scratch) {
   int64_t i = 0;
   for (; i + 4 <= g.m; i += 4) dotRows<T, 4, 3>(f, g, a, aRow, b, bCol, i);
   switch (g.m - i) {
-    case 3: return dotRows<T, 3, 4>(f, g, a, aRow, b, bCol, i);
-    case 2: return dotRows<T, 2, 6>(f, g, a, aRow, b, bCol, i);
-    case 1: return dotRows<T, 1, 8>(f, g, a, aRow, b, bCol, i);
+    case 3: dotRows<T, 3, 4>(f, g, a, aRow, b, bCol, i); break;
+    case 2: dotRows<T, 2, 6>(f, g, a, aRow, b, bCol, i); break;
+    case 1: dotRows<T, 1, 8>(f, g, a, aRow, b, bCol, i); break;
   }
+  if (!wholeRows) return;
+  for (int64_t r = 0; r < g.m; r++) activate(g.activation, f.c + r * f.cRow, g.n);
 }
 
 /// One strip of ROWS rows over columns [0, cols) of the block at (i, j); few rows take wider tiles to fill the registers.
