@@ -95,14 +95,16 @@ struct HeadForward {
     return left < lanes ? left : lanes;
   }
 
-  /// Scores of keys [from, from + n) for one strip; false, and nothing computed, where the predicate rules out all.
+  /// Scores of keys [from, from + n) for the first V vectors of one strip; false, and nothing computed, where the
+  /// predicate rules out all.
+  template <int V>
   bool score(const Block& block, int64_t strip, int64_t from, int64_t n) {
     const int64_t first = block.begin + strip * lanes, queriesHere = live(block, strip);
     const Coverage covered = coverage(problem.predicate, headMask, first, queriesHere, from, n);
     if (covered == Coverage::none) return false;
     const T* q = queries + strip * lanes * depth;
-    forTiles<2>(n, [&](int64_t row, auto size) {
-      Tile<T, size(), 2> tile;
+    forTiles<V>(n, [&](int64_t row, auto size) {
+      Tile<T, size(), V> tile;
       tile.clear();
       tile.multiply(depth, k + (from + row) * kStep, kStep, 1, q, lanes);
       tile.store(scores + row * lanes, lanes);
@@ -112,39 +114,55 @@ struct HeadForward {
   }
 
   /// Turns n rows of scores into weights and updates the denominator; `decay` is what earlier sums shrink by.
-  void softmaxStep(int64_t strip, int64_t n, Vec<T> (&decay)[2]) {
+  template <int V>
+  void softmaxStep(int64_t strip, int64_t n, Vec<T> (&decay)[V]) {
     T* mostHere = most + strip * lanes;
     T* totalHere = total + strip * lanes;
-    const Vec<T> before[2] = {Vec<T>::load(mostHere), Vec<T>::load(mostHere + width)};
-    Vec<T> now[2] = {before[0], before[1]}, sum[2] = {Vec<T>::zero(), Vec<T>::zero()};
-    for (int64_t j = 0; j < n; j++) {
-      for (int half = 0; half < 2; half++) now[half] = max(now[half], Vec<T>::load(scores + j * lanes + half * width));
+    Vec<T> before[V], now[V], sum[V];
+    for (int part = 0; part < V; part++) {
+      before[part] = now[part] = Vec<T>::load(mostHere + part * width);
+      sum[part] = Vec<T>::zero();
     }
     for (int64_t j = 0; j < n; j++) {
-      for (int half = 0; half < 2; half++) {
-        T* at = scores + j * lanes + half * width;
-        const Vec<T> weight = exp2NonPositive(Vec<T>::load(at) - now[half]);
+      for (int part = 0; part < V; part++) now[part] = max(now[part], Vec<T>::load(scores + j * lanes + part * width));
+    }
+    for (int64_t j = 0; j < n; j++) {
+      for (int part = 0; part < V; part++) {
+        T* at = scores + j * lanes + part * width;
+        const Vec<T> weight = exp2NonPositive(Vec<T>::load(at) - now[part]);
         weight.store(at);
-        sum[half] = sum[half] + weight;
+        sum[part] = sum[part] + weight;
       }
     }
-    for (int half = 0; half < 2; half++) {
-      decay[half] = exp2NonPositive(before[half] - now[half]);
-      now[half].store(mostHere + half * width);
-      fma(Vec<T>::load(totalHere + half * width), decay[half], sum[half]).store(totalHere + half * width);
+    for (int part = 0; part < V; part++) {
+      decay[part] = exp2NonPositive(before[part] - now[part]);
+      now[part].store(mostHere + part * width);
+      fma(Vec<T>::load(totalHere + part * width), decay[part], sum[part]).store(totalHere + part * width);
     }
   }
 
-  void addValues(int64_t strip, int64_t from, int64_t n, const Vec<T> (&decay)[2]) {
+  template <int V>
+  void addValues(int64_t strip, int64_t from, int64_t n, const Vec<T> (&decay)[V]) {
     T* out = sums + strip * lanes * depth;
-    forTiles<2>(depth, [&](int64_t d, auto size) {
-      Tile<T, size(), 2> tile;
+    forTiles<V>(depth, [&](int64_t d, auto size) {
+      Tile<T, size(), V> tile;
       tile.load(out + d * lanes, lanes);
       for (int r = 0; r < size(); r++)
-        for (int half = 0; half < 2; half++) tile.acc[r][half] = tile.acc[r][half] * decay[half];
+        for (int part = 0; part < V; part++) tile.acc[r][part] = tile.acc[r][part] * decay[part];
       tile.multiply(n, v + from * vStep + d, 1, vStep, scores, lanes);
       tile.store(out + d * lanes, lanes);
     });
+  }
+
+  /// One strip, of V vectors that are in use, meets keys [from, from + n).
+  template <int V>
+  void attend(const Block& block, int64_t strip, int64_t from, int64_t n) {
+    if (!score<V>(block, strip, from, n)) return;
+    Vec<T> decay[V];
+    softmaxStep(strip, n, decay);
+    if (problem.dropout.on())
+      Dropper<T>(problem, batch, head).apply(block.begin + strip * lanes, live(block, strip), from, n, scores, 1, lanes);
+    addValues(strip, from, n, decay);
   }
 
   /// Each lane meets the `own` tokens of its own sample, and no other sample's values enter its arithmetic.
@@ -191,12 +209,11 @@ struct HeadForward {
       for (int64_t from = block.rangeBegin[range]; from < block.rangeEnd[range]; from += kKeysAtOnce) {
         const int64_t left = block.rangeEnd[range] - from, n = left < kKeysAtOnce ? left : kKeysAtOnce;
         for (int64_t strip = 0; strip < used; strip++) {
-          if (!score(block, strip, from, n)) continue;
-          Vec<T> decay[2];
-          softmaxStep(strip, n, decay);
-          if (problem.dropout.on())
-            Dropper<T>(problem, batch, head).apply(block.begin + strip * lanes, live(block, strip), from, n, scores, 1, lanes);
-          addValues(strip, from, n, decay);
+          if (live(block, strip) <= width) {
+            attend<1>(block, strip, from, n);
+          } else {
+            attend<2>(block, strip, from, n);
+          }
         }
       }
     }
