@@ -1,5 +1,5 @@
 import { DDIMScheduler, type EncodedScene, MiniDiffuserLight } from "@md/diffusion";
-import { Generator, noGrad, randn, tensor, type Tensor } from "@md/tensor";
+import { Generator, noGrad, randn, scope, tensor, type Tensor } from "@md/tensor";
 import { randomBatch } from "../scenes.js";
 import type { Bind, Suite } from "../suite.js";
 
@@ -24,8 +24,10 @@ const sampler =
       noGrad(() => {
         let positions = randn([1, candidates, 1, 3], { generator: new Generator(3) });
         for (const timestep of scheduler.timesteps) {
-          const timesteps = tensor(new BigInt64Array(candidates).fill(BigInt(timestep)));
-          positions = scheduler.step(policy.predict(scene(), positions, timesteps), timestep, positions).prevSample;
+          positions = scope(() => {
+            const timesteps = tensor(new BigInt64Array(candidates).fill(BigInt(timestep)));
+            return scheduler.step(policy.predict(scene(), positions, timesteps), timestep, positions).prevSample;
+          });
         }
         return [positions];
       });
