@@ -42,6 +42,14 @@ const table = {
     sentence: "voxel hash of 100,000 points and its neighbour map: ≥ 8x PyTorch by sorting",
     judge: worstSpeedup(["torch"], 8),
   },
+  "subm-conv-36": {
+    sentence: "submConv3d, 36 channels, forward and backward: ≥ 5x PyTorch's gather-GEMM-scatter (worst size)",
+    judge: worstSpeedup(["torch"], 5),
+  },
+  "subm-conv-72": {
+    sentence: "submConv3d, 72 channels, forward and backward: ≥ 3x PyTorch's gather-GEMM-scatter (worst size)",
+    judge: worstSpeedup(["torch"], 3),
+  },
   "local-query": {
     sentence: "local query of 256 points: ≥ 10x convolving everywhere and looking up",
     judge: baselineSpeedup("convolved everywhere", 10),
@@ -59,6 +67,7 @@ const table = {
   reproducible: { sentence: "results are the same to the bit, run after run", judge: reproducible, everyCase: true },
   "growth-hash": { sentence: "voxel hash grows linearly: power 1.0 ± 0.1", judge: growsLike(1, 0.1) },
   "growth-neighbours": { sentence: "neighbour maps grow linearly: power 1.0 ± 0.1", judge: growsLike(1, 0.1) },
+  "growth-conv": { sentence: "sparse convolution grows linearly: power 1.0 ± 0.1", judge: growsLike(1, 0.1) },
   "growth-query": { sentence: "local query grows linearly: power 1.0 ± 0.1", judge: growsLike(1, 0.1) },
   "growth-patch": { sentence: "patch attention grows linearly: power 1.0 ± 0.1", judge: growsLike(1, 0.1) },
   "growth-scene": {

@@ -247,6 +247,85 @@ def localQueryGrad(inputs, _):
     return {"": run}
 
 
+@op
+def submConv3dGrad(inputs, _):
+    """Gathers rows by offset, multiplies them offset by offset, and adds the products to their outputs."""
+    points, features, weight, grad = inputs
+    keys = keys_of(torch.floor(points).long())
+    pairs = []
+    for offset in offset_keys():
+        neighbour = find(keys, keys + offset)
+        out = torch.nonzero(neighbour >= 0).squeeze(1)
+        pairs.append((out, neighbour[out]))
+    sizes = [len(out) for out, _ in pairs]
+    all_out, all_in = torch.cat([out for out, _ in pairs]), torch.cat([source for _, source in pairs])
+
+    def matrices(weight):
+        return weight.reshape(weight.shape[0], 27, -1).unbind(1)
+
+    def grouped(x, weight):
+        gathered = x.index_select(0, all_in).split(sizes)
+        products = torch.cat([rows @ matrix.t() for rows, matrix in zip(gathered, matrices(weight))])
+        return torch.zeros(x.shape[0], weight.shape[0]).index_add(0, all_out, products)
+
+    def by_offset(x, weight):
+        result = torch.zeros(x.shape[0], weight.shape[0])
+        for (out, source), matrix in zip(pairs, matrices(weight)):
+            result = result.index_add(0, out, x.index_select(0, source) @ matrix.t())
+        return result
+
+    return {
+        "grouped": with_gradients(grouped, [features, weight, grad], 2),
+        "an offset at a time": with_gradients(by_offset, [features, weight, grad], 2),
+    }
+
+
+@op
+def segmentMean(inputs, _):
+    x, offsets = inputs
+    lengths = offsets.diff().long()
+    index = torch.repeat_interleave(torch.arange(len(lengths)), lengths)
+
+    def added():
+        return [torch.zeros(len(lengths), x.shape[1]).index_add(0, index, x) / lengths[:, None]]
+
+    variants = {"index_add": added}
+    if hasattr(torch, "segment_reduce"):
+        variants["segment_reduce"] = lambda: [torch.segment_reduce(x, "mean", lengths=lengths, axis=0)]
+    return variants
+
+
+@op
+def segmentMaxGrad(inputs, _):
+    x, offsets, grad = inputs
+    lengths = offsets.diff().long()
+    index = torch.repeat_interleave(torch.arange(len(lengths)), lengths)[:, None].expand_as(x)
+
+    def scattered(x):
+        return torch.zeros(len(lengths), x.shape[1]).scatter_reduce(0, index, x, "amax", include_self=False)
+
+    variants = {"scatter_reduce": with_gradients(scattered, [x, grad], 1)}
+    if hasattr(torch, "segment_reduce"):
+        by_segments = lambda x: torch.segment_reduce(x, "max", lengths=lengths, axis=0)
+        variants["segment_reduce"] = with_gradients(by_segments, [x, grad], 1)
+    return variants
+
+
+@op
+def zOrder(inputs, _):
+    """Bits of x, y and z interleaved, 16 an axis, and a stable sort."""
+    x, y, z = inputs[0].long().unbind(1)
+
+    def run():
+        code = torch.zeros_like(x)
+        for bit in range(16):
+            for axis, cell in enumerate((z, y, x)):
+                code |= ((cell >> bit) & 1) << (3 * bit + axis)
+        return [code, torch.argsort(code, stable=True).int()]
+
+    return {"": run}
+
+
 # ---- images, sorting
 
 @op

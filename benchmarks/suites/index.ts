@@ -9,6 +9,7 @@ import { normSuite } from "./norm.js";
 import { optimizerSuite } from "./optimizer.js";
 import { samplingSuite } from "./sampling.js";
 import { sortSuite } from "./sort.js";
+import { sparseSuite } from "./sparse.js";
 import { trainStepSuite } from "./train-step.js";
 import { voxelSuite } from "./voxel.js";
 
@@ -18,6 +19,7 @@ export const suites: readonly Suite[] = [
   normSuite,
   attentionSuite,
   voxelSuite,
+  sparseSuite,
   convSuite,
   sortSuite,
   optimizerSuite,
