@@ -1,32 +1,46 @@
+#include <cstring>
+
 #include "op.h"
 
 namespace md::segment::MD_ISA {
 namespace {
 
-constexpr int64_t kColumns = 64;  // summed at a time, in the first-level cache
+constexpr int64_t kColumns = 64;  // of a chunk's sum, in the first-level cache
 constexpr int64_t kChunk = 64;    // rows summed before they join the total, so that long segments lose less
 
 int64_t rowOf(const Rows& rows, int64_t i) { return rows.order ? rows.order[i] : i; }
+
+// to[c] = the sum of rows [begin, end), at least one, of columns [column, column + columns).
+template <class T>
+void sumChunk(const Rows& rows, int64_t begin, int64_t end, const T* x, int64_t column, int64_t columns, T* __restrict to) {
+  std::memcpy(to, x + rowOf(rows, begin) * rows.inner + column, static_cast<size_t>(columns) * sizeof(T));
+  for (int64_t i = begin + 1; i < end; i++) {
+    const T* from = x + rowOf(rows, i) * rows.inner + column;
+    for (int64_t c = 0; c < columns; c++) to[c] += from[c];
+  }
+}
 
 template <class T>
 void reduceSegmentsOf(const Rows& rows, Reduction reduction, int64_t begin, int64_t end, const T* x, T* out) {
   for (int64_t s = begin; s < end; s++) {
     const int64_t first = rows.offsets[s], last = rows.offsets[s + 1];
-    const T count = reduction == Reduction::mean && last > first ? static_cast<T>(last - first) : T(1);
-    for (int64_t column = 0; column < rows.inner; column += kColumns) {
-      const int64_t columns = rows.inner - column < kColumns ? rows.inner - column : kColumns;
-      T total[kColumns] = {};
-      for (int64_t chunk = first; chunk < last; chunk += kChunk) {
-        T sum[kColumns] = {};
-        for (int64_t i = chunk; i < last && i < chunk + kChunk; i++) {
-          const T* from = x + rowOf(rows, i) * rows.inner + column;
-          for (int64_t c = 0; c < columns; c++) sum[c] += from[c];
-        }
-        for (int64_t c = 0; c < columns; c++) total[c] += sum[c];
-      }
-      T* to = out + s * rows.inner + column;
-      for (int64_t c = 0; c < columns; c++) to[c] = total[c] / count;
+    T* __restrict to = out + s * rows.inner;
+    if (first == last) {
+      std::memset(to, 0, static_cast<size_t>(rows.inner) * sizeof(T));
+      continue;
     }
+    sumChunk(rows, first, last < first + kChunk ? last : first + kChunk, x, 0, rows.inner, to);
+    for (int64_t chunk = first + kChunk; chunk < last; chunk += kChunk) {
+      for (int64_t column = 0; column < rows.inner; column += kColumns) {
+        const int64_t columns = rows.inner - column < kColumns ? rows.inner - column : kColumns;
+        T sum[kColumns];
+        sumChunk(rows, chunk, last < chunk + kChunk ? last : chunk + kChunk, x, column, columns, sum);
+        for (int64_t c = 0; c < columns; c++) to[column + c] += sum[c];
+      }
+    }
+    if (reduction == Reduction::sum) continue;
+    const T count = static_cast<T>(last - first);
+    for (int64_t c = 0; c < rows.inner; c++) to[c] /= count;
   }
 }
 
