@@ -358,15 +358,12 @@ void raggedStrips(const Finish<T>& f, Source<T> from, int64_t depth, int64_t row
   }
 }
 
-/// Rows [0, rows) x columns [0, cols) at (i, j): whole strips panel by panel, then the ragged strip.
+/// Rows [0, rows) x columns [0, cols) at (i, j), strip by strip: each row of C is written once, from left to right.
 template <class T>
 void block(const Finish<T>& f, const Source<T>& from, int64_t stripStride, int64_t depth, int64_t rows, int64_t cols, int64_t i, int64_t j) {
   const int64_t strips = rows / kTileRows;
-  for (int64_t s = 0; s < cols; s += kPanel<T>) {
-    Source<T> at = from;
-    at.b += s / kPanel<T> * from.panel;
-    for (int64_t t = 0; t < strips; t++, at.a += stripStride) strip<T, kTileRows, 2>(f, at, depth, least(kPanel<T>, cols - s), i + t * kTileRows, j + s);
-  }
+  Source<T> whole = from;
+  for (int64_t t = 0; t < strips; t++, whole.a += stripStride) strip<T, kTileRows, 2>(f, whole, depth, cols, i + t * kTileRows, j);
   Source<T> at = from;
   at.a += strips * stripStride;
   const int64_t last = i + strips * kTileRows;
