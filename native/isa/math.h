@@ -1,4 +1,4 @@
-// Scalar functions that the compiler can vectorise (f32), and their exact forms (f64).
+// Scalar functions that the compiler vectorises (f32), which a call would prevent, and their exact forms (f64).
 #pragma once
 #include <bit>
 #include <cmath>
@@ -8,7 +8,7 @@ namespace md::MD_ISA {
 
 /// e^x; f32 within 2 ulp: x = n ln2 + r, a degree-6 polynomial of r, and n into the exponent bits. The bounds are where
 /// the result has become 0 or infinity by itself; NaN passes through.
-inline float expOf(float x) {
+__attribute__((always_inline)) inline float expOf(float x) {
   const float above = x < -104.5f ? -104.5f : x;
   const float bounded = above > 89.0f ? 89.0f : above;
   const float shifted = bounded * 1.44269504f + 12582912.0f;  // 1.5 * 2^23: rounds to an integer in the low bits
@@ -26,15 +26,15 @@ inline float expOf(float x) {
   const int32_t half = k >> 1;
   return p * std::bit_cast<float>((half + 127) << 23) * std::bit_cast<float>((k - half + 127) << 23);
 }
-inline double expOf(double x) { return std::exp(x); }
+__attribute__((always_inline)) inline double expOf(double x) { return std::exp(x); }
 
 template <class T>
-inline T sigmoidOf(T x) {
+__attribute__((always_inline)) inline T sigmoidOf(T x) {
   return T(1) / (T(1) + expOf(-x));
 }
 
 /// tanh; f32: an odd polynomial where e^2x would cancel, (1 - e^-2|x|) / (1 + e^-2|x|) elsewhere.
-inline float tanhOf(float x) {
+__attribute__((always_inline)) inline float tanhOf(float x) {
   const float a = x < 0 ? -x : x;
   const float e = expOf(-2.0f * a);
   const float large = (1.0f - e) / (1.0f + e);
@@ -47,10 +47,10 @@ inline float tanhOf(float x) {
   const float small = x + x * s * p;
   return a < 0.625f ? small : (x < 0 ? -large : large);
 }
-inline double tanhOf(double x) { return std::tanh(x); }
+__attribute__((always_inline)) inline double tanhOf(double x) { return std::tanh(x); }
 
 /// erf; f32 within 1e-7: an odd polynomial below 0.9, 1 - e^p(|x|) above, both minimax fits.
-inline float erfOf(float x) {
+__attribute__((always_inline)) inline float erfOf(float x) {
   const float magnitude = std::fabs(x);
   const float a = magnitude > 4.0f ? 4.0f : magnitude;  // erf(4) rounds to 1
   float r = 1.97181705e-4f;
@@ -71,6 +71,6 @@ inline float erfOf(float x) {
   const float small = x * p + x;
   return a < 0.9f ? small : large;
 }
-inline double erfOf(double x) { return std::erf(x); }
+__attribute__((always_inline)) inline double erfOf(double x) { return std::erf(x); }
 
 }  // namespace md::MD_ISA

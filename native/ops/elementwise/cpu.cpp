@@ -17,33 +17,34 @@ constexpr double kInvSqrt2Pi = 0.39894228040143267794;
 constexpr double kSqrt2OverPi = 0.79788456080286535588;
 
 template <class T>
-T softplusOf(T x) {
+__attribute__((always_inline)) inline T softplusOf(T x) {
   return (x > 0 ? x : T(0)) + std::log1p(expOf(x > 0 ? -x : x));
 }
 template <class T>
-T geluOf(T x) {
+__attribute__((always_inline)) inline T geluOf(T x) {
   return T(0.5) * x * (T(1) + erfOf(x * T(kSqrtHalf)));
 }
 template <class T>
-T geluTanhOf(T x) {
+__attribute__((always_inline)) inline T geluTanhOf(T x) {
   return T(0.5) * x * (T(1) + tanhOf(T(kSqrt2OverPi) * (x + T(0.044715) * x * x * x)));
 }
 template <class T>
-T geluGradOf(T x) {
+__attribute__((always_inline)) inline T geluGradOf(T x) {
   return T(0.5) * (T(1) + erfOf(x * T(kSqrtHalf))) + x * T(kInvSqrt2Pi) * expOf(T(-0.5) * x * x);
 }
 template <class T>
-T geluTanhGradOf(T x) {
+__attribute__((always_inline)) inline T geluTanhGradOf(T x) {
   const T t = tanhOf(T(kSqrt2OverPi) * (x + T(0.044715) * x * x * x));
   return T(0.5) * (T(1) + t) + T(0.5) * x * (T(1) - t * t) * T(kSqrt2OverPi) * (T(1) + T(3 * 0.044715) * x * x);
 }
 template <class T>
-T clampOf(T x, T low, T high) {
+__attribute__((always_inline)) inline T clampOf(T x, T low, T high) {
   return x < low ? low : (x > high ? high : x);
 }
 
+// Loops of their own: inside the switch over all functions the compiler would stop inlining, and so vectorising.
 template <class T, class F>
-void map(const void* x, void* y, int64_t n, F f) {
+__attribute__((noinline)) void map(const void* x, void* y, int64_t n, F f) {
   const T* __restrict in = static_cast<const T*>(x);
   T* __restrict out = static_cast<T*>(y);
   for (int64_t i = 0; i < n; i++) out[i] = f(in[i]);
@@ -107,7 +108,7 @@ void floatUnary(Unary kind, const void* x, void* y, int64_t n, T a, T b) {
 }
 
 template <class T, class F>
-void mapGrad(const void* x, const void* grad, void* out, int64_t n, F f) {
+__attribute__((noinline)) void mapGrad(const void* x, const void* grad, void* out, int64_t n, F f) {
   const T* __restrict in = static_cast<const T*>(x);
   const T* __restrict g = static_cast<const T*>(grad);
   T* __restrict o = static_cast<T*>(out);
