@@ -1,5 +1,6 @@
 export { PickleError } from "./errors.js";
 export { bfloat16ToFloat32, float16ToFloat32 } from "./half.js";
+export type { PickleLimits, UnpickleOptions } from "./options.js";
 export {
   type Picklable,
   pickle,
@@ -14,5 +15,5 @@ export {
 export { encodeTorchCheckpoint, MAX_TORCH_BYTES } from "./torch/encode.js";
 export { TorchCheckpointError } from "./torch/error.js";
 export { parseTorchCheckpoint, type TorchArray, type TorchCheckpoint } from "./torch/parse.js";
-export { type PickleLimits, unpickle, type UnpickleOptions } from "./unpickler.js";
+export { unpickle } from "./unpickler.js";
 export { describeValue, NdArray, PickleObject, type PickleValue, TorchStorage, TorchTensor } from "./values.js";

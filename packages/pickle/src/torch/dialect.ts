@@ -1,4 +1,4 @@
-import type { PickleDialect } from "../unpickler.js";
+import type { PickleDialect } from "../options.js";
 import {
   describeValue,
   PickleGlobal,
