@@ -8,11 +8,12 @@ import ts from "typescript";
 const below = {
   native: [],
   tensor: ["native"],
-  nn: ["native", "tensor"],
+  pickle: [],
+  nn: ["native", "tensor", "pickle"],
   diffusion: ["native", "tensor", "nn"],
-  "rlbench-data": [],
+  "rlbench-data": ["pickle"],
   sim: [],
-  train: ["native", "tensor", "nn", "diffusion", "rlbench-data", "sim"],
+  train: ["native", "tensor", "pickle", "nn", "diffusion", "rlbench-data", "sim"],
 };
 const topFolders = ["benchmarks", "examples", "scripts"];
 const skipped = new Set(["node_modules", "dist", "build", "prebuilds", "runs", "coverage"]);

@@ -15,7 +15,7 @@ function check(folder: string): { status: number | null; stderr: string } {
 function checkFiles(files: Readonly<Record<string, string>>): { status: number | null; stderr: string } {
   const root = mkdtempSync(join(tmpdir(), "floors-"));
   const manifest = JSON.stringify({ exports: { ".": "./src/index.ts" } });
-  const manifests = ["tensor", "nn", "train", "rlbench-data"].map((name) => [
+  const manifests = ["tensor", "pickle", "nn", "train", "rlbench-data"].map((name) => [
     `packages/${name}/package.json`,
     manifest,
   ]);
@@ -42,6 +42,8 @@ test("imports that run downward pass", () => {
     "packages/nn/test/same-package.ts": 'import { b } from "../src/b.js";',
     "packages/tensor/src/comment.ts": '// import "@md/nn";',
     "packages/train/src/data.ts": 'import "@md/rlbench-data";',
+    "packages/nn/src/weights.ts": 'import { unpickle } from "@md/pickle";',
+    "packages/rlbench-data/src/pickles.ts": 'import { unpickle } from "@md/pickle";',
     "native/binding/node.cpp": "#include <napi.h>",
     "native/isa/simd.h": "#include <immintrin.h>\nusing V = __m256;",
   });
@@ -55,6 +57,7 @@ describe("refuses", () => {
     ["packages/tensor/src/export.ts", 'export * from "@md/nn";', ":1: @md/tensor stands below"],
     ["packages/tensor/src/dynamic.ts", 'await import("@md/nn");', ":1: @md/tensor stands below"],
     ["packages/rlbench-data/src/tensors.ts", 'import "@md/tensor";', ":1: @md/rlbench-data stands below or beside"],
+    ["packages/pickle/src/tensors.ts", 'import "@md/tensor";', ":1: @md/pickle stands below or beside"],
     ["packages/nn/src/deep.ts", 'import "@md/tensor/src/tensor.js";', ":1: @md/tensor/src/tensor.js is not exported"],
     ["packages/nn/test/out.ts", 'import "../../tensor/src/tensor.js";', ":1: ../../tensor/src/tensor.js leaves"],
     ["examples/sources.ts", 'import "../packages/nn/src/a.js";', ":1: ../packages/nn/src/a.js reaches into"],

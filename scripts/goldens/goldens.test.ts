@@ -1,6 +1,8 @@
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type HostTensor } from "@md/nn";
+import { type HostTensor, writeSafetensors, writeTorchCheckpoint } from "@md/nn";
+import { tensor } from "@md/tensor";
 import { describe, expect, test, vi } from "vitest";
 import { goldenOps } from "../../packages/tensor/test/goldens/ops.js";
 import { goldensFolder } from "../../packages/rlbench-data/test/support/paths.js";
@@ -16,7 +18,8 @@ test("golden files", (ctx) => {
     ctx.skip(`${goldensFolder} is not there`);
   }
   const failures: string[] = [];
-  for (const name of readdirSync(goldensFolder).filter((file) => file.endsWith(".safetensors"))) {
+  const files = readdirSync(goldensFolder, { recursive: true, encoding: "utf8" });
+  for (const name of files.filter((file) => file.endsWith(".safetensors"))) {
     const report = checkGolden(join(goldensFolder, name));
     if (!report) {
       console.info(`${name}: pending, nothing runs files of its form`);
@@ -76,6 +79,26 @@ describe("checkOps", () => {
     expect(report.messages).toEqual([]);
     expect(report.passed).toBe(1);
   });
+});
+
+test("checkpoints beside a file of formats are held against it, the other kinds are pending", () => {
+  const folder = mkdtempSync(join(tmpdir(), "formats-"));
+  try {
+    const expected = join(folder, "expected.safetensors");
+    const x = tensor([1, 2]);
+    writeSafetensors(
+      expected,
+      new Map(["ckpt.a", "episode0.xyz0", "episode0.rgb0", "dat.episode0.obs", "instr.go"].map((name) => [name, x])),
+    );
+    expect(checkGolden(expected)).toMatchObject({ passed: 0, failed: 1, pending: 3 });
+    writeTorchCheckpoint(join(folder, "checkpoint_right.pt"), new Map([["a", x]]));
+    expect(checkGolden(expected)).toMatchObject({ passed: 1, failed: 0, pending: 3 });
+    writeTorchCheckpoint(join(folder, "checkpoint_wrong.pt"), new Map([["a", tensor([1, 3])]]));
+    writeTorchCheckpoint(join(folder, "checkpoint_more.pt"), new Map(["a", "b"].map((name) => [name, x])));
+    expect(checkGolden(expected)).toMatchObject({ passed: 1, failed: 2, pending: 3 });
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 });
 
 test("schedulers of other kinds are pending, options that are not known fail", () => {

@@ -27,6 +27,17 @@ export {
   type TimestepEmbeddingOptions,
 } from "./layers/timestep-embedding.js";
 export { Module } from "./module.js";
+export { getNameMap, NameMap, nameMapNames, NameMapError, type NameRule, registerNameMap } from "./name-map.js";
 export { Parameter, parameter } from "./parameter.js";
 export * from "./safetensors/index.js";
-export { copyStateDict, type LoadOptions, type Mismatch, type StateDict, StateDictError } from "./state-dict.js";
+export {
+  compareStateDicts,
+  copyStateDict,
+  describeDifference,
+  type LoadOptions,
+  type Mismatch,
+  type StateDict,
+  type StateDictDifference,
+  StateDictError,
+} from "./state-dict.js";
+export * from "./torch-checkpoint/index.js";

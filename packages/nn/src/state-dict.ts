@@ -1,4 +1,4 @@
-import { assign, noGrad, scope, type Tensor, TensorError } from "@md/tensor";
+import { assign, type DType, noGrad, scope, type Tensor, TensorError } from "@md/tensor";
 
 /** Tensors by dotted name, such as `layers.0.weight`. */
 export type StateDict = Map<string, Tensor>;
@@ -10,22 +10,57 @@ export interface Mismatch {
   expected: string;
 }
 
+/** How a state dict differs from the one that is expected. */
+export interface StateDictDifference {
+  /** Names that are expected and not there. */
+  missing: string[];
+  /** Names that are there and not expected. */
+  unexpected: string[];
+  /** Names with another shape, or with a dtype that is not converted. */
+  mismatched: Mismatch[];
+}
+
+/** What a state dict is compared by. */
+type Described = ReadonlyMap<string, { dtype: DType; shape: readonly number[] }>;
+
+/** Compares names, shapes and dtypes. f32 and f64 count as one dtype: loading converts them into each other. */
+export function compareStateDicts(expected: Described, found: Described): StateDictDifference {
+  const mismatched = [...expected].flatMap(([name, target]): Mismatch[] => {
+    const value = found.get(name);
+    if (!value || describe(value.shape, kind(value.dtype)) === describe(target.shape, kind(target.dtype))) return [];
+    return [{ name, found: describe(value.shape, value.dtype), expected: describe(target.shape, target.dtype) }];
+  });
+  return {
+    missing: [...expected.keys()].filter((name) => !found.has(name)),
+    unexpected: [...found.keys()].filter((name) => !expected.has(name)),
+    mismatched,
+  };
+}
+
+/** A line for each name in which state dicts differ; none where they do not. */
+export function describeDifference({ missing, unexpected, mismatched }: StateDictDifference): string[] {
+  return [
+    ...missing.map((name) => `missing ${name}`),
+    ...unexpected.map((name) => `unexpected ${name}`),
+    ...mismatched.map(({ name, found, expected }) => `${name} is ${found}, expected ${expected}`),
+  ];
+}
+
 /** A state dict that does not fit a module. Nothing was loaded. */
 export class StateDictError extends TensorError {
-  constructor(
-    /** Names that the module has and the dict lacks. */
-    readonly missing: readonly string[],
-    /** Names that the dict has and the module lacks. */
-    readonly unexpected: readonly string[],
-    /** Names with another shape, or with a dtype that is not converted. */
-    readonly mismatched: readonly Mismatch[],
-  ) {
-    const lines = [
-      ...missing.map((name) => `missing ${name}`),
-      ...unexpected.map((name) => `unexpected ${name}`),
-      ...mismatched.map(({ name, found, expected }) => `${name} is ${found}, expected ${expected}`),
-    ];
+  /** Names that the module has and the dict lacks. */
+  readonly missing: readonly string[];
+  /** Names that the dict has and the module lacks. */
+  readonly unexpected: readonly string[];
+  /** Names with another shape, or with a dtype that is not converted. */
+  readonly mismatched: readonly Mismatch[];
+
+  constructor(difference: StateDictDifference) {
+    const lines = describeDifference(difference);
     super(`[loadStateDict] the state dict does not fit the module:\n  ${lines.join("\n  ")}`);
+    this.missing = difference.missing;
+    this.unexpected = difference.unexpected;
+    this.mismatched = difference.mismatched;
   }
 }
 
@@ -43,26 +78,17 @@ export function copyStateDict(
   source: ReadonlyMap<string, Tensor>,
   { strict = true }: LoadOptions = {},
 ): { missing: string[]; unexpected: string[] } {
-  const missing = [...targets.keys()].filter((name) => !source.has(name));
-  const unexpected = [...source.keys()].filter((name) => !targets.has(name));
-  const mismatched: Mismatch[] = [];
-  const copies: [Tensor, Tensor][] = [];
-  for (const [name, target] of targets) {
-    const value = source.get(name);
-    if (!value) continue;
-    void value.slot;
-    void target.slot;
-    if (describe(value.shape, kind(value)) === describe(target.shape, kind(target))) copies.push([target, value]);
-    else
-      mismatched.push({
-        name,
-        found: describe(value.shape, value.dtype),
-        expected: describe(target.shape, target.dtype),
-      });
-  }
+  for (const dict of [targets, source]) dict.forEach(({ slot }) => void slot); // Throws for a disposed tensor.
+  const { missing, unexpected, mismatched } = compareStateDicts(targets, source);
   if (mismatched.length > 0 || (strict && missing.length + unexpected.length > 0)) {
-    throw new StateDictError(strict ? missing : [], strict ? unexpected : [], mismatched);
+    throw new StateDictError(
+      strict ? { missing, unexpected, mismatched } : { missing: [], unexpected: [], mismatched },
+    );
   }
+  const copies = [...targets].flatMap(([name, target]) => {
+    const value = source.get(name);
+    return value ? [[target, value] as const] : [];
+  });
   noGrad(() =>
     scope(() => {
       // Converted first, so that an allocation that fails leaves the module as it was.
@@ -73,5 +99,5 @@ export function copyStateDict(
   return { missing, unexpected };
 }
 
-const kind = ({ dtype }: Tensor): string => (dtype === "f32" || dtype === "f64" ? "float" : dtype);
+const kind = (dtype: DType): string => (dtype === "f32" || dtype === "f64" ? "float" : dtype);
 const describe = (shape: readonly number[], dtype: string): string => `${dtype} [${shape}]`;

@@ -9,18 +9,3 @@ export class DataError extends Error {
     this.source = source;
   }
 }
-
-/** A pickle that is corrupt, hostile or holds something that is not on the whitelist. */
-export class PickleError extends DataError {
-  override readonly name = "PickleError";
-  /** Name of the pickle opcode that was being read. */
-  readonly opcode: string;
-  /** Byte offset of that opcode. */
-  readonly offset: number;
-
-  constructor(source: string, opcode: string, offset: number, problem: string, options?: ErrorOptions) {
-    super(source, `${problem} (opcode ${opcode} at byte ${offset})`, options);
-    this.opcode = opcode;
-    this.offset = offset;
-  }
-}

@@ -1,6 +1,6 @@
+import { describeValue, NdArray } from "@md/pickle";
 import { DataError } from "./errors.js";
 import { readObjectNpy } from "./npy.js";
-import { describeValue, NdArray } from "./pickle/values.js";
 import { CounterRandom } from "./random.js";
 import { readSafetensors } from "./safetensors.js";
 

@@ -1,6 +1,6 @@
+import { NdArray, type PickleValue } from "@md/pickle";
 import { DataError } from "./errors.js";
-import { unpickle } from "./pickle/unpickler.js";
-import { NdArray, type PickleValue } from "./pickle/values.js";
+import { unpickleRecording } from "./read-pickle.js";
 import { readBoundedFile } from "./read-file.js";
 
 const MAGIC = "\x93NUMPY";
@@ -23,7 +23,7 @@ export function readObjectNpy(file: string): PickleValue {
   const header = bytes.toString("latin1", headerStart, headerStart + headerLength);
   if (!/'descr':\s*'\|O'/.test(header) || !/'shape':\s*\(\)/.test(header))
     throw new DataError(file, `.npy header is ${header.trim()}, expected one pickled object (descr '|O', shape ())`);
-  const value = unpickle(bytes.subarray(headerStart + headerLength), file);
+  const value = unpickleRecording(bytes.subarray(headerStart + headerLength), file);
   if (!(value instanceof NdArray) || !Array.isArray(value.data) || value.data.length !== 1)
     throw new DataError(file, ".npy content is not one pickled object");
   return value.data[0];

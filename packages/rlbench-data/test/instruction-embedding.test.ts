@@ -1,16 +1,20 @@
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { PickleError } from "@md/pickle";
 import { expect, test } from "vitest";
-import {
-  DataError,
-  hashedWordEmbedding,
-  hashedWordEncoder,
-  loadInstructionEmbeddings,
-  PickleError,
-} from "../src/index.js";
+import { DataError, hashedWordEmbedding, hashedWordEncoder, loadInstructionEmbeddings } from "../src/index.js";
 import { readSafetensors } from "../src/safetensors.js";
 import { goldensFolder, missing } from "./support/paths.js";
 import { temporaryFolder } from "./support/temporary-folder.js";
+
+function failure(body: () => unknown): unknown {
+  try {
+    body();
+  } catch (error) {
+    return error;
+  }
+  throw new Error("the file was accepted");
+}
 
 function safetensors(header: object, body: Uint8Array = new Uint8Array(0)): Uint8Array {
   const text = Buffer.from(JSON.stringify(header));
@@ -107,7 +111,8 @@ test("embeddings from .npy", (ctx) => {
   const file = join(temporaryFolder(), "cut.npy");
   for (let length = 0; length < whole.length; length += 1 + (length >> 5)) {
     writeFileSync(file, whole.subarray(0, length));
-    expect(() => loadInstructionEmbeddings(file)).toThrow(DataError);
+    const error = failure(() => loadInstructionEmbeddings(file));
+    expect(error instanceof DataError || error instanceof PickleError).toBe(true);
   }
   writeFileSync(file, Buffer.concat([whole.subarray(0, 128), Buffer.from("cos\nsystem\n(S'true'\ntR.")]));
   expect(() => loadInstructionEmbeddings(file)).toThrow(PickleError);

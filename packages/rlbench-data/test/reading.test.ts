@@ -1,6 +1,7 @@
 import { copyFileSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { deflateSync } from "node:zlib";
+import { pickle, PickleError, pyArray, pyInstance } from "@md/pickle";
 import { encode } from "fast-png";
 import { expect, test } from "vitest";
 import {
@@ -13,10 +14,6 @@ import {
   openDemonstration,
   openRLBench,
   parseEpisodes,
-  pickle,
-  PickleError,
-  pyArray,
-  pyInstance,
   readCameraFrame,
   readInstructions,
   readLowDim,

@@ -1,5 +1,6 @@
 import { createRequire } from "node:module";
 import { Command } from "commander";
+import { addConvert } from "./commands/convert.js";
 import { addDemo } from "./commands/demo.js";
 import { addEval } from "./commands/eval.js";
 import { describeFailure } from "./commands/failure.js";
@@ -14,7 +15,7 @@ const program = new Command("minidiff")
   .description("train and judge diffusion policies on robot demonstrations")
   .version(version)
   .exitOverride();
-for (const add of [addDemo, addTrain, addEval, addSample, addInfo]) add(program);
+for (const add of [addDemo, addTrain, addEval, addSample, addInfo, addConvert]) add(program);
 
 try {
   await program.parseAsync();

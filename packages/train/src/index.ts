@@ -3,6 +3,7 @@ export type { CheckpointMetadata, TrainedOn } from "./checkpoint/metadata.js";
 export { type ConfigLayer, resolveConfig, resolveModel } from "./config/resolve.js";
 export type { DataConfig, OptimizerConfig, TrainConfig, TrainingConfig } from "./config/schema.js";
 export { parseOverride, readConfigFile, readPreset } from "./config/sources.js";
+export { type Conversion, convertWeights, type ConvertOptions, formatConversion } from "./convert/convert.js";
 export { type DataSource, listEpisodes, loadDataset, withInstructions } from "./data.js";
 export * from "./errors.js";
 export { DEMO_DENOISING_STEPS } from "./demo/answers.js";

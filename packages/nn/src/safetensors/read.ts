@@ -1,4 +1,5 @@
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { bfloat16ToFloat32, float16ToFloat32 } from "@md/pickle";
 import { type DType, type HostArray, type Tensor, tensor } from "@md/tensor";
 import { SafetensorsError } from "./error.js";
 import {
@@ -8,7 +9,6 @@ import {
   type SafetensorsEntry,
   type SafetensorsHeader,
 } from "./header.js";
-import { bfloat16ToFloat32, float16ToFloat32 } from "./half.js";
 
 /** Row-major elements on the host. */
 export interface HostTensor {

@@ -1,7 +1,5 @@
-import { randomUUID } from "node:crypto";
-import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
-import { dirname } from "node:path";
 import type { DType, Tensor } from "@md/tensor";
+import { writeAtomically } from "../write-atomically.js";
 import { SafetensorsError } from "./error.js";
 import { itemBytes, maxHeaderBytes, type SafetensorsDType } from "./header.js";
 
@@ -27,15 +25,19 @@ export function writeSafetensors(
   // Wide elements first, so that every tensor lies at a multiple of its element's size.
   const ordered = [...tensors].sort(([, a], [, b]) => itemBytesOf(b) - itemBytesOf(a));
   const header = headerBytes(path, ordered, metadata);
-  const temporary = `${path}.${randomUUID()}.tmp`;
   try {
-    writeFlushed(temporary, header, ordered);
-    renameSync(temporary, path);
-    flushFolder(dirname(path));
+    writeAtomically(path, content(header, ordered));
   } catch (cause) {
-    rmSync(temporary, { force: true });
     if (!(cause instanceof Error && "syscall" in cause)) throw cause;
     throw new SafetensorsError(path, "file", `cannot be written: ${cause.message}`, { cause });
+  }
+}
+
+function* content(header: Uint8Array, ordered: readonly [string, Tensor][]): Generator<Uint8Array> {
+  yield header;
+  for (const [, tensor] of ordered) {
+    const data = tensor.data();
+    yield new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
   }
 }
 
@@ -68,34 +70,4 @@ function headerBytes(
   new DataView(bytes.buffer).setBigUint64(0, BigInt(length), true);
   bytes.set(json, 8);
   return bytes;
-}
-
-function writeFlushed(path: string, header: Uint8Array, ordered: readonly [string, Tensor][]): void {
-  const descriptor = openSync(path, "wx");
-  try {
-    writeAll(descriptor, header);
-    for (const [, tensor] of ordered) {
-      const data = tensor.data();
-      writeAll(descriptor, new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
-    }
-    fsyncSync(descriptor);
-  } finally {
-    closeSync(descriptor);
-  }
-}
-
-function writeAll(descriptor: number, bytes: Uint8Array): void {
-  const chunk = 1 << 30;
-  for (let done = 0; done < bytes.length;) {
-    done += writeSync(descriptor, bytes, done, Math.min(chunk, bytes.length - done));
-  }
-}
-
-function flushFolder(path: string): void {
-  const descriptor = openSync(path, "r");
-  try {
-    fsyncSync(descriptor);
-  } finally {
-    closeSync(descriptor);
-  }
 }

@@ -1,8 +1,8 @@
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { describeValue } from "@md/pickle";
 import { DataError } from "../errors.js";
-import { describeValue } from "../pickle/values.js";
-import { readPickle } from "../pickle/unpickler.js";
+import { readPickle } from "../read-pickle.js";
 import type { Episode } from "./episodes.js";
 
 /** The texts that tell an episode's goal, and where they come from. */

@@ -1,7 +1,7 @@
 import { join } from "node:path";
+import { describeValue, NdArray, PickleObject, type PickleValue } from "@md/pickle";
 import { DataError } from "../errors.js";
-import { describeValue, NdArray, PickleObject, type PickleValue } from "../pickle/values.js";
-import { readPickle } from "../pickle/unpickler.js";
+import { readPickle } from "../read-pickle.js";
 import type { Episode } from "./episodes.js";
 
 /** Geometry of one camera at one frame, as RLBench's `misc` records it. */

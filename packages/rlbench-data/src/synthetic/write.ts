@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { pickle, type Picklable, pyArray, pyFloat, pyInstance } from "@md/pickle";
 import { DataError } from "../errors.js";
-import { pickle, type Picklable, pyArray, pyFloat, pyInstance } from "../pickle/pickler.js";
 import { encodePng } from "../png.js";
 import { readBoundedFile } from "../read-file.js";
 import { encodeDepth } from "../rlbench/camera.js";

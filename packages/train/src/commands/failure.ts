@@ -1,4 +1,5 @@
 import { SafetensorsError } from "@md/nn";
+import { PickleError, TorchCheckpointError } from "@md/pickle";
 import { DataError } from "@md/rlbench-data";
 import { TensorError } from "@md/tensor";
 import { CommanderError } from "commander";
@@ -26,8 +27,10 @@ function isExpected(error: unknown): error is Error {
   return (
     error instanceof TrainError ||
     error instanceof DataError ||
+    error instanceof PickleError ||
     error instanceof TensorError ||
     error instanceof SafetensorsError ||
+    error instanceof TorchCheckpointError ||
     // Of the operating system: no space, no permission, …
     (error instanceof Error && "syscall" in error)
   );

@@ -12,7 +12,10 @@ export type Picklable =
   | PyFloat
   | PyTuple
   | PyArray
-  | PyInstance;
+  | PyInstance
+  | PyGlobal
+  | PyCall
+  | PyPersistent;
 
 interface PyFloat {
   kind: "float";
@@ -37,6 +40,25 @@ interface PyInstance {
   state: ReadonlyMap<string, Picklable>;
 }
 
+interface PyGlobal {
+  kind: "global";
+  module: string;
+  name: string;
+}
+
+interface PyCall {
+  kind: "call";
+  callee: PyGlobal;
+  args: readonly Picklable[];
+}
+
+interface PyPersistent {
+  kind: "persistent";
+  id: Picklable;
+}
+
+type Tagged = PyFloat | PyTuple | PyArray | PyInstance | PyGlobal | PyCall | PyPersistent;
+
 /** A Python float. */
 export function pyFloat(value: number): PyFloat {
   return { kind: "float", value };
@@ -57,10 +79,25 @@ export function pyInstance(module: string, name: string, attributes: Record<stri
   return { kind: "instance", module, name, state: new Map(Object.entries(attributes)) };
 }
 
-/** Writes a pickle of protocol 3, without memo. */
-export function pickle(value: Picklable): Uint8Array {
-  const writer = new PickleWriter();
-  writer.bytes(0x80, 3);
+/** A class or function by its name. */
+export function pyGlobal(module: string, name: string): PyGlobal {
+  return { kind: "global", module, name };
+}
+
+/** What a call gives when the pickle is read. */
+export function pyCall(callee: PyGlobal, ...args: readonly Picklable[]): PyCall {
+  return { kind: "call", callee, args };
+}
+
+/** An object outside the pickle, by what its reader knows it by. */
+export function pyPersistent(id: Picklable): PyPersistent {
+  return { kind: "persistent", id };
+}
+
+/** Writes a pickle without memo. Protocol 2 has no arrays. Default protocol 3. */
+export function pickle(value: Picklable, protocol: 2 | 3 = 3): Uint8Array {
+  const writer = new PickleWriter(protocol);
+  writer.bytes(0x80, protocol);
   writer.value(value);
   writer.ascii(".");
   return writer.finish();
@@ -68,6 +105,8 @@ export function pickle(value: Picklable): Uint8Array {
 
 class PickleWriter {
   private readonly chunks: Uint8Array[] = [];
+
+  constructor(private readonly protocol: 2 | 3) {}
 
   finish(): Uint8Array {
     return Buffer.concat(this.chunks);
@@ -88,10 +127,10 @@ class PickleWriter {
     if (typeof value === "string") return this.text(value);
     if (value instanceof Map) return this.dict(value);
     if (isList(value)) return this.list(value);
-    return this.tagged(value as PyFloat | PyTuple | PyArray | PyInstance);
+    return this.tagged(value as Tagged);
   }
 
-  private tagged(value: PyFloat | PyTuple | PyArray | PyInstance): void {
+  private tagged(value: Tagged): void {
     switch (value.kind) {
       case "float": {
         const encoded = Buffer.alloc(9, "G", "latin1");
@@ -108,15 +147,29 @@ class PickleWriter {
         this.ascii(")\x81");
         this.dict(value.state);
         return this.ascii("b");
+      case "global":
+        return this.global(value.module, value.name);
+      case "call":
+        this.global(value.callee.module, value.callee.name);
+        this.tuple(value.args);
+        return this.ascii("R");
+      case "persistent":
+        this.value(value.id);
+        return this.ascii("Q");
     }
   }
 
   private integer(value: number): void {
-    if (!Number.isInteger(value) || Math.abs(value) > 0x7fffffff)
-      throw new RangeError(`pickle: ${value} is no 32-bit integer; wrap floats in pyFloat`);
-    const encoded = Buffer.alloc(5, "J", "latin1");
-    encoded.writeInt32LE(value, 1);
-    this.chunks.push(encoded);
+    if (!Number.isSafeInteger(value)) throw new RangeError(`pickle: ${value} is no integer; wrap floats in pyFloat`);
+    if (Math.abs(value) <= 0x7fffffff) {
+      const encoded = Buffer.alloc(5, "J", "latin1");
+      encoded.writeInt32LE(value, 1);
+      this.chunks.push(encoded);
+    } else {
+      const encoded = Buffer.from("\x8a\x08        ", "latin1");
+      encoded.writeBigInt64LE(BigInt(value), 2);
+      this.chunks.push(encoded);
+    }
   }
 
   private text(value: string): void {
@@ -156,6 +209,7 @@ class PickleWriter {
   }
 
   private array({ data, shape }: PyArray): void {
+    if (this.protocol < 3) throw new RangeError(`pickle: protocol ${this.protocol} has no bytes to hold an array`);
     this.global("numpy.core.multiarray", "_reconstruct");
     this.ascii("(");
     this.global("numpy", "ndarray");

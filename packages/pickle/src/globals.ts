@@ -1,19 +1,12 @@
 import { arrayFromBuffer, makeDtype, makeScalar, toBytes } from "./numpy.js";
-import {
-  type AllocationBudget,
-  describeValue,
-  NdArray,
-  PickleGlobal,
-  PickleObject,
-  type PickleValue,
-} from "./values.js";
+import { type AllocationBudget, describeValue, NdArray, PickleGlobal, type PickleValue } from "./values.js";
 
 const OBJECT_BYTES = 64;
 
 const ndarray = new PickleGlobal("numpy.ndarray");
 const object = new PickleGlobal("builtins.object");
 
-/** Functions and classes that a demonstration's pickle may name, by module and name. */
+/** Functions and classes that every pickle may name, by module and name. */
 const WHITELIST = new Map<string, PickleGlobal>();
 
 function allow(modules: string[], name: string, call?: PickleGlobal["call"]): void {
@@ -38,7 +31,7 @@ allow(["_codecs"], "encode", (args, budget) => {
 });
 allow(["copyreg", "copy_reg"], "_reconstructor", (args, budget) => {
   const [type, base, state] = args;
-  if (!(type instanceof PickleGlobal) || !isInertClass(type.name) || base !== object || state !== null)
+  if (!(type instanceof PickleGlobal) || !type.isRecord || base !== object || state !== null)
     throw new Error("_reconstructor of anything but a plain recorded class");
   return instantiate(type, [], budget);
 });
@@ -65,19 +58,8 @@ allow(
   arrayFromBuffer,
 );
 
-/** Classes of the simulators that record demonstrations; read as inert records, never executed. */
-function isInertClass(name: string): boolean {
-  return /^(rlbench|amsolver)(\.[A-Za-z_]\w*)+$/.test(name);
-}
-
-/** The whitelisted global of that name; throws by name for every other one. */
-export function findGlobal(module: string, name: string): PickleGlobal {
-  const full = `${module}.${name}`;
-  const known = WHITELIST.get(full);
-  if (known) return known;
-  if (isInertClass(full)) return new PickleGlobal(full, () => new PickleObject(full));
-  throw new Error(`global "${full.slice(0, 200)}" is not on the whitelist`);
-}
+/** The global of that dotted name that every pickle may name. */
+export const standardGlobal = (name: string): PickleGlobal | undefined => WHITELIST.get(name);
 
 /** Calls a whitelisted global. */
 export function instantiate(callee: PickleValue, args: PickleValue, budget: AllocationBudget): PickleValue {

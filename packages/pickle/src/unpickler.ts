@@ -1,6 +1,5 @@
 import { isUtf8 } from "node:buffer";
-import { DataError, PickleError } from "../errors.js";
-import { readBoundedFile } from "../read-file.js";
+import { PickleError } from "./errors.js";
 import {
   ByteCursor,
   parseDecimal,
@@ -9,50 +8,47 @@ import {
   parseRawUnicode,
   parseTwosComplement,
 } from "./literals.js";
-import { findGlobal, instantiate } from "./globals.js";
+import { instantiate, standardGlobal } from "./globals.js";
 import { setArrayState, setDtypeState } from "./numpy.js";
 import { OP, opcodeName } from "./opcodes.js";
-import { AllocationBudget, describeValue, NdArray, NumpyDtype, PickleObject, type PickleValue } from "./values.js";
-
-/** Bounds on what one pickle may ask for. */
-export interface PickleLimits {
-  /** Size of the file, in bytes. Default 256 MiB. */
-  maxBytes: number;
-  /** Depth of nested marks (open containers). Default 256. */
-  maxDepth: number;
-  /** Entries of the memo. Default 8 Mi. */
-  maxMemo: number;
-  /** Bytes of all values together, containers counted at 64 bytes. Default 1 GiB. */
-  maxAllocation: number;
-}
-
-const DEFAULT_LIMITS: PickleLimits = {
-  maxBytes: 256 * 2 ** 20,
-  maxDepth: 256,
-  maxMemo: 8 * 2 ** 20,
-  maxAllocation: 2 ** 30,
-};
+import { DEFAULT_LIMITS, type PickleDialect, type UnpickleOptions } from "./options.js";
+import {
+  AllocationBudget,
+  describeValue,
+  NdArray,
+  NumpyDtype,
+  PickleGlobal,
+  PickleObject,
+  type PickleValue,
+} from "./values.js";
 
 const HIGHEST_PROTOCOL = 5;
 const CONTAINER_BYTES = 64;
 
 /**
  * Reads a pickle of protocol 0 to 5 without executing anything: only numpy arrays, builtin
- * containers and classes of `rlbench.*` and `amsolver.*` (as inert records) are accepted.
+ * containers and, as inert records, the classes that `isRecord` names are accepted.
  *
  * @param source name for error messages, usually the file
  * @throws PickleError on truncated, corrupt, oversized or not whitelisted input
  */
-export function unpickle(bytes: Uint8Array, source: string, limits: Partial<PickleLimits> = {}): PickleValue {
-  const bounds = { ...DEFAULT_LIMITS, ...limits };
-  if (bytes.length > bounds.maxBytes)
-    throw new DataError(source, `pickle has ${bytes.length} bytes, at most ${bounds.maxBytes} are allowed`);
-  return new Unpickler(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length), source, bounds).run();
+export function unpickle(bytes: Uint8Array, source: string, options: UnpickleOptions = {}): PickleValue {
+  const { value, length } = unpickleFirst(bytes, source, options);
+  if (length < bytes.length)
+    throw new PickleError(source, "STOP", length - 1, `${bytes.length - length} bytes follow the end of the pickle`);
+  return value;
 }
 
-/** Reads a pickle file; see {@link unpickle}. */
-export function readPickle(file: string, limits: Partial<PickleLimits> = {}): PickleValue {
-  return unpickle(readBoundedFile(file, limits.maxBytes ?? DEFAULT_LIMITS.maxBytes), file, limits);
+/** Reads the pickle that `bytes` begin with, as {@link unpickle} does, and says how many bytes it has. */
+export function unpickleFirst(
+  bytes: Uint8Array,
+  source: string,
+  options: UnpickleOptions = {},
+  dialect?: PickleDialect,
+): { value: PickleValue; length: number } {
+  const bounds = { ...DEFAULT_LIMITS, isRecord: () => false, ...options };
+  const window = new Uint8Array(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, bounds.maxBytes + 1));
+  return new Unpickler(window, source, bounds, dialect).run();
 }
 
 class Unpickler {
@@ -65,18 +61,21 @@ class Unpickler {
   constructor(
     bytes: Uint8Array,
     private readonly source: string,
-    private readonly limits: PickleLimits,
+    private readonly limits: Required<UnpickleOptions>,
+    private readonly dialect?: PickleDialect,
   ) {
     this.input = new ByteCursor(bytes);
     this.budget = new AllocationBudget(limits.maxAllocation);
   }
 
-  run(): PickleValue {
+  run(): { value: PickleValue; length: number } {
     for (;;) {
       const offset = this.input.position;
       let opcode = -1;
       try {
         opcode = this.input.uint8();
+        if (this.input.position > this.limits.maxBytes)
+          throw new Error(`the pickle has more than the ${this.limits.maxBytes} bytes allowed`);
         if (opcode === OP.STOP) return this.finish();
         this.step(opcode);
       } catch (error) {
@@ -86,11 +85,10 @@ class Unpickler {
     }
   }
 
-  private finish(): PickleValue {
+  private finish(): { value: PickleValue; length: number } {
     const value = this.pop();
     if (this.stack.length > 0 || this.marked.length > 0) throw new Error("values are left on the stack");
-    if (this.input.remaining > 0) throw new Error(`${this.input.remaining} bytes follow the end of the pickle`);
-    return value;
+    return { value, length: this.input.position };
   }
 
   private step(opcode: number): void {
@@ -248,12 +246,12 @@ class Unpickler {
     switch (opcode) {
       case OP.GLOBAL: {
         const module = input.line();
-        return this.push(findGlobal(module, input.line()));
+        return this.push(this.findGlobal(module, input.line()));
       }
       case OP.STACK_GLOBAL: {
         const [module, name] = this.popMany(2);
         if (typeof module !== "string" || typeof name !== "string") throw new Error("global without a name");
-        return this.push(findGlobal(module, name));
+        return this.push(this.findGlobal(module, name));
       }
       case OP.REDUCE:
       case OP.NEWOBJ: {
@@ -267,7 +265,7 @@ class Unpickler {
       }
       case OP.INST: {
         const module = input.line();
-        const callee = findGlobal(module, input.line());
+        const callee = this.findGlobal(module, input.line());
         return this.push(instantiate(callee, this.popMark(), this.budget));
       }
       case OP.OBJ: {
@@ -278,14 +276,28 @@ class Unpickler {
         const state = this.pop();
         return this.build(this.top(), state);
       }
+      case OP.BINPERSID: {
+        if (!this.dialect) throw new Error("persistent ids are not supported");
+        return this.push(this.dialect.persistentLoad(this.pop()));
+      }
       default:
         throw new Error("opcode is not supported");
     }
   }
 
+  private findGlobal(module: string, name: string): PickleGlobal {
+    const full = `${module}.${name}`;
+    const known = this.dialect?.globals.get(full) ?? standardGlobal(full);
+    if (known) return known;
+    if (this.limits.isRecord(full)) return new PickleGlobal(full, () => new PickleObject(full), true);
+    throw new Error(`global "${full.slice(0, 200)}" is not on the whitelist`);
+  }
+
   private build(target: PickleValue, state: PickleValue): void {
     if (target instanceof NdArray) return setArrayState(target, state, this.budget);
     if (target instanceof NumpyDtype) return setDtypeState(target, state);
+    // Attributes of an OrderedDict, such as the versions that PyTorch keeps in a state dict's `_metadata`.
+    if (target instanceof Map && state instanceof Map) return;
     if (!(target instanceof PickleObject)) throw new Error(`state given to ${describeValue(target)}`);
     if (!(state instanceof Map))
       throw new Error(`state of ${target.className} is ${describeValue(state)}, expected a dict`);

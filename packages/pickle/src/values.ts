@@ -34,12 +34,37 @@ export class PickleObject {
   constructor(readonly className: string) {}
 }
 
+/** Element types of PyTorch storages that are read. */
+export type TorchStorageType = "f16" | "bf16" | "f32" | "f64" | "i32" | "i64" | "u8" | "bool";
+
+/** A block of elements that tensors of a PyTorch file are views of; its bytes lie outside the pickle. */
+export class TorchStorage {
+  constructor(
+    readonly key: string,
+    readonly type: TorchStorageType,
+    /** Number of elements. */
+    readonly length: number,
+  ) {}
+}
+
+/** A tensor of a PyTorch file: a view of its storage. Offset and strides are in elements and are not checked yet. */
+export class TorchTensor {
+  constructor(
+    readonly storage: TorchStorage,
+    readonly offset: number,
+    readonly shape: readonly number[],
+    readonly strides: readonly number[],
+  ) {}
+}
+
 /** A whitelisted class or function that a pickle names. */
 export class PickleGlobal {
   constructor(
     readonly name: string,
     /** What calling it yields; a harmless reimplementation, absent where a call makes no sense. */
     readonly call?: (args: PickleValue[], budget: AllocationBudget) => PickleValue,
+    /** Whether its instances are {@link PickleObject}s. */
+    readonly isRecord = false,
   ) {}
 }
 
@@ -60,7 +85,9 @@ export type PickleValue =
   | NdArray
   | NumpyDtype
   | PickleObject
-  | PickleGlobal;
+  | PickleGlobal
+  | TorchStorage
+  | TorchTensor;
 
 /** Counts the bytes that reading a pickle asks for, so that a small file cannot fill the memory. */
 export class AllocationBudget {
@@ -81,6 +108,8 @@ export function describeValue(value: PickleValue): string {
   if (value instanceof PickleGlobal) return value.name;
   if (value instanceof NdArray) return `a numpy array ${value.type} [${value.shape.join(", ")}]`;
   if (value instanceof NumpyDtype) return `numpy dtype ${value.type}`;
+  if (value instanceof TorchStorage) return `a torch storage ${value.type} [${value.length}]`;
+  if (value instanceof TorchTensor) return `a torch tensor ${value.storage.type} [${value.shape.join(", ")}]`;
   if (value instanceof Uint8Array) return "bytes";
   if (value instanceof Map) return "a dict";
   if (value instanceof Set) return "a set";

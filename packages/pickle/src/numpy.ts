@@ -1,3 +1,4 @@
+import { float16ToFloat32 } from "./half.js";
 import {
   type AllocationBudget,
   describeValue,
@@ -149,21 +150,12 @@ function decodeElements(bytes: Uint8Array, type: NumericType, bigEndian: boolean
     case "u8":
       return new BigUint64Array(buffer);
     case "f2":
-      return Float32Array.from(new Uint16Array(buffer), halfToNumber);
+      return float16ToFloat32(new Uint16Array(buffer));
     case "f4":
       return new Float32Array(buffer);
     case "f8":
       return new Float64Array(buffer);
   }
-}
-
-function halfToNumber(bits: number): number {
-  const sign = bits & 0x8000 ? -1 : 1;
-  const exponent = (bits >> 10) & 0x1f;
-  const fraction = bits & 0x3ff;
-  if (exponent === 0) return sign * fraction * 2 ** -24;
-  if (exponent === 0x1f) return fraction ? NaN : sign * Infinity;
-  return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
 }
 
 /** Copies column-major `source` into `target` in row-major order. */

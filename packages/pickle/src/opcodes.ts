@@ -16,6 +16,7 @@ export const OP = {
   LONG: 0x4c,
   BININT2: 0x4d,
   NONE: 0x4e,
+  BINPERSID: 0x51,
   REDUCE: 0x52,
   STRING: 0x53,
   BINSTRING: 0x54,
