@@ -57,8 +57,7 @@ function checkScheduler(
   if (Object.keys(others).length > 0) throw new Error(`unknown step_kwargs ${JSON.stringify(others)}`);
   const f64 = (name: string): Tensor => load(golden, `${id}.${name}`, "f64");
 
-  if ("alphasCumprod" in scheduler)
-    compare(golden, `${id}.alphas_cumprod`, tensor(scheduler.alphasCumprod), FORWARD);
+  if ("alphasCumprod" in scheduler) compare(golden, `${id}.alphas_cumprod`, tensor(scheduler.alphasCumprod), FORWARD);
   if (golden.arrays.has(`${id}.add_noise.out`)) {
     const noised = scheduler.addNoise(f64("add_noise.x0"), f64("add_noise.eps"), f64("add_noise.t"));
     compare(golden, `${id}.add_noise.out`, noised, FORWARD);

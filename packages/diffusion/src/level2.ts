@@ -51,7 +51,15 @@ export interface Level2Draws {
  * @throws ValueError unless batchSize, samples and numTrainTimesteps are integers of at least 1
  */
 export function drawLevel2(options: Level2Options): Level2Draws {
-  const { batchSize, samples, numTrainTimesteps, shape, generator, dtype = "f32", continuousTimesteps = false } = options;
+  const {
+    batchSize,
+    samples,
+    numTrainTimesteps,
+    shape,
+    generator,
+    dtype = "f32",
+    continuousTimesteps = false,
+  } = options;
   for (const [name, value] of Object.entries({ batchSize, samples, numTrainTimesteps })) {
     if (!(Number.isSafeInteger(value) && value >= 1)) {
       throw new ValueError(`[drawLevel2] ${name} is ${value}, expected an integer of at least 1`);

@@ -100,7 +100,9 @@ export abstract class FlowMatchScheduler {
     checkAlike("addNoise", "noise", noise, original);
     const flat = timesteps instanceof Tensor ? timesteps.toFlatArray() : timesteps;
     if (original.rank === 0 || flat.length !== original.shape[0])
-      throw new ShapeError(`[addNoise] found ${flat.length} timesteps for shape [${original.shape}], expected one a row`);
+      throw new ShapeError(
+        `[addNoise] found ${flat.length} timesteps for shape [${original.shape}], expected one a row`,
+      );
     const { numTrainTimesteps } = this.config;
     const wrong = flat.find((timestep) => !(timestep >= 0 && timestep <= numTrainTimesteps));
     if (wrong !== undefined)

@@ -1,4 +1,16 @@
-import { add, detach, DTypeError, type Generator, mul, noGrad, randn, scope, ShapeError, type Tensor, ValueError } from "@md/tensor";
+import {
+  add,
+  detach,
+  DTypeError,
+  type Generator,
+  mul,
+  noGrad,
+  randn,
+  scope,
+  ShapeError,
+  type Tensor,
+  ValueError,
+} from "@md/tensor";
 
 /** Where a step takes its noise from: a tensor like the sample, or a generator to draw it with. */
 export type NoiseSource = { noise?: Tensor; generator?: undefined } | { noise?: undefined; generator?: Generator };

@@ -22,7 +22,9 @@ export function spacedTimesteps(
 ): number[] {
   const left = aboveFirst && spacing !== "trailing" ? 1 : 0;
   checkStepCount(count, numTrainTimesteps - left);
-  const timesteps = ascendingTimesteps(spacing, numTrainTimesteps, count + left, stepsOffset).slice(left).reverse();
+  const timesteps = ascendingTimesteps(spacing, numTrainTimesteps, count + left, stepsOffset)
+    .slice(left)
+    .reverse();
   if (timesteps[0]! >= numTrainTimesteps) {
     throw new ValueError(
       `[setTimesteps] ${count} steps with stepsOffset ${stepsOffset} reach timestep ${timesteps[0]}, ` +

@@ -9,7 +9,11 @@ import { createObjective, type NoiseProcess } from "@md/diffusion";
 export function remainingSignalWarning(config: Readonly<Record<string, unknown>>): string | null {
   const { betaSchedule, numTrainTimesteps, predictionType = "epsilon" } = config;
   if (betaSchedule === undefined || numTrainTimesteps === undefined) return null;
-  const remaining = createObjective({ betaSchedule, numTrainTimesteps, predictionType } as NoiseProcess).remainingSignal;
+  const remaining = createObjective({
+    betaSchedule,
+    numTrainTimesteps,
+    predictionType,
+  } as NoiseProcess).remainingSignal;
   if (remaining <= 0.1) return null;
   return (
     `the ${String(betaSchedule)} schedule of ${String(numTrainTimesteps)} steps leaves ${Math.round(100 * remaining)}% of the ` +
