@@ -11,7 +11,7 @@ export function noiseLevel(alphaCumprod: number): NoiseLevel {
   return { signal, deviation, logSnr: Math.log(signal / deviation) };
 }
 
-/** How many of a step's order are known for, and how the second-order term is weighted. */
+/** Which equation an update solves, and how it weights the second-order term. */
 export interface UpdateRule {
   /** Whether the reverse SDE is followed instead of the probability-flow ODE. */
   stochastic: boolean;
@@ -29,12 +29,12 @@ export interface Update {
 /**
  * One multistep update of DPM-Solver++ (Lu et al., 2022, https://arxiv.org/abs/2211.01095). With h the step in λ, the
  * clean sample x₀(λ) is a polynomial through the last predictions, and the exact solution
- * x' = (σ'/σ)·e^{h-g}·x + α'·∫ k·e^{-k(h-τ)}·x₀(λ+τ) dτ over [0, h] (Eqs. 8 and 14) has k = 1, g = h for the ODE and
+ * x' = (σ'/σ)·e^{h-g}·x + α'·∫ k·e^{-k(h-τ)}·x₀(λ+τ) dτ over [0, h] has k = 1, g = h for the ODE (Eq. 8) and
  * k = 2, g = 2h for the SDE. Constant, linear and quadratic parts of x₀ weigh 1 - e^{-g} and what follows from it by
  * parts.
  *
  * The quadratic part has half that weight, as in the authors' code and in diffusers: order 3 is second order in steps,
- * with a smaller error than order 2.
+ * with a smaller error than order 2. In the SDE diffusers has another sign of it, which this does not follow.
  *
  * @param to level after the step
  * @param from levels of the known predictions, the present one first: their count, 1 to 3, is the order
