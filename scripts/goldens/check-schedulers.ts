@@ -7,7 +7,7 @@ import {
 } from "@md/diffusion";
 import { add, mul, narrow, scope, squeeze, tanh, type Tensor, tensor } from "@md/tensor";
 import { compare, FORWARD } from "./compare.js";
-import { array, type GoldenFile, listsObjectsWith, load, metadata } from "./golden-file.js";
+import { type GoldenFile, listsObjectsWith, load, metadata } from "./golden-file.js";
 import { emptyReport, type GoldenReport, runCase } from "./report.js";
 
 interface SchedulerCase {

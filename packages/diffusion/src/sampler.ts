@@ -10,6 +10,7 @@ import {
   type SchedulerConfig,
   type StepResult,
 } from "./schedulers/index.js";
+import { checkStepCount } from "./schedulers/timesteps.js";
 
 /** Solvers of what was trained on noise, sample or v; DPM-Solver++ without a number is of order 2. */
 const diffusionSolvers = [
@@ -116,7 +117,7 @@ function createFlowSampler(
 ): Sampler {
   const Scheduler = solver === "heun" ? FlowMatchHeunDiscreteScheduler : FlowMatchEulerDiscreteScheduler;
   const scheduler = new Scheduler(config);
-  scheduler.setTimesteps(steps);
+  checkStepCount(steps, config.numTrainTimesteps);
   scheduler.setSigmas(Array.from({ length: steps }, (_, i) => 1 - i / steps));
   return scheduler;
 }

@@ -75,7 +75,7 @@ describe("minidiff", () => {
     expect(JSON.parse(sampled.stdout).candidates).toHaveLength(5);
 
     const compared = minidiff(...judge, "--solver", "ddim,dpmsolver++", "--steps", "10,4");
-    expect(compared.stdout).toMatch(/After 6 steps; median of 2 samples\n\n +n  mean cm/);
+    expect(compared.stdout).toMatch(/After 6 steps; median of 2 samples\n\n +n +mean cm/);
     const rows = [...compared.stdout.matchAll(/^(\S+, \d+ steps) +4 /gm)].map(([, name]) => name);
     expect(rows).toEqual(["ddim, 10 steps", "ddim, 4 steps", "dpmsolver++, 10 steps", "dpmsolver++, 4 steps"]);
 
