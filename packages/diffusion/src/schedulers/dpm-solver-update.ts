@@ -33,8 +33,8 @@ export interface Update {
  * k = 2, g = 2h for the SDE. Constant, linear and quadratic parts of x₀ weigh 1 - e^{-g} and what follows from it by
  * parts.
  *
- * The quadratic part has half that weight, as in the authors' code and in diffusers: order 3 is second order in steps,
- * with a smaller error than order 2. In the SDE diffusers has another sign of it, which this does not follow.
+ * The quadratic part has half that weight, as in the authors' code and in diffusers: order 3 is second order in steps;
+ * where they are even in λ its error is smaller than that of order 2. In the SDE diffusers has another sign of it, which this does not follow.
  *
  * @param to level after the step
  * @param from levels of the known predictions, the present one first: their count, 1 to 3, is the order
