@@ -103,7 +103,7 @@ test("checkpoints beside a file of formats are held against it, the other kinds 
 
 test("schedulers of other kinds are pending, options that are not known fail", () => {
   const cases = [
-    { id: 0, kind: "flow_euler", config: {}, steps: 2, step_kwargs: {} },
+    { id: 0, kind: "unipc", config: {}, steps: 2, step_kwargs: {} },
     { id: 1, kind: "ddim", config: { thresholding: true }, steps: 2, step_kwargs: {} },
     { id: 2, kind: "ddim", config: {}, steps: 2, step_kwargs: { use_clipped_model_output: true } },
   ];

@@ -3,6 +3,17 @@ export { drawLevel2, type Level2Draws, type Level2Options } from "./level2.js";
 export { type ConditionLayout, NonInvasiveBlock } from "./light/block.js";
 export { type MiniDiffuserLightConfig, ROTATION_BINS } from "./light/config.js";
 export { type EncodedScene, MiniDiffuserLight, miniDiffuserLight } from "./light/mini-diffuser-light.js";
+export { createObjective, type NoiseProcess, type Objective, type ObjectiveName, objectives } from "./objective.js";
 export * from "./policy.js";
 export { getPolicy, importPolicy, policyNames, registerPolicy } from "./registry.js";
+export {
+  createSampler,
+  runSampler,
+  type Sampler,
+  type Solver,
+  SolverError,
+  type SolverOptions,
+  solvers,
+  solversFor,
+} from "./sampler.js";
 export * from "./schedulers/index.js";

@@ -3,6 +3,7 @@ import {
   expand,
   type Generator,
   mean,
+  rand,
   randint,
   randn,
   reshape,
@@ -25,13 +26,15 @@ export interface Level2Options {
   generator: Generator;
   /** f32 or f64, dtype of the noise. Default f32. */
   dtype?: DType;
+  /** Draws timesteps as reals of [0, K) in the noise's dtype, as flow matching does. Default false. */
+  continuousTimesteps?: boolean;
 }
 
 /** B·M noise levels and what belongs to them, item-major: row n = i·M + j is sample j of item i, both from 0 (Eq. 8). */
 export interface Level2Draws {
   /** B·M. */
   readonly size: number;
-  /** k of Eq. 7, [B·M] i64, uniform and independent. */
+  /** k of Eq. 7, [B·M], uniform and independent; i64 unless they are continuous. */
   readonly timesteps: Tensor;
   /** ε of Eq. 7, [B·M, ...shape], standard normal and independent. */
   readonly noise: Tensor;
@@ -48,7 +51,15 @@ export interface Level2Draws {
  * @throws ValueError unless batchSize, samples and numTrainTimesteps are integers of at least 1
  */
 export function drawLevel2(options: Level2Options): Level2Draws {
-  const { batchSize, samples, numTrainTimesteps, shape, generator, dtype = "f32" } = options;
+  const {
+    batchSize,
+    samples,
+    numTrainTimesteps,
+    shape,
+    generator,
+    dtype = "f32",
+    continuousTimesteps = false,
+  } = options;
   for (const [name, value] of Object.entries({ batchSize, samples, numTrainTimesteps })) {
     if (!(Number.isSafeInteger(value) && value >= 1)) {
       throw new ValueError(`[drawLevel2] ${name} is ${value}, expected an integer of at least 1`);
@@ -57,7 +68,9 @@ export function drawLevel2(options: Level2Options): Level2Draws {
   const size = batchSize * samples;
   return {
     size,
-    timesteps: randint(0, numTrainTimesteps, [size], { generator }),
+    timesteps: continuousTimesteps
+      ? rand([size], { low: 0, high: numTrainTimesteps, dtype, generator })
+      : randint(0, numTrainTimesteps, [size], { generator }),
     noise: randn([size, ...shape], { dtype, generator }),
     repeat(x) {
       if (x.shape[0] !== batchSize) {

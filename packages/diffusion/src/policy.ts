@@ -1,5 +1,6 @@
 import type { Generator, Tensor } from "@md/tensor";
 import type { Module } from "@md/nn";
+import type { Solver, SolverOptions } from "./sampler.js";
 
 /** B training states as flat row-major arrays; what `drawBatch` of `@md/rlbench-data` returns fits. */
 export interface PolicyBatch {
@@ -32,15 +33,11 @@ export interface PolicyBatch {
 /** Scenes to act in: a {@link PolicyBatch} without targets. */
 export type Observation = Omit<PolicyBatch, "targetPosition" | "targetRotationBins" | "targetOpen">;
 
-export interface SampleOptions {
+export interface SampleOptions extends SolverOptions {
   /** C, actions drawn a scene. Default 1. */
   candidates?: number;
-  /** Default "ddim". */
-  solver?: "ddpm" | "ddim";
-  /** Denoising steps. Default 10 for DDIM, all training timesteps for DDPM. */
-  steps?: number;
   generator: Generator;
-  /** Also return every candidate's position after each step. Default false. */
+  /** Also return every candidate's position after each evaluation of the network. Default false. */
   returnTrajectory?: boolean;
 }
 
@@ -56,7 +53,10 @@ export interface ActionSample {
   rotationBins: Int32Array;
   /** Probability that the gripper is open, [B, C, L]. */
   open: Float32Array;
-  /** Position before the first and after every step, world frame, metres, [steps + 1, B, C, L, 3]. */
+  /**
+   * Position before the first and after every evaluation of the network, world frame, metres, [n + 1, B, C, L, 3]. n is
+   * the number of steps; "heun" evaluates twice a step but in the last.
+   */
   trajectory?: Float32Array;
 }
 
@@ -78,6 +78,8 @@ export interface Policy extends Module {
    * before it starts, to see that the batch fits.
    */
   loss(batch: PolicyBatch, generator: Generator): { loss: Tensor; parts: Record<string, Tensor> };
+  /** Solvers that fit what it was trained on, the default first; absent where there is no choice. */
+  readonly solvers?: readonly Solver[];
   /** Draws actions; runs without gradients. */
   sample(observation: Observation, options: SampleOptions): ActionSample;
   /** Floating-point operations of one training step on such a batch, forward and backward. */

@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import {
   DDIMScheduler,
   DDPMScheduler,
+  DPMSolverMultistepScheduler,
   type PredictionType,
   predictionTypes,
   type SchedulerConfig,
@@ -10,8 +11,9 @@ import {
 } from "../src/index.js";
 
 const schedulers = [
-  ["DDPM", DDPMScheduler],
-  ["DDIM", DDIMScheduler],
+  ["DDPM", DDPMScheduler, { spacing: "leading", visited: [7, 4, 1], most: 10 }],
+  ["DDIM", DDIMScheduler, { spacing: "leading", visited: [7, 4, 1], most: 10 }],
+  ["DPMSolverMultistep", DPMSolverMultistepScheduler, { spacing: "linspace", visited: [7, 5, 3], most: 9 }],
 ] as const;
 
 function expectClose(actual: Tensor, expected: Tensor, tolerance = 1e-10): void {
@@ -26,10 +28,10 @@ function expectClose(actual: Tensor, expected: Tensor, tolerance = 1e-10): void 
 
 const normal = (seed: number, shape = [5, 3]): Tensor => randn(shape, { dtype: "f64", generator: new Generator(seed) });
 
-describe.each(schedulers)("%sScheduler", (_, Scheduler) => {
+describe.each(schedulers)("%sScheduler", (_, Scheduler, { spacing, visited, most }) => {
   test("config is complete, frozen and survives JSON", () => {
     const scheduler = new Scheduler({ numTrainTimesteps: 40, betaSchedule: "squaredcos_cap_v2" });
-    expect(scheduler.config).toMatchObject({ numTrainTimesteps: 40, betaStart: 1e-4, timestepSpacing: "leading" });
+    expect(scheduler.config).toMatchObject({ numTrainTimesteps: 40, betaStart: 1e-4, timestepSpacing: spacing });
     expect(Object.isFrozen(scheduler.config)).toBe(true);
     const again = Scheduler.fromConfig(JSON.parse(JSON.stringify(scheduler)));
     expect(again.config).toEqual(scheduler.config);
@@ -60,13 +62,13 @@ describe.each(schedulers)("%sScheduler", (_, Scheduler) => {
   });
 
   test("setTimesteps takes 1 to numTrainTimesteps, step only what was chosen", () => {
-    const scheduler = new Scheduler({ numTrainTimesteps: 10, stepsOffset: 1 });
+    const scheduler = new Scheduler({ numTrainTimesteps: 10, stepsOffset: 1, timestepSpacing: "leading" });
     expect(scheduler.timesteps).toEqual([9, 8, 7, 6, 5, 4, 3, 2, 1, 0]);
-    for (const count of [0, 11, 2.5, Number.NaN]) expect(() => scheduler.setTimesteps(count)).toThrow(ValueError);
-    expect(() => scheduler.setTimesteps(10)).toThrow(/reach timestep 10/);
+    for (const count of [0, most + 1, 2.5, Number.NaN]) expect(() => scheduler.setTimesteps(count)).toThrow(ValueError);
+    expect(() => scheduler.setTimesteps(most)).toThrow(/reach timestep 10/);
     scheduler.setTimesteps(3);
-    expect(scheduler.timesteps).toEqual([7, 4, 1]);
-    scope(() => expect(() => scheduler.step(normal(1), 5, normal(2))).toThrow(/timestep 5 is not among the 3/));
+    expect(scheduler.timesteps).toEqual(visited);
+    scope(() => expect(() => scheduler.step(normal(1), 6, normal(2))).toThrow(/timestep 6 is not among the 3/));
   });
 
   test("shapes, dtypes and timesteps are checked", () => {
@@ -117,7 +119,12 @@ describe.each(schedulers)("%sScheduler", (_, Scheduler) => {
 
   test("clipSample holds the clean sample to its range", () => {
     scope(() => {
-      const scheduler = new Scheduler({ numTrainTimesteps: 10, predictionType: "sample", clipSampleRange: 0.5 });
+      const scheduler = new Scheduler({
+        numTrainTimesteps: 10,
+        predictionType: "sample",
+        clipSample: true,
+        clipSampleRange: 0.5,
+      });
       const output = tensor([-3, 0.2, 0.7], { dtype: "f64" });
       const { predOriginalSample } = scheduler.step(output, 0, tensor([0, 0, 0], { dtype: "f64" }));
       expect(predOriginalSample.toFlatArray()).toEqual([-0.5, 0.2, 0.5]);

@@ -14,8 +14,15 @@ export {
   type Evaluation,
   evaluateCheckpoint,
   type EvaluationOptions,
+  type EvaluationSource,
   formatEvaluation,
 } from "./evaluate/evaluation.js";
+export {
+  compareSolvers,
+  formatSolverComparison,
+  type SolverComparison,
+  type SolverComparisonOptions,
+} from "./evaluate/solver-comparison.js";
 export { aggregate, drawCandidates, type Prediction, type PredictOptions } from "./evaluate/predict.js";
 export { type Group, groupResults, percent } from "./evaluate/groups.js";
 export { type Score, summarize, type Summary } from "./evaluate/score.js";

@@ -20,6 +20,7 @@ const out = join(folder, "run");
 const other = join(folder, "other");
 const own = ["--model", toyPolicyFile];
 const train = ["train", "--data", data, ...own, "data.points=32"];
+const judge = ["eval", "--checkpoint", out, ...own, "--data", data, "--samples", "2"];
 
 describe("minidiff", () => {
   it("trains, holds out, evaluates, samples and describes", () => {
@@ -73,6 +74,11 @@ describe("minidiff", () => {
     );
     expect(JSON.parse(sampled.stdout).candidates).toHaveLength(5);
 
+    const compared = minidiff(...judge, "--solver", "ddim,dpmsolver++", "--steps", "10,4");
+    expect(compared.stdout).toMatch(/After 6 steps; median of 2 samples\n\n +n +mean cm/);
+    const rows = [...compared.stdout.matchAll(/^(\S+, \d+ steps) +4 /gm)].map(([, name]) => name);
+    expect(rows).toEqual(["ddim, 10 steps", "ddim, 4 steps", "dpmsolver++, 10 steps", "dpmsolver++, 4 steps"]);
+
     const info = minidiff("info", out, ...own);
     expect(info.stdout).toMatch(/steps: 6/);
     expect(info.stdout).toMatch(/toy-policy.ts/);
@@ -100,6 +106,11 @@ describe("minidiff", () => {
         1,
         /was trained on reach_sphere.*episode0/,
       ],
+      [[...judge, "--solver", "dpm"], 2, /\[--solver\] is "dpm", expected ddim, ddpm, dpmsolver\+\+1/],
+      [[...judge, "--solver", "heun"], 2, /\[toy\] solver is "heun", which does not fit .* "epsilon", expected "ddim"/],
+      [[...judge, "--solver", "ddim,ddpm"], 2, /--steps is missing, to compare solvers at/],
+      [[...judge, "--solver", "all", "--steps", "4"], 2, /\[--solver\] is "all", but .* has no choice of solvers/],
+      [[...judge, "--steps", "10,some"], 2, /\[--steps\] is "some", expected an integer/],
       [["sample", "--checkpoint", out, "--data", data, "--task", "reach_cube"], 1, /has no task "reach_cube"/],
       [["info", out], 1, /toy-policy\.ts" is a module file, which is run only if it is named with --model/],
       [["evil"], 2, /unknown command/],

@@ -49,5 +49,7 @@ describe("remainingSignalWarning", () => {
     );
     expect(remainingSignalWarning({ betaSchedule: "squaredcos_cap_v2", numTrainTimesteps: 100 })).toBeNull();
     expect(remainingSignalWarning({})).toBeNull();
+    const flow = { betaSchedule: "scaled_linear", numTrainTimesteps: 100, predictionType: "flow_prediction" };
+    expect(remainingSignalWarning(flow)).toBeNull();
   });
 });

@@ -1,6 +1,7 @@
 import { between, ConfigKeyError, type Field, type Fields, integer, oneOf, resolveConfig } from "../config.js";
 import { type BetaSchedule, betaSchedules } from "../schedulers/betas.js";
-import { MAX_TRAIN_TIMESTEPS, type PredictionType, predictionTypes } from "../schedulers/scheduler.js";
+import { type ObjectiveName, objectives } from "../objective.js";
+import { MAX_TRAIN_TIMESTEPS } from "../schedulers/scheduler.js";
 
 /** A box in the world frame, metres. */
 export interface PositionBounds {
@@ -36,10 +37,10 @@ export interface MiniDiffuserLightConfig {
   ropeScale: number;
   /** K. Default 100. */
   numTrainTimesteps: number;
-  /** Default "squaredcos_cap_v2", which leaves no signal at step K. */
+  /** Default "squaredcos_cap_v2", which leaves no signal at step K. Of no effect under flow. */
   betaSchedule: BetaSchedule;
   /** Default "epsilon" (Eq. 10). */
-  predictionType: PredictionType;
+  predictionType: ObjectiveName;
   /** Weight of the rotation loss; that of the denoising loss is 1. Default 0.1. */
   rotationWeight: number;
   /** Weight of the gripper loss. Default 0.1. */
@@ -96,7 +97,7 @@ const optionFields: Fields<Omit<MiniDiffuserLightConfig, keyof typeof dataFields
   ropeScale: between(10, 0, Infinity),
   numTrainTimesteps: integer(100, 1, MAX_TRAIN_TIMESTEPS),
   betaSchedule: oneOf("squaredcos_cap_v2", betaSchedules),
-  predictionType: oneOf("epsilon", predictionTypes),
+  predictionType: oneOf("epsilon", objectives),
   rotationWeight: notNegative(0.1),
   openWeight: notNegative(0.1),
 };

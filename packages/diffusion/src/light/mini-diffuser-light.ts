@@ -17,11 +17,13 @@ import {
   type Tensor,
   ValueError,
   type VoxelHash,
+  zeros,
 } from "@md/tensor";
 import { checkTargets } from "../check-batch.js";
 import { drawLevel2 } from "../level2.js";
 import type { ActionSample, Observation, Policy, PolicyBatch, PolicyFactory, SampleOptions } from "../policy.js";
-import { DDIMScheduler, DDPMScheduler, type SchedulerConfig } from "../schedulers/index.js";
+import { createObjective, type NoiseProcess, type Objective } from "../objective.js";
+import { createSampler, runSampler, type Solver, solversFor } from "../sampler.js";
 import { type BlockMemory, type ConditionLayout, NonInvasiveBlock } from "./block.js";
 import { lightDefaults, type MiniDiffuserLightConfig, resolveLightConfig, ROTATION_BINS } from "./config.js";
 import { lightStepFlops } from "./flops.js";
@@ -51,7 +53,8 @@ export class MiniDiffuserLight extends Module implements Policy {
   readonly config: Readonly<Record<string, unknown>>;
   private readonly settings: Readonly<MiniDiffuserLightConfig>;
   private readonly normalizer: PositionNormalizer;
-  private readonly scheduler: DDPMScheduler;
+  readonly solvers: readonly Solver[];
+  private readonly objective: Objective;
   private readonly scene: SceneEncoder;
   private readonly action: MLP;
   private readonly timestep: TimestepEmbedding;
@@ -71,7 +74,8 @@ export class MiniDiffuserLight extends Module implements Policy {
     this.config = { ...this.settings };
     const { embedDim: d, numHeads, numLayers, mlpRatio, horizon, positionBounds, positionFrequencies } = this.settings;
     this.normalizer = new PositionNormalizer(positionBounds);
-    this.scheduler = new DDPMScheduler(this.schedulerConfig());
+    this.solvers = solversFor(this.settings.predictionType);
+    this.objective = createObjective(this.noiseProcess());
     this.scene = new SceneEncoder(this.settings, this.normalizer, options);
     this.action = new MLP([positionFeatureDim(positionFrequencies), d, d], options);
     this.timestep = new TimestepEmbedding(d, d, options);
@@ -85,7 +89,7 @@ export class MiniDiffuserLight extends Module implements Policy {
     this.pose = new PoseHead(d, options);
   }
 
-  private schedulerConfig(): Partial<SchedulerConfig> {
+  private noiseProcess(): NoiseProcess {
     const { numTrainTimesteps, betaSchedule, predictionType } = this.settings;
     return {
       numTrainTimesteps,
@@ -99,7 +103,7 @@ export class MiniDiffuserLight extends Module implements Policy {
 
   /** √ᾱ_K: the signal left where sampling starts from pure noise. */
   get remainingSignal(): number {
-    return this.scheduler.remainingSignal();
+    return this.objective.remainingSignal;
   }
 
   /** Runs the condition tokens through all layers. */
@@ -123,7 +127,7 @@ export class MiniDiffuserLight extends Module implements Policy {
   /**
    * Runs action tokens through all layers.
    * @param positions normalised, [B, S, L, 3]
-   * @param timesteps one a sample, [B·S], i64
+   * @param timesteps one a sample, [B·S], any dtype
    * @param poseQueries how many of the S samples, the last ones, ask for a pose
    * @returns [B, S, L, d]
    */
@@ -174,18 +178,20 @@ export class MiniDiffuserLight extends Module implements Policy {
     checkTargets("MiniDiffuserLight", batch, horizon);
     const scene = this.encode(batch);
     const target = tensor(batch.targetPosition, { shape: [size, horizon, 3] });
-    const draws = drawLevel2({ batchSize: size, samples, numTrainTimesteps, shape: [horizon, 3], generator });
+    const { continuousTimesteps } = this.objective;
+    const shape = [horizon, 3];
+    const draws = drawLevel2({ batchSize: size, samples, numTrainTimesteps, shape, generator, continuousTimesteps });
     const clean = draws.repeat(this.normalizer.normalize(target));
-    const noisy = this.scheduler.addNoise(clean, draws.noise, draws.timesteps);
+    const noisy = this.objective.addNoise(clean, draws.noise, draws.timesteps);
     const jitter = randn([size, poseQueries, horizon, 3], { generator }).mul(poseJitter);
     const queries = this.normalizer.normalize(target.unsqueeze(1).add(jitter));
     const positions = cat([noisy.reshape([size, samples, horizon, 3]), queries], 1);
-    const queryTimesteps = tensor(new BigInt64Array(size * poseQueries), { shape: [size, poseQueries] });
-    const timesteps = cat([draws.timesteps.reshape([size, samples]), queryTimesteps], 1).flatten();
+    const drawn = draws.timesteps.to("f32").reshape([size, samples]);
+    const timesteps = cat([drawn, zeros([size, poseQueries])], 1).flatten();
     const tokens = this.act(scene, positions, timesteps, poseQueries);
 
     const predicted = this.noise.forward(this.noiseNorm.forward(tokens.narrow(1, 0, samples)));
-    const noise = mseLoss(predicted.reshape(clean.shape), this.predictionTarget(clean, draws.noise, draws.timesteps));
+    const noise = mseLoss(predicted.reshape(clean.shape), this.objective.target(clean, draws.noise, draws.timesteps));
     const { rotation, open } = this.pose.forward(tokens.narrow(1, samples, poseQueries));
     const bins = tensor(batch.targetRotationBins, { shape: [size, 1, horizon * 3] }).expand([
       size,
@@ -201,44 +207,25 @@ export class MiniDiffuserLight extends Module implements Policy {
     };
   }
 
-  private predictionTarget(clean: Tensor, noise: Tensor, timesteps: Tensor): Tensor {
-    switch (this.settings.predictionType) {
-      case "epsilon":
-        return noise;
-      case "sample":
-        return clean;
-      case "v_prediction":
-        return this.scheduler.getVelocity(clean, noise, timesteps);
-    }
-  }
-
   sample(observation: Observation, options: SampleOptions): ActionSample {
     return noGrad(() => scope(() => this.denoise(this.encode(observation), options)));
   }
 
   /** {@link sample} in a scene that is encoded already. */
   denoise(scene: EncodedScene, options: SampleOptions): ActionSample {
-    const { candidates = 1, solver = "ddim", generator, returnTrajectory = false } = options;
-    const { horizon, numTrainTimesteps } = this.settings;
+    const { candidates = 1, generator, returnTrajectory = false } = options;
+    const { horizon } = this.settings;
     const { size } = scene;
     if (!Number.isSafeInteger(candidates) || candidates < 1)
       throw new ValueError(`[MiniDiffuserLight] candidates is ${candidates}, expected an integer of at least 1`);
-    if (solver !== "ddim" && solver !== "ddpm")
-      throw new ValueError(`[MiniDiffuserLight] solver is "${String(solver)}", expected "ddim" or "ddpm"`);
-    const scheduler =
-      solver === "ddpm" ? new DDPMScheduler(this.schedulerConfig()) : new DDIMScheduler(this.schedulerConfig());
-    scheduler.setTimesteps(options.steps ?? (solver === "ddpm" ? numTrainTimesteps : Math.min(10, numTrainTimesteps)));
+    const sampler = createSampler("MiniDiffuserLight", this.noiseProcess(), options);
     const trajectory: Float32Array[] = [];
     return noGrad(() =>
       scope(() => {
-        let positions = randn([size, candidates, horizon, 3], { generator });
-        if (returnTrajectory) trajectory.push(this.toWorld(positions));
-        for (const timestep of scheduler.timesteps) {
-          const next = scope(() => this.step(scheduler, scene, positions, timestep, generator));
-          positions.dispose();
-          positions = next;
-          if (returnTrajectory) trajectory.push(this.toWorld(positions));
-        }
+        const predict = (x: Tensor, timestep: number): Tensor =>
+          this.predict(scene, x, this.sameTimestep(timestep, size * candidates));
+        const record = (x: Tensor): unknown => returnTrajectory && trajectory.push(this.toWorld(x));
+        const positions = runSampler(sampler, [size, candidates, horizon, 3], predict, { generator, record });
         const tokens = this.act(scene, positions, this.sameTimestep(0, size * candidates), candidates);
         const { rotation, open } = this.pose.forward(tokens);
         return {
@@ -254,19 +241,8 @@ export class MiniDiffuserLight extends Module implements Policy {
     );
   }
 
-  private step(
-    scheduler: DDPMScheduler | DDIMScheduler,
-    scene: EncodedScene,
-    positions: Tensor,
-    timestep: number,
-    generator: Generator,
-  ): Tensor {
-    const timesteps = this.sameTimestep(timestep, positions.shape[0]! * positions.shape[1]!);
-    return scheduler.step(this.predict(scene, positions, timesteps), timestep, positions, { generator }).prevSample;
-  }
-
   private sameTimestep(timestep: number, count: number): Tensor {
-    return tensor(new BigInt64Array(count).fill(BigInt(timestep)));
+    return tensor(new Float32Array(count).fill(timestep));
   }
 
   private toWorld(positions: Tensor): Float32Array {

@@ -1,15 +1,8 @@
 import { add, mul, type Tensor, ValueError } from "@md/tensor";
 import { type Fields, flag } from "../config.js";
 import { fromDiffusersConfig } from "./diffusers-config.js";
-import {
-  combine,
-  type NoiseSource,
-  Scheduler,
-  type SchedulerConfig,
-  schedulerFields,
-  stepNoise,
-  type StepResult,
-} from "./scheduler.js";
+import { Scheduler, type SchedulerConfig, schedulerFields } from "./scheduler.js";
+import { combine, type NoiseSource, runStep, stepNoise, type StepResult } from "./step.js";
 
 export interface DDIMConfig extends SchedulerConfig {
   /** Whether ᾱ after the last step is 1, else ᾱ_0. Default true. */
@@ -55,7 +48,7 @@ export class DDIMScheduler extends Scheduler<DDIMConfig> {
   step(modelOutput: Tensor, timestep: number, sample: Tensor, options: DDIMStepOptions = {}): StepResult {
     const { eta = 0 } = options;
     if (!(eta >= 0 && eta <= 1)) throw new ValueError(`[DDIMScheduler.step] eta is ${eta}, expected 0 to 1`);
-    return this.runStep("DDIMScheduler.step", modelOutput, sample, () => {
+    return runStep("DDIMScheduler.step", modelOutput, sample, () => {
       const final = this.config.setAlphaToOne ? 1 : this.alphasCumprod[0]!;
       const { alpha, alphaPrev } = this.alphasAround("DDIMScheduler.step", timestep, final);
       const { original, epsilon } = this.predictions(modelOutput, sample, alpha);

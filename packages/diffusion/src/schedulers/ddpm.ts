@@ -1,15 +1,8 @@
 import { add, mul, type Tensor } from "@md/tensor";
 import { type Fields, oneOf } from "../config.js";
 import { fromDiffusersConfig } from "./diffusers-config.js";
-import {
-  combine,
-  type NoiseSource,
-  Scheduler,
-  type SchedulerConfig,
-  schedulerFields,
-  stepNoise,
-  type StepResult,
-} from "./scheduler.js";
+import { Scheduler, type SchedulerConfig, schedulerFields } from "./scheduler.js";
+import { combine, type NoiseSource, runStep, stepNoise, type StepResult } from "./step.js";
 
 /** Variance of a reverse step: that of the posterior, or β_t. */
 export const varianceTypes = ["fixed_small", "fixed_large"] as const;
@@ -52,7 +45,7 @@ export class DDPMScheduler extends Scheduler<DDPMConfig> {
    * @throws ShapeError, DTypeError; ValueError for a timestep not visited or when noise is needed and has no source
    */
   step(modelOutput: Tensor, timestep: number, sample: Tensor, source: NoiseSource = {}): StepResult {
-    return this.runStep("DDPMScheduler.step", modelOutput, sample, () => {
+    return runStep("DDPMScheduler.step", modelOutput, sample, () => {
       const { alpha, alphaPrev } = this.alphasAround("DDPMScheduler.step", timestep, 1);
       const stepAlpha = alpha / alphaPrev;
       const stepBeta = 1 - stepAlpha;

@@ -1,7 +1,10 @@
 import { ValueError } from "@md/tensor";
 
-// What diffusers writes beside the keys that we have: neutral values, and keys without meaning while those are neutral.
-const diffusersOnly: Record<string, (value: unknown) => boolean> = {
+/** Keys that diffusers has and we do not, and whether a value changes nothing. */
+export type NeutralKeys = Readonly<Record<string, (value: unknown) => boolean>>;
+
+/** Of the schedulers with betas. */
+export const neutralBetaKeys: NeutralKeys = {
   trained_betas: (value) => value === null,
   thresholding: (value) => value === false,
   rescale_betas_zero_snr: (value) => value === false,
@@ -12,15 +15,19 @@ const diffusersOnly: Record<string, (value: unknown) => boolean> = {
 /**
  * The camelCase form of a diffusers `scheduler_config.json`. Keys that start with an underscore are its bookkeeping.
  *
- * @throws ValueError for trained betas, thresholding or zero-SNR rescaling, which the schedulers here do not have
+ * @throws ValueError for what the schedulers here do not have, such as trained betas, thresholding or zero-SNR rescaling
  */
-export function fromDiffusersConfig(owner: string, json: Readonly<Record<string, unknown>>): Record<string, unknown> {
+export function fromDiffusersConfig(
+  owner: string,
+  json: Readonly<Record<string, unknown>>,
+  neutral: NeutralKeys = neutralBetaKeys,
+): Record<string, unknown> {
   const config: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(json)) {
     if (key.startsWith("_")) continue;
-    if (!Object.hasOwn(diffusersOnly, key)) {
+    if (!Object.hasOwn(neutral, key)) {
       config[key.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase())] = value;
-    } else if (!diffusersOnly[key]!(value)) {
+    } else if (!neutral[key]!(value)) {
       throw new ValueError(`[${owner}] "${key}" is ${JSON.stringify(value)}, which is not supported`);
     }
   }

@@ -1,28 +1,14 @@
-import {
-  add,
-  clamp,
-  detach,
-  DTypeError,
-  type Generator,
-  mul,
-  noGrad,
-  randn,
-  scope,
-  ShapeError,
-  sub,
-  tensor,
-  Tensor,
-  ValueError,
-} from "@md/tensor";
+import { add, clamp, detach, mul, scope, ShapeError, sub, tensor, Tensor, ValueError } from "@md/tensor";
 import { between, type Fields, flag, integer, oneOf, resolveConfig } from "../config.js";
 import { betas, type BetaSchedule, betaSchedules, cumulativeAlphas } from "./betas.js";
+import { checkAlike, combine, visitedIndex } from "./step.js";
 import { spacedTimesteps, type TimestepSpacing, timestepSpacings } from "./timesteps.js";
 
 /** What the model predicts: the noise ε, the clean sample, or v = √ᾱ·ε - √(1-ᾱ)·x₀ (Salimans and Ho, 2022). */
 export const predictionTypes = ["epsilon", "sample", "v_prediction"] as const;
 export type PredictionType = (typeof predictionTypes)[number];
 
-/** What DDPM and DDIM have in common; names and defaults are those of diffusers. */
+/** What DDPM, DDIM and DPM-Solver++ have in common; names and defaults are those of diffusers. */
 export interface SchedulerConfig {
   /** K, steps of the forward process. Default 1000. */
   numTrainTimesteps: number;
@@ -59,17 +45,7 @@ export const schedulerFields: Fields<SchedulerConfig> = {
   stepsOffset: integer(0, 0),
 };
 
-/** Where a step takes its noise from: a tensor like the sample, or a generator to draw it with. */
-export type NoiseSource = { noise?: Tensor; generator?: undefined } | { noise?: undefined; generator?: Generator };
-
-export interface StepResult {
-  /** x at the timestep before, like the sample. */
-  prevSample: Tensor;
-  /** The clean sample that this step expects, clipped if the config says so. */
-  predOriginalSample: Tensor;
-}
-
-/** The noise schedule and what DDPM and DDIM share. Constants are float64 on the host. */
+/** The noise schedule and what DDPM, DDIM and DPM-Solver++ share. Constants are float64 on the host. */
 export abstract class Scheduler<C extends SchedulerConfig> {
   /** Complete and frozen. */
   readonly config: Readonly<C>;
@@ -99,7 +75,12 @@ export abstract class Scheduler<C extends SchedulerConfig> {
    */
   setTimesteps(numInferenceSteps: number): void {
     const { timestepSpacing, numTrainTimesteps, stepsOffset } = this.config;
-    this.visited = Object.freeze(spacedTimesteps(timestepSpacing, numTrainTimesteps, numInferenceSteps, stepsOffset));
+    this.visit(spacedTimesteps(timestepSpacing, numTrainTimesteps, numInferenceSteps, stepsOffset));
+  }
+
+  /** Makes `timesteps` those that sampling visits. */
+  protected visit(timesteps: readonly number[]): void {
+    this.visited = Object.freeze(timesteps);
   }
 
   /** √ᾱ after the last training step: how much of the clean sample is left where sampling starts from pure noise. */
@@ -168,13 +149,7 @@ export abstract class Scheduler<C extends SchedulerConfig> {
 
   /** ᾱ at a visited timestep and at the one visited after it (`final` after the last). ValueError for one not visited. */
   protected alphasAround(op: string, timestep: number, final: number): { alpha: number; alphaPrev: number } {
-    const index = this.visited.indexOf(timestep);
-    if (index < 0) {
-      throw new ValueError(
-        `[${op}] timestep ${timestep} is not among the ${this.visited.length} timesteps of setTimesteps`,
-      );
-    }
-    const previous = this.visited[index + 1];
+    const previous = this.visited[visitedIndex(op, this.visited, timestep) + 1];
     return {
       alpha: this.alphasCumprod[timestep]!,
       alphaPrev: previous === undefined ? final : this.alphasCumprod[previous]!,
@@ -203,34 +178,5 @@ export abstract class Scheduler<C extends SchedulerConfig> {
           epsilon: combine(signal, modelOutput, deviation, sample),
         };
     }
-  }
-
-  /** Runs one step without gradients, freeing all but its result. */
-  protected runStep(op: string, modelOutput: Tensor, sample: Tensor, body: () => StepResult): StepResult {
-    checkAlike(op, "modelOutput", modelOutput, sample);
-    return noGrad(() => scope(body));
-  }
-}
-
-/** a·x + b·y */
-export const combine = (a: number, x: Tensor, b: number, y: Tensor): Tensor => add(mul(x, a), mul(y, b));
-
-/** Noise like `sample` from its source; ValueError where there is none. */
-export function stepNoise(op: string, sample: Tensor, { noise, generator }: NoiseSource): Tensor {
-  if (noise && generator) throw new ValueError(`[${op}] found noise and generator, expected one of them`);
-  if (noise) {
-    checkAlike(op, "noise", noise, sample);
-    return noise;
-  }
-  if (!generator) throw new ValueError(`[${op}] this step draws noise: expected generator or noise`);
-  return randn(sample.shape, { dtype: sample.dtype, generator });
-}
-
-function checkAlike(op: string, name: string, x: Tensor, sample: Tensor): void {
-  if (String(x.shape) !== String(sample.shape)) {
-    throw new ShapeError(`[${op}] ${name} has shape [${x.shape}], expected [${sample.shape}]`);
-  }
-  if (x.dtype !== sample.dtype || (x.dtype !== "f32" && x.dtype !== "f64")) {
-    throw new DTypeError(`[${op}] ${name} is ${x.dtype} and the sample ${sample.dtype}, expected both f32 or both f64`);
   }
 }

@@ -8,18 +8,23 @@ export type TimestepSpacing = (typeof timestepSpacings)[number];
 /**
  * `count` of the timesteps 0 … numTrainTimesteps - 1, latest first, as diffusers chooses them.
  *
- * @throws ValueError for a count out of 1 … numTrainTimesteps, or when `stepsOffset` (leading only) goes beyond the last
+ * @param aboveFirst spaces count + 1 timesteps and leaves the first out, as DPM-Solver++ has it: its last step ends where
+ *   timestep 0 would be. Of no effect on the trailing spacing.
+ * @throws ValueError for a count out of 1 … numTrainTimesteps (one less where the first is left out), or when
+ *   `stepsOffset` (leading only) goes beyond the last
  */
 export function spacedTimesteps(
   spacing: TimestepSpacing,
   numTrainTimesteps: number,
   count: number,
   stepsOffset: number,
+  aboveFirst = false,
 ): number[] {
-  if (!(Number.isInteger(count) && count >= 1 && count <= numTrainTimesteps)) {
-    throw new ValueError(`[setTimesteps] found ${count} steps, expected an integer from 1 to ${numTrainTimesteps}`);
-  }
-  const timesteps = ascendingTimesteps(spacing, numTrainTimesteps, count, stepsOffset).reverse();
+  const left = aboveFirst && spacing !== "trailing" ? 1 : 0;
+  checkStepCount(count, numTrainTimesteps - left);
+  const timesteps = ascendingTimesteps(spacing, numTrainTimesteps, count + left, stepsOffset)
+    .slice(left)
+    .reverse();
   if (timesteps[0]! >= numTrainTimesteps) {
     throw new ValueError(
       `[setTimesteps] ${count} steps with stepsOffset ${stepsOffset} reach timestep ${timesteps[0]}, ` +
@@ -27,6 +32,13 @@ export function spacedTimesteps(
     );
   }
   return timesteps;
+}
+
+/** ValueError unless `count` is an integer from 1 to `most`. */
+export function checkStepCount(count: number, most: number): void {
+  if (!(Number.isInteger(count) && count >= 1 && count <= most)) {
+    throw new ValueError(`[setTimesteps] found ${count} steps, expected an integer from 1 to ${most}`);
+  }
 }
 
 function ascendingTimesteps(spacing: TimestepSpacing, total: number, count: number, stepsOffset: number): number[] {

@@ -1,7 +1,13 @@
 import type { Command } from "commander";
 import { ConfigError } from "../errors.js";
-import { evaluateCheckpoint, formatEvaluation } from "../evaluate/evaluation.js";
-import { dataSource, parseInteger, parseNumber, parseSolver } from "./options.js";
+import {
+  evaluateCheckpoint,
+  type Evaluation,
+  type EvaluationSource,
+  formatEvaluation,
+} from "../evaluate/evaluation.js";
+import { compareSolvers, formatSolverComparison, type SolverComparison } from "../evaluate/solver-comparison.js";
+import { dataSource, parseInteger, parseNumber, parseSolver, solverHelp, solverOptions } from "./options.js";
 
 interface EvalFlags {
   checkpoint: string;
@@ -14,6 +20,7 @@ interface EvalFlags {
   samples: string;
   solver?: string;
   steps?: string;
+  shift?: string;
   seed: string;
   json?: boolean;
 }
@@ -31,8 +38,9 @@ export function addEval(program: Command): void {
     .option("--val-episodes <selection>", "episodes that must not have been trained on")
     .option("--turn <degrees>", "turn the scenes about z", "0")
     .option("--samples <count>", "candidates a scene, whose median is judged", "16")
-    .option("--solver <name>", "ddim or ddpm")
-    .option("--steps <count>", "denoising steps")
+    .option("--solver <names>", `${solverHelp}; several, separated by commas, or all are compared`)
+    .option("--steps <counts>", "denoising steps; several, separated by commas, are compared")
+    .option("--shift <factor>", "of euler and heun: over 1 puts more steps where there is more noise")
     .option("--seed <seed>", "seed of the candidates", "0")
     .option("--json", "print everything as JSON")
     .action(run);
@@ -42,16 +50,35 @@ async function run(flags: EvalFlags): Promise<void> {
   if (flags.episodes !== undefined && flags.valEpisodes !== undefined) {
     throw new ConfigError("eval", "--episodes", "and --val-episodes exclude each other");
   }
-  const evaluation = await evaluateCheckpoint({
+  const source: EvaluationSource = {
     checkpoint: flags.checkpoint,
     model: flags.model,
     data: dataSource(flags.data, flags.task, flags.valEpisodes ?? flags.episodes),
     mustBeHeldOut: flags.valEpisodes !== undefined,
     turn: parseNumber("--turn", flags.turn),
     samples: parseInteger("--samples", flags.samples, 1),
-    ...(flags.solver !== undefined && { solver: parseSolver(flags.solver) }),
-    ...(flags.steps !== undefined && { steps: parseInteger("--steps", flags.steps, 1) }),
     seed: parseInteger("--seed", flags.seed, 0),
+  };
+  const [found, text] = compares(flags) ? await compare(source, flags) : await judge(source, flags);
+  console.log(flags.json ? JSON.stringify(found, null, 2) : text);
+}
+
+async function judge(source: EvaluationSource, flags: EvalFlags): Promise<[Evaluation, string]> {
+  const evaluation = await evaluateCheckpoint({ ...source, ...solverOptions(flags) });
+  return [evaluation, formatEvaluation(evaluation)];
+}
+
+const compares = ({ solver, steps }: EvalFlags): boolean =>
+  solver === "all" || [solver, steps].some((value) => value?.includes(","));
+
+async function compare(source: EvaluationSource, flags: EvalFlags): Promise<[SolverComparison, string]> {
+  const { solver = "all", steps, shift } = flags;
+  if (steps === undefined) throw new ConfigError("eval", "--steps", "is missing, to compare solvers at");
+  const comparison = await compareSolvers({
+    ...source,
+    ...(solver !== "all" && { solvers: solver.split(",").map(parseSolver) }),
+    steps: steps.split(",").map((count) => parseInteger("--steps", count, 1)),
+    ...(shift !== undefined && { shift: parseNumber("--shift", shift) }),
   });
-  console.log(flags.json ? JSON.stringify(evaluation, null, 2) : formatEvaluation(evaluation));
+  return [comparison, formatSolverComparison(comparison)];
 }

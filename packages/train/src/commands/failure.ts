@@ -1,3 +1,4 @@
+import { SolverError } from "@md/diffusion";
 import { SafetensorsError } from "@md/nn";
 import { PickleError, TorchCheckpointError } from "@md/pickle";
 import { DataError } from "@md/rlbench-data";
@@ -17,7 +18,8 @@ export function describeFailure(error: unknown): { message: string | null; statu
   if (error instanceof CommanderError) {
     return { message: null, status: error.exitCode === 0 ? exitStatus.success : exitStatus.usage };
   }
-  if (error instanceof ConfigError) return { message: `minidiff: ${error.message}`, status: exitStatus.usage };
+  if (error instanceof ConfigError || error instanceof SolverError)
+    return { message: `minidiff: ${error.message}`, status: exitStatus.usage };
   if (isExpected(error)) return { message: `minidiff: ${error.message}`, status: exitStatus.failure };
   const detail = error instanceof Error ? (error.stack ?? error.message) : String(error);
   return { message: `minidiff: unexpected failure\n${detail}`, status: exitStatus.bug };

@@ -1,3 +1,4 @@
+import { type Solver, type SolverOptions, solvers } from "@md/diffusion";
 import type { ConfigLayer } from "../config/resolve.js";
 import { parseOverride } from "../config/sources.js";
 import type { DataSource } from "../data.js";
@@ -22,10 +23,22 @@ export function parseNumber(flag: string, value: string): number {
 }
 
 /** A solver's name. */
-export function parseSolver(value: string): "ddim" | "ddpm" {
-  if (value !== "ddim" && value !== "ddpm")
-    throw new ConfigError("--solver", "", `is "${value}", expected ddim or ddpm`);
-  return value;
+export function parseSolver(value: string): Solver {
+  const solver = solvers.find((name) => name === value);
+  if (solver === undefined) throw new ConfigError("--solver", "", `is "${value}", expected ${solvers.join(", ")}`);
+  return solver;
+}
+
+/** Help of `--solver`. */
+export const solverHelp = `${solvers.join(", ")}; as far as they fit what the policy was trained on`;
+
+/** What `--solver`, `--steps` and `--shift` ask for, those that are given. */
+export function solverOptions(flags: { solver?: string; steps?: string; shift?: string }): SolverOptions {
+  return {
+    ...(flags.solver !== undefined && { solver: parseSolver(flags.solver) }),
+    ...(flags.steps !== undefined && { steps: parseInteger("--steps", flags.steps, 1) }),
+    ...(flags.shift !== undefined && { shift: parseNumber("--shift", flags.shift) }),
+  };
 }
 
 /** `--flag value` as an assignment to a key of the configuration; checked with the rest of it. */

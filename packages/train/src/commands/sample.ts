@@ -3,7 +3,7 @@ import type { Command } from "commander";
 import { Checkpoint } from "../checkpoint/checkpoint.js";
 import { listEpisodes, loadDataset } from "../data.js";
 import { drawCandidates } from "../evaluate/predict.js";
-import { dataSource, parseInteger, parseNumber, parseSolver } from "./options.js";
+import { dataSource, parseInteger, parseNumber, solverHelp, solverOptions } from "./options.js";
 
 interface SampleFlags {
   checkpoint: string;
@@ -16,6 +16,7 @@ interface SampleFlags {
   turn: string;
   solver?: string;
   steps?: string;
+  shift?: string;
   seed: string;
 }
 
@@ -32,8 +33,9 @@ export function addSample(program: Command): void {
     .option("--key-pose <number>", "which key pose comes next, from 0", "0")
     .option("--candidates <count>", "actions to draw", "16")
     .option("--turn <degrees>", "turn the scene about z", "0")
-    .option("--solver <name>", "ddim or ddpm")
+    .option("--solver <name>", solverHelp)
     .option("--steps <count>", "denoising steps")
+    .option("--shift <factor>", "of euler and heun: over 1 puts more steps where there is more noise")
     .option("--seed <seed>", "seed of the candidates", "0")
     .action(run);
 }
@@ -44,8 +46,7 @@ async function run(flags: SampleFlags): Promise<void> {
   const seed = parseInteger("--seed", flags.seed, 0);
   const options = {
     samples: parseInteger("--candidates", flags.candidates, 1),
-    ...(flags.solver !== undefined && { solver: parseSolver(flags.solver) }),
-    ...(flags.steps !== undefined && { steps: parseInteger("--steps", flags.steps, 1) }),
+    ...solverOptions(flags),
     seed,
   };
   const turn = parseNumber("--turn", flags.turn);

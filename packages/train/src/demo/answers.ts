@@ -1,4 +1,4 @@
-import type { Policy } from "@md/diffusion";
+import type { Policy, Solver } from "@md/diffusion";
 import type { InstructionEmbedding, ReachScene, Sphere, Vector3 } from "@md/rlbench-data";
 import { withInstructions } from "../data.js";
 import { batches, judge, type KeyPoseResult } from "../evaluate/evaluate.js";
@@ -20,6 +20,10 @@ export interface AnswerOptions {
   points: number;
   candidates: number;
   seed: number;
+  /** Default: the policy's. */
+  solver?: Solver;
+  /** Denoising steps. Default: {@link DEMO_DENOISING_STEPS}. */
+  steps?: number;
   /** Instruction of each scene. Default: its own. */
   instructions?: readonly InstructionEmbedding[];
 }
@@ -27,22 +31,21 @@ export interface AnswerOptions {
 /** With ten steps a fifth of the candidates of a scene with two right answers end between them, with fifty a twentieth. */
 export const DEMO_DENOISING_STEPS = 50;
 
+/** Within this many metres of a sphere's centre an answer is right. */
+export const REACHED = 0.02;
+
 /** Draws candidates for every scene. */
 export async function answerScenes(
   policy: Policy,
   { dataset, scenes }: ScenesToJudge,
   options: AnswerOptions,
 ): Promise<SceneAnswer[]> {
-  const { points, candidates, seed, instructions } = options;
+  const { points, candidates, seed, instructions, solver, steps = DEMO_DENOISING_STEPS } = options;
   const answers: SceneAnswer[] = [];
   for await (const batch of batches(dataset, { points, seed })) {
     const first = answers.length;
     const asked = instructions ? withInstructions(batch, instructions.slice(first, first + batch.size)) : batch;
-    const drawn = drawCandidates(policy, asked, {
-      samples: candidates,
-      steps: DEMO_DENOISING_STEPS,
-      seed: seed + first,
-    });
+    const drawn = drawCandidates(policy, asked, { samples: candidates, solver, steps, seed: seed + first });
     const medians = aggregate(drawn);
     const stride = 3 * drawn.horizon;
     medians.forEach((median, b) => {

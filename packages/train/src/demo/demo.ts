@@ -12,6 +12,7 @@ import { type Check, checkJudgement, formatJudgement } from "./checks.js";
 import { judgeScenes, type Judgement } from "./judge.js";
 import { demoReport } from "./report.js";
 import { loadScenes, provideScenes } from "./scenes.js";
+import { compareSolversOnScenes, solverCaption, solverTable } from "./solver-table.js";
 
 /** How many scenes the demo trains on and judges. */
 export const DEMO_SCENES = { training: 1500, unseen: 200 } as const;
@@ -76,15 +77,22 @@ export async function runDemo(options: DemoOptions): Promise<DemoResult> {
     instructionDim,
     seed,
   });
-  averaged.dispose();
   const checks = checkJudgement(judgement);
   clock.end("evaluation");
+  const solvers = await compareSolversOnScenes(averaged, toJudge, { points, seed });
+  averaged.dispose();
+  clock.end("solvers");
   const { seconds } = clock;
   const description = `${config.model} with ${policy.numParameters.toLocaleString("en")} parameters after ${step} steps of ${config.training.batchSize} scenes.`;
   const metrics = readMetrics(join(out, "metrics.jsonl"));
-  writeFileSync(join(out, "eval.json"), `${JSON.stringify({ step, ...judgement, checks, seconds }, null, 2)}\n`);
-  writeFileSync(join(out, "report.html"), demoReport({ description, metrics, judgement, checks, answers, seconds }));
+  writeFileSync(
+    join(out, "eval.json"),
+    `${JSON.stringify({ step, ...judgement, checks, solvers, seconds }, null, 2)}\n`,
+  );
+  const report = { description, metrics, judgement, checks, answers, solvers, seconds };
+  writeFileSync(join(out, "report.html"), demoReport(report));
   log(`\n${formatJudgement(judgement, checks)}\n`);
+  if (solvers) log(`${solverCaption(solvers)}\n\n${formatTable(solverTable(solvers))}\n`);
   log(
     formatTable({
       titles: ["stage", "time"],

@@ -9,11 +9,9 @@ import {
 import { constantAnswer } from "../evaluate/baselines.js";
 import { batches } from "../evaluate/evaluate.js";
 import { median } from "../evaluate/predict.js";
-import { answerScenes, distance, distanceToNearest, type SceneAnswer, spheresOf } from "./answers.js";
+import { answerScenes, distance, distanceToNearest, REACHED, type SceneAnswer, spheresOf } from "./answers.js";
 import type { ScenesToJudge } from "./scenes.js";
 
-/** Within this many metres of a sphere's centre an answer is right. */
-const REACHED = 0.02;
 /** Within this many metres a candidate counts for a sphere of an ambiguous scene. */
 const NEAR = 0.03;
 export const CANDIDATES = 32;

@@ -7,6 +7,7 @@ import { topView } from "../report/top-view.js";
 import type { SceneAnswer } from "./answers.js";
 import { answerTable, type Check, checkTable } from "./checks.js";
 import type { Judgement } from "./judge.js";
+import { solverCaption, type SolverTable, solverTable } from "./solver-table.js";
 
 /** What a report of the demo shows. */
 export interface DemoReport {
@@ -16,6 +17,7 @@ export interface DemoReport {
   judgement: Judgement;
   checks: readonly Check[];
   answers: readonly SceneAnswer[];
+  solvers: SolverTable | null;
   /** Seconds of each stage. */
   seconds: Readonly<Record<string, number>>;
 }
@@ -23,7 +25,7 @@ export interface DemoReport {
 const SHOWN = 4;
 
 /** The demo's findings as one self-contained page. */
-export function demoReport({ description, metrics, judgement, checks, answers, seconds }: DemoReport): string {
+export function demoReport({ description, metrics, judgement, checks, answers, solvers, seconds }: DemoReport): string {
   const results = answers.map(({ median }) => median);
   const clear = answers.filter(({ scene }) => !scene.ambiguous).slice(0, SHOWN);
   const ambiguous = answers.filter(({ scene }) => scene.ambiguous).slice(0, SHOWN);
@@ -41,6 +43,9 @@ export function demoReport({ description, metrics, judgement, checks, answers, s
         htmlTable(answerTable(judgement)),
       ],
     },
+    ...(solvers
+      ? [{ heading: "Solvers", parts: [paragraph(solverCaption(solvers)), htmlTable(solverTable(solvers))] }]
+      : []),
     { heading: "Learning", parts: [charts([lossChart(metrics), learningChart(metrics)])] },
     {
       heading: "Errors",

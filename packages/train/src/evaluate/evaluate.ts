@@ -1,5 +1,5 @@
 import { setImmediate } from "node:timers/promises";
-import type { Policy } from "@md/diffusion";
+import type { Policy, SolverOptions } from "@md/diffusion";
 import { collate, type KeyPoseBatch, type KeyPoseDataset } from "@md/rlbench-data";
 import { aggregate, drawCandidates, type PredictOptions, type Prediction } from "./predict.js";
 import { type Score, score, type Truth } from "./score.js";
@@ -41,7 +41,7 @@ export async function evaluate(
 /** Judges answers that need no policy, such as a constant. */
 export async function evaluateAnswers(
   dataset: KeyPoseDataset,
-  options: Omit<EvaluateOptions, "samples" | "solver" | "steps">,
+  options: Omit<EvaluateOptions, "samples" | keyof SolverOptions>,
   answer: (batch: KeyPoseBatch, b: number) => Prediction,
 ): Promise<KeyPoseResult[]> {
   const results: KeyPoseResult[] = [];

@@ -1,5 +1,6 @@
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
+import type { SolverOptions } from "@md/diffusion";
 import type { Episode, KeyPoseDataset } from "@md/rlbench-data";
 import { Checkpoint } from "../checkpoint/checkpoint.js";
 import type { CheckpointMetadata } from "../checkpoint/metadata.js";
@@ -10,7 +11,8 @@ import { evaluate, evaluateAnswers, type EvaluateOptions, type KeyPoseResult } f
 import { formatTable, type Group, groupResults, summaryTable } from "./groups.js";
 import { summarize } from "./score.js";
 
-export interface EvaluationOptions {
+/** What is judged, and on what. */
+export interface EvaluationSource {
   /** Run's folder, or checkpoint file. */
   checkpoint: string;
   /** Module file of the policy, where it is none of the registered ones; it is run. */
@@ -22,12 +24,11 @@ export interface EvaluationOptions {
   turn?: number;
   /** Candidates a scene. Default 16. */
   samples?: number;
-  solver?: "ddpm" | "ddim";
-  /** Denoising steps. Default: the policy's. */
-  steps?: number;
   /** Default 0. */
   seed?: number;
 }
+
+export interface EvaluationOptions extends EvaluationSource, SolverOptions {}
 
 /** A checkpoint judged on demonstrations. */
 export interface Evaluation {
@@ -54,15 +55,10 @@ export interface Evaluation {
 export async function evaluateCheckpoint(options: EvaluationOptions): Promise<Evaluation> {
   using checkpoint = new Checkpoint(options.checkpoint);
   const { metadata, file } = checkpoint;
-  const { turn = 0, samples = 16, solver, steps, seed = 0 } = options;
-  const { data } = metadata.config;
-  const episodes = listEpisodes(options.data);
-  const heldOut = heldOutIds(episodes, options.data.root, metadata);
-  const seen = episodes.find(({ id }) => !heldOut.has(id));
-  if (options.mustBeHeldOut && seen)
-    throw new CheckpointError(file, `was trained on ${seen.id}, which is not held out`);
-  const dataset = loadDataset(episodes, data, { keyPosesOnly: true });
-  const settings: EvaluateOptions = { points: data.points, turn, samples, solver, steps, seed };
+  const { turn = 0, samples = 16, solver, steps, shift, seed = 0 } = options;
+  const { dataset, heldOut } = loadEvaluationData(checkpoint, options);
+  const { points } = metadata.config.data;
+  const settings: EvaluateOptions = { points, turn, samples, solver, steps, shift, seed };
   const policy = await checkpoint.loadPolicy({ model: options.model });
   const keyPoses = await evaluate(policy, dataset, settings).finally(() => policy.dispose());
   return {
@@ -76,6 +72,22 @@ export async function evaluateCheckpoint(options: EvaluationOptions): Promise<Ev
     heldOut: await compareHeldOut(keyPoses, dataset, heldOut, metadata, options.data.root, settings),
     keyPoses,
   };
+}
+
+/**
+ * The key poses to judge a checkpoint on, and the ids of the episodes that it was not trained on.
+ *
+ * @throws CheckpointError when episodes that must be held out were trained on
+ */
+export function loadEvaluationData(
+  { metadata, file }: Checkpoint,
+  { data, mustBeHeldOut = false }: Pick<EvaluationSource, "data" | "mustBeHeldOut">,
+): { dataset: KeyPoseDataset; heldOut: ReadonlySet<string> } {
+  const episodes = listEpisodes(data);
+  const heldOut = heldOutIds(episodes, data.root, metadata);
+  const seen = episodes.find(({ id }) => !heldOut.has(id));
+  if (mustBeHeldOut && seen) throw new CheckpointError(file, `was trained on ${seen.id}, which is not held out`);
+  return { dataset: loadDataset(episodes, metadata.config.data, { keyPosesOnly: true }), heldOut };
 }
 
 // Ids of the episodes that the checkpoint was not trained on.
@@ -112,9 +124,14 @@ async function compareHeldOut(
 }
 
 /** An evaluation as text. */
-export function formatEvaluation({ groups, heldOut, step, samples, turn }: Evaluation): string {
-  const turned = turn === 0 ? "" : `, scenes turned by ${turn}° about z`;
-  const lines = [`After ${step} steps; median of ${samples} samples${turned}`, "", formatTable(summaryTable(groups))];
+export function formatEvaluation({ groups, heldOut, ...found }: Evaluation): string {
+  const lines = [describeEvaluation(found), "", formatTable(summaryTable(groups))];
   if (heldOut) lines.push("", "Held-out episodes:", "", formatTable(summaryTable(heldOut)));
   return lines.join("\n");
+}
+
+/** What was judged, in a line. */
+export function describeEvaluation({ step, samples, turn }: Pick<Evaluation, "step" | "samples" | "turn">): string {
+  const turned = turn === 0 ? "" : `, scenes turned by ${turn}° about z`;
+  return `After ${step} steps; median of ${samples} samples${turned}`;
 }

@@ -1,4 +1,4 @@
-import type { ActionSample, Observation, Policy } from "@md/diffusion";
+import type { ActionSample, Observation, Policy, SolverOptions } from "@md/diffusion";
 import { ROTATION_BINS, type Vector3 } from "@md/rlbench-data";
 import { Generator } from "@md/tensor";
 
@@ -13,11 +13,9 @@ export interface Prediction {
 }
 
 /** How candidates are drawn. */
-export interface PredictOptions {
+export interface PredictOptions extends SolverOptions {
   /** Candidates a scene. */
   samples: number;
-  solver?: "ddpm" | "ddim";
-  steps?: number;
   seed: number;
 }
 
@@ -26,8 +24,8 @@ export function drawCandidates(policy: Policy, observation: Observation, options
   const wasTraining = policy.training;
   policy.eval();
   try {
-    const { samples, solver, steps, seed } = options;
-    return policy.sample(observation, { candidates: samples, solver, steps, generator: new Generator(seed) });
+    const { samples, solver, steps, shift, seed } = options;
+    return policy.sample(observation, { candidates: samples, solver, steps, shift, generator: new Generator(seed) });
   } finally {
     policy.train(wasTraining);
   }

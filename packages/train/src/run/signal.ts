@@ -1,4 +1,4 @@
-import { DDPMScheduler } from "@md/diffusion";
+import { createObjective, type NoiseProcess } from "@md/diffusion";
 
 /**
  * What to tell a user whose noise schedule leaves more than a tenth of the signal at its last step, where sampling
@@ -7,11 +7,13 @@ import { DDPMScheduler } from "@md/diffusion";
  * @param config configuration of a policy; one without `betaSchedule` and `numTrainTimesteps` says nothing
  */
 export function remainingSignalWarning(config: Readonly<Record<string, unknown>>): string | null {
-  const { betaSchedule, numTrainTimesteps } = config;
+  const { betaSchedule, numTrainTimesteps, predictionType = "epsilon" } = config;
   if (betaSchedule === undefined || numTrainTimesteps === undefined) return null;
-  const remaining = new DDPMScheduler({ betaSchedule, numTrainTimesteps } as ConstructorParameters<
-    typeof DDPMScheduler
-  >[0]).remainingSignal();
+  const remaining = createObjective({
+    betaSchedule,
+    numTrainTimesteps,
+    predictionType,
+  } as NoiseProcess).remainingSignal;
   if (remaining <= 0.1) return null;
   return (
     `the ${String(betaSchedule)} schedule of ${String(numTrainTimesteps)} steps leaves ${Math.round(100 * remaining)}% of the ` +

@@ -1,4 +1,12 @@
-import type { ActionSample, Observation, Policy, PolicyBatch, PolicyFactory, SampleOptions } from "@md/diffusion";
+import {
+  type ActionSample,
+  createSampler,
+  type Observation,
+  type Policy,
+  type PolicyBatch,
+  type PolicyFactory,
+  type SampleOptions,
+} from "@md/diffusion";
 import { Linear, Module } from "@md/nn";
 import { type Generator, mean, mseLoss, noGrad, randn, scope, tensor, type Tensor } from "@md/tensor";
 
@@ -26,7 +34,8 @@ class ToyPolicy extends Module implements Policy {
     return { loss: position, parts: { position } };
   }
 
-  sample(observation: Observation, { candidates = 1, generator }: SampleOptions): ActionSample {
+  sample(observation: Observation, { candidates = 1, generator, ...options }: SampleOptions): ActionSample {
+    createSampler("toy", { predictionType: "epsilon", numTrainTimesteps: 100 }, options);
     return noGrad(() =>
       scope(() => {
         const { size } = observation;
