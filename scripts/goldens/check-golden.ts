@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { goldenOps } from "../../packages/tensor/test/goldens/ops.js";
 import { checkRlbenchGolden } from "../../packages/rlbench-data/test/support/check-rlbench-golden.js";
 import { checkFormats, isFormats } from "./check-formats.js";
+import { checkMiniDiffuser, isMiniDiffuser } from "./check-mini-diffuser.js";
 import { checkOps, isOps } from "./check-ops.js";
 import { checkPaperEquations, isPaperEquations } from "./check-paper-equations.js";
 import { checkSchedulers, isSchedulers } from "./check-schedulers.js";
@@ -23,6 +24,7 @@ const forms: readonly Form[] = [
   { matches: isPaperEquations, check: checkPaperEquations },
   { matches: isSerialization, check: checkSerialization },
   { matches: isSparseConv, check: checkSparseConv },
+  { matches: isMiniDiffuser, check: checkMiniDiffuser },
   { matches: isFormats, check: checkFormats },
   { matches: isRlbench, check: (_, path) => checkRlbenchGolden(path) },
 ];

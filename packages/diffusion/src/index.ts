@@ -4,6 +4,10 @@ export { type ConditionLayout, NonInvasiveBlock } from "./light/block.js";
 export { type MiniDiffuserLightConfig, ROTATION_BINS } from "./light/config.js";
 export { type EncodedScene, MiniDiffuserLight, miniDiffuserLight } from "./light/mini-diffuser-light.js";
 export { createObjective, type NoiseProcess, type Objective, type ObjectiveName, objectives } from "./objective.js";
+export { type Compat, type MiniDiffuserConfig } from "./mini-diffuser/config.js";
+export { MiniDiffuser, miniDiffuser } from "./mini-diffuser/mini-diffuser.js";
+export type { EncodedScenes, SceneTensors } from "./mini-diffuser/network.js";
+export { releasedNames } from "./mini-diffuser/released-names.js";
 export * from "./policy.js";
 export { getPolicy, importPolicy, policyNames, registerPolicy } from "./registry.js";
 export {

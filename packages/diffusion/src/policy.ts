@@ -22,6 +22,8 @@ export interface PolicyBatch {
   readonly instructionLengths: Int32Array;
   /** Gripper position in metres, quaternion xyzw and opening (1 open), [B, 8]. */
   readonly proprio: Float32Array;
+  /** Which of an episode's key poses comes next, from 0, [B]; for policies that ask for it. */
+  readonly stepIds?: Int32Array;
   /** World frame, metres, [B, L, 3]. */
   readonly targetPosition: Float32Array;
   /** 5° bins of the Euler angles, 0 … 71, [B, L, 3]. */

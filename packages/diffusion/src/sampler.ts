@@ -87,14 +87,16 @@ export function createSampler(owner: string, process: NoiseProcess, options: Sol
  *
  * @param predict the network's output for x at a timestep, like x; what it needs of the scene is computed before
  * @param options.record takes the noise, then x after every evaluation of the network
+ * @param options.initNoiseSigma standard deviation of the noise that it starts from. Default 1
  */
 export function runSampler(
   sampler: Sampler,
   shape: readonly number[],
   predict: (x: Tensor, timestep: number) => Tensor,
-  { generator, record }: { generator: Generator; record?: (x: Tensor) => unknown },
+  options: { generator: Generator; record?: (x: Tensor) => unknown; initNoiseSigma?: number },
 ): Tensor {
-  let x = randn(shape, { generator });
+  const { generator, record, initNoiseSigma = 1 } = options;
+  let x = scope(() => randn(shape, { generator }).mul(initNoiseSigma));
   record?.(x);
   try {
     for (const timestep of sampler.timesteps) {

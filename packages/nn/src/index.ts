@@ -3,6 +3,7 @@ export { construct } from "./construct.js";
 export * as init from "./init.js";
 export { GELU, ReLU, Sigmoid, SiLU, Tanh } from "./layers/activations.js";
 export { Conv2d, type Conv2dOptions } from "./layers/conv2d.js";
+export { DropPath } from "./layers/drop-path.js";
 export { Dropout } from "./layers/dropout.js";
 export { Embedding } from "./layers/embedding.js";
 export { FiLM, type FiLMOptions } from "./layers/film.js";
@@ -29,6 +30,7 @@ export {
 export { Module } from "./module.js";
 export { getNameMap, NameMap, nameMapNames, NameMapError, type NameRule, registerNameMap } from "./name-map.js";
 export { Parameter, parameter } from "./parameter.js";
+export * from "./point-cloud/index.js";
 export * from "./safetensors/index.js";
 export {
   compareStateDicts,

@@ -25,6 +25,8 @@ export interface KeyPoseBatch {
   instructionLengths: Int32Array;
   /** Gripper position, quaternion xyzw and opening at the observation, [B, 8]. */
   proprio: Float32Array;
+  /** Place of the target among the key poses of its episode, from 0, [B]. */
+  stepIds: Int32Array;
   /** Metres, [B, 3]. */
   targetPosition: Float32Array;
   /** xyzw, [B, 4]. */
@@ -156,6 +158,7 @@ function assemble(
     instruction: new Float32Array(size * instructionTokens * instructionDim),
     instructionLengths: Int32Array.from(chosen, ({ tokens }) => tokens),
     proprio: new Float32Array(size * 8),
+    stepIds: Int32Array.from(picks, ({ index }) => dataset.samples[index].keyPoseIndex),
     targetPosition: new Float32Array(size * 3),
     targetQuaternion: new Float32Array(size * 4),
     targetOpen: new Float32Array(size),

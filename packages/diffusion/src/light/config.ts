@@ -55,7 +55,7 @@ export interface MiniDiffuserLightConfig {
 export const ROTATION_BINS = 72;
 
 const triple = (value: unknown): boolean => Array.isArray(value) && value.length === 3 && value.every(Number.isFinite);
-const bounds: Field<PositionBounds> = {
+export const positionBounds: Field<PositionBounds> = {
   default: { min: [-1, -1, -1], max: [1, 1, 1] },
   expected: "{min, max} of three numbers each, min below max",
   accepts: (value) => {
@@ -69,7 +69,7 @@ const cells: Field<readonly number[]> = {
   accepts: (value) =>
     Array.isArray(value) && value.length > 0 && value.every((size) => typeof size === "number" && size > 0),
 };
-const notNegative = (fallback: number): Field<number> => ({
+export const notNegative = (fallback: number): Field<number> => ({
   default: fallback,
   expected: "a number of at least 0",
   accepts: (value) => typeof value === "number" && value >= 0,
@@ -78,7 +78,7 @@ const notNegative = (fallback: number): Field<number> => ({
 /** What comes from the data. */
 const dataFields: Fields<Pick<MiniDiffuserLightConfig, "instructionDim" | "positionBounds">> = {
   instructionDim: integer(128, 1),
-  positionBounds: bounds,
+  positionBounds,
 };
 
 /** What a training configuration may set. */

@@ -1,0 +1,136 @@
+import {
+  type Context,
+  ConvolutionEmbedding,
+  LayerNorm,
+  type LevelFeatures,
+  Linear,
+  MLP,
+  Module,
+  type RandomLayerOptions,
+} from "@md/nn";
+import { abs, floor, ge, indexSelect, localKernelQuery, sign, silu, tensor, type Tensor } from "@md/tensor";
+import type { Compat } from "./config.js";
+import { type ActionTokens, NeckAttention, type NeckKeys } from "./neck-attention.js";
+
+export interface NeckOptions {
+  compat: Compat;
+  ropeScale: number;
+}
+
+/** What a block of the neck keeps of its level: actions read it at every denoising step, nothing writes it. */
+export interface NeckMemory {
+  level: LevelFeatures;
+  keys: NeckKeys;
+  /** Features convolved at every cell of the level, with `compat`; else null. */
+  convolved: Tensor | null;
+}
+
+/** Where positions fall into the cells of a level. */
+export interface QueryGrid {
+  /** A corner of cell (0, 0, 0) of each item, [B, 1, 3] or, one for all, [1, 1, 3], metres. */
+  origin: Tensor;
+  /** Edge of a cell, metres. */
+  cellSize: number;
+}
+
+/** LayerNorm scaled and shifted by a condition: norm(x) · (1 + scale) + shift (Eq. 14). */
+class ModulatedNorm extends Module {
+  private readonly norm: LayerNorm;
+  private readonly modulation: Linear;
+
+  constructor(dim: number, conditionDim: number, options: RandomLayerOptions) {
+    super();
+    this.norm = new LayerNorm(dim, { dtype: options.dtype });
+    this.modulation = new Linear(conditionDim, 2 * dim, options);
+  }
+  /** @param activated the condition behind its SiLU, [rows of x, conditionDim] */
+  forward(x: Tensor, activated: Tensor): Tensor {
+    const width = x.shape[1]!;
+    const [shift, scale] = this.modulation.forward(activated).split([width, width]);
+    return this.norm.forward(x).mul(scale!.add(1)).add(shift!);
+  }
+}
+
+/**
+ * The local kernel query of a level (Eqs. 15-18) behind Linear and LayerNorm: features of the 27 cells around each
+ * position. With `compat` the level is convolved everywhere and read at the position's own cell, where an empty one gives
+ * 0, as the released code does; for a position in an occupied cell both are the same.
+ */
+class LocalQuery extends Module {
+  private readonly embedding: ConvolutionEmbedding;
+
+  constructor(
+    pointDim: number,
+    dim: number,
+    private readonly compat: Compat,
+    options: RandomLayerOptions,
+  ) {
+    super();
+    this.embedding = new ConvolutionEmbedding(pointDim, dim, options);
+  }
+
+  remember({ cloud, features }: LevelFeatures): Tensor | null {
+    return this.compat === "none" ? null : this.embedding.forward(cloud, features);
+  }
+
+  /** [B·S, dim] of positions [B, S, 3]. */
+  forward({ items, samples, positions }: ActionTokens, { level, convolved }: NeckMemory, grid: QueryGrid): Tensor {
+    const item = tensor(Int32Array.from({ length: items * samples }, (_, i) => Math.floor(i / samples)));
+    const cells = positions.sub(grid.origin).div(grid.cellSize).reshape([-1, 3]);
+    if (!convolved) {
+      const { weight, bias } = this.embedding.conv;
+      const kernel = weight.reshape([weight.shape[0]!, 27, -1]).permute([1, 0, 2]);
+      const gathered = localKernelQuery(level.cloud.localKernelMap(cells, item), level.features, kernel);
+      return this.embedding.finish(gathered.add(bias!));
+    }
+    const truncated = floor(abs(cells)).mul(sign(cells)).add(0.5);
+    const row = level.cloud.lookup(truncated, item);
+    const occupied = ge(row, tensor(0, { dtype: "i32" })).to(cells.dtype);
+    return indexSelect(convolved, 0, row.mul(occupied.to("i32"))).mul(occupied.unsqueeze(1));
+  }
+}
+
+/**
+ * One non-invasive block: the level's local features are added to the action tokens, which then attend to the level and
+ * pass a feed-forward part, both norms modulated by timestep and instruction. The level never reads an action.
+ */
+export class NeckBlock extends Module {
+  private readonly local: LocalQuery;
+  private readonly norm1: ModulatedNorm;
+  private readonly attn: NeckAttention;
+  private readonly norm2: ModulatedNorm;
+  private readonly mlp: MLP;
+
+  constructor(
+    dim: number,
+    numHeads: number,
+    pointDim: number,
+    contextDim: number,
+    options: NeckOptions,
+    layers: RandomLayerOptions,
+  ) {
+    super();
+    this.local = new LocalQuery(pointDim, dim, options.compat, layers);
+    this.norm1 = new ModulatedNorm(dim, contextDim, layers);
+    this.attn = new NeckAttention(dim, numHeads, pointDim, contextDim, options, layers);
+    this.norm2 = new ModulatedNorm(dim, contextDim, layers);
+    this.mlp = new MLP([dim, 4 * dim, dim], layers);
+  }
+
+  remember(level: LevelFeatures, context: Context): NeckMemory {
+    const { cloud, features } = level;
+    const keys = this.attn.remember(features, cloud.coordinates, cloud.offsets, context);
+    return { level, keys, convolved: this.local.remember(level) };
+  }
+
+  /**
+   * @param x action tokens [B·S, dim]
+   * @param condition timestep and instruction of each, [B·S, contextDim]
+   */
+  forward(x: Tensor, tokens: ActionTokens, condition: Tensor, memory: NeckMemory, grid: QueryGrid): Tensor {
+    const activated = silu(condition);
+    const located = x.add(this.local.forward(tokens, memory, grid));
+    const attended = located.add(this.attn.forward(this.norm1.forward(located, activated), tokens, memory.keys));
+    return attended.add(this.mlp.forward(this.norm2.forward(attended, activated)));
+  }
+}

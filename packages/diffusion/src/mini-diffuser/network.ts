@@ -1,0 +1,193 @@
+import {
+  type Context,
+  Embedding,
+  type LevelFeatures,
+  MLP,
+  Module,
+  ModuleList,
+  PointCloud,
+  PointTransformerV3,
+  type RandomLayerOptions,
+  timestepEmbedding,
+} from "@md/nn";
+import { amin, cat, indexSelect, segmentMax, tensor, type Tensor, ValueError } from "@md/tensor";
+import { ActionHead } from "./action-head.js";
+import type { ResolvedConfig } from "./config.js";
+import { LanguageEncoder } from "./language.js";
+import { NeckBlock, type NeckMemory, type QueryGrid } from "./neck.js";
+
+/** Scenes as the network sees them: points of all items side by side, positions in metres from a centre of the item's own. */
+export interface SceneTensors {
+  /** [P, 3], f32 or f64. */
+  coordinates: Tensor;
+  /** Position, colour in [-1, 1], height: [P, 7]. */
+  features: Tensor;
+  /** Points of each item. */
+  counts: readonly number[];
+  /** Instruction tokens. */
+  words: Context;
+  /** Position in metres, rotation's first two columns and opening of the gripper, [B, 10]; needed with `useProprio`. */
+  gripper?: Tensor;
+  /** Which of an episode's key poses comes next, [B], integers below `maxSteps`; needed with that. */
+  stepIds?: Tensor;
+}
+
+/** Scenes after the backbone: what every denoising step reads, computed once. */
+export interface EncodedScenes {
+  items: number;
+  /** One a block of the neck, coarse to fine. */
+  memories: NeckMemory[];
+  /** Where positions fall into the cells of each. */
+  grids: QueryGrid[];
+  /** Instructions, [B, contextDim]. */
+  instruction: Tensor;
+  /** The greatest feature of each item's finest level, [B, dim]. */
+  scene: Tensor;
+}
+
+/** The features of a point: x, y, z, red, green, blue, height. */
+const POINT_FEATURES = 7;
+
+/**
+ * The network of A.3: a Point Transformer U-Net over the scene, a neck of non-invasive blocks by which noised positions
+ * read its levels from coarse to fine, and the action head.
+ */
+export class MiniDiffuserNetwork extends Module {
+  private readonly language: LanguageEncoder;
+  private readonly proprio: MLP | null;
+  private readonly step: Embedding | null;
+  private readonly backbone: PointTransformerV3;
+  private readonly anchor: MLP;
+  private readonly neck: ModuleList<NeckBlock>;
+  private readonly head: ActionHead;
+
+  constructor(
+    private readonly config: ResolvedConfig,
+    options: RandomLayerOptions,
+  ) {
+    super();
+    const { compat, encChannels, decChannels, decNumHeads, contextDim, ropeScale } = config;
+    const dim = decChannels[0]!;
+    this.language = new LanguageEncoder(config.instructionDim, contextDim, options);
+    this.proprio = config.useProprio ? new MLP([10, contextDim, contextDim], options) : null;
+    this.step = config.maxSteps > 0 ? new Embedding(config.maxSteps, contextDim, options) : null;
+    this.backbone = new PointTransformerV3({
+      ...config,
+      ...options,
+      inChannels: POINT_FEATURES,
+      patchRule: compat === "none" ? "item" : "batch",
+      convolveSkip: compat !== "none",
+    });
+    this.anchor = new MLP([3, 12, dim], options);
+    const widths = [...decChannels, encChannels.at(-1)!].reverse();
+    this.neck = new ModuleList(
+      widths.map((width) => new NeckBlock(dim, decNumHeads[0]!, width, contextDim, { compat, ropeScale }, options)),
+    );
+    this.head = new ActionHead(dim, options);
+  }
+
+  /** Runs the scenes through the backbone, and prepares what the neck reads of each level. */
+  encode(scenes: SceneTensors): EncodedScenes {
+    const { compat, voxelSize } = this.config;
+    const { coordinates, counts } = scenes;
+    const { grid, origin } = gridOf(coordinates, counts, voxelSize, compat === "none");
+    const cloud = PointCloud.build({ grid, coordinates, counts });
+    const { context: words, pooled } = this.language.forward(scenes.words);
+    const context = withTokens(words, this.stateTokens(scenes));
+    const levels = this.backbone.forward(cloud, cloud.mean(scenes.features), context);
+    const blocks = [...this.neck];
+    const memories = levels.map((level, i) => blocks[i]!.remember(level, context));
+    const grids = levels.map((level, i): QueryGrid => {
+      const cellSize = voxelSize * 2 ** (levels.length - 1 - i);
+      return { origin: compat === "none" ? origin : leastOf(level), cellSize };
+    });
+    const finest = levels.at(-1)!;
+    const { values, rows } = segmentMax(finest.features, tensor(finest.cloud.offsets));
+    rows.dispose();
+    return { items: counts.length, memories, grids, instruction: pooled, scene: values };
+  }
+
+  /**
+   * What the network was trained to predict of noised positions: the neck alone.
+   * @param positions [B, S, 3], metres
+   * @param timesteps [B·S], i64, item-major
+   * @returns [B·S, 3]
+   */
+  predict(encoded: EncodedScenes, positions: Tensor, timesteps: Tensor): Tensor {
+    const { items, memories, grids } = encoded;
+    const samples = positions.shape[1]!;
+    const tokens = { items, samples, positions };
+    const rows = Int32Array.from({ length: items * samples }, (_, row) =>
+      this.config.compat === "released" ? row % items : Math.floor(row / samples),
+    );
+    const instruction = indexSelect(encoded.instruction, 0, tensor(rows));
+    const dtype = positions.dtype as "f32" | "f64";
+    const time = timestepEmbedding(timesteps, this.config.contextDim, { downscaleFreqShift: 0, dtype });
+    const condition = time.add(instruction);
+    let x = this.anchor.forward(positions.reshape([items * samples, 3]));
+    [...this.neck].forEach((block, i) => {
+      x = block.forward(x, tokens, condition, memories[i]!, grids[i]!);
+    });
+    return this.head.noise(x);
+  }
+
+  // A token an item of each kind that is configured, [B, contextDim].
+  private stateTokens({ gripper, stepIds }: SceneTensors): Tensor[] {
+    const absent = (field: string, key: string): never => {
+      throw new ValueError(`[MiniDiffuser] ${field} is absent, expected it with ${key}`);
+    };
+    return [
+      ...(this.proprio ? [this.proprio.forward(gripper ?? absent("proprio", "useProprio"))] : []),
+      ...(this.step ? [this.step.forward(stepIds ?? absent("stepIds", "maxSteps"))] : []),
+    ];
+  }
+
+  /** See {@link ActionHead.pose}. */
+  pose({ scene }: EncodedScenes, positions: Tensor): { rotation: Tensor; open: Tensor } {
+    return this.head.pose(scene, positions);
+  }
+}
+
+/** The context with further tokens behind each item's own. */
+function withTokens({ tokens, offsets }: Context, more: readonly Tensor[]): Context {
+  if (more.length === 0) return { tokens, offsets };
+  const items = offsets.length - 1;
+  const words = offsets[items]!;
+  const rows: number[] = [];
+  const ends = Int32Array.from(offsets, (end, item) => end + item * more.length);
+  for (let item = 0; item < items; item++) {
+    for (let row = offsets[item]!; row < offsets[item + 1]!; row++) rows.push(row);
+    more.forEach((_, kind) => rows.push(words + kind * items + item));
+  }
+  return { tokens: indexSelect(cat([tokens, ...more], 0), 0, tensor(Int32Array.from(rows))), offsets: ends };
+}
+
+/**
+ * The cell of each point, counted from the least coordinates of its item, or of all items.
+ * @returns `origin`, those least coordinates, [B, 1, 3] or [1, 1, 3]
+ */
+function gridOf(
+  coordinates: Tensor,
+  counts: readonly number[],
+  voxelSize: number,
+  byItem: boolean,
+): { grid: Int32Array; origin: Tensor } {
+  const values = coordinates.data() as Float32Array | Float64Array;
+  const round = values instanceof Float32Array ? Math.fround : (x: number): number => x;
+  const edge = round(voxelSize);
+  const grid = new Int32Array(values.length);
+  const origins: number[] = [];
+  const ends = byItem ? counts : [counts.reduce((total, count) => total + count, 0)];
+  let begin = 0;
+  for (const count of ends) {
+    const end = begin + 3 * count;
+    const least = [Infinity, Infinity, Infinity];
+    for (let i = begin; i < end; i++) least[i % 3] = Math.min(least[i % 3]!, values[i]!);
+    for (let i = begin; i < end; i++) grid[i] = Math.floor(round(round(values[i]! - least[i % 3]!) / edge));
+    origins.push(...least);
+    begin = end;
+  }
+  return { grid, origin: tensor(origins, { shape: [ends.length, 1, 3], dtype: coordinates.dtype }) };
+}
+
+const leastOf = ({ cloud }: LevelFeatures): Tensor => amin(cloud.coordinates, { dim: 0 }).reshape([1, 1, 3]);

@@ -1,0 +1,61 @@
+import { type Curve, indexSelect, linear, maskedAttention, masks, type Tensor } from "@md/tensor";
+import { type LayerNorm } from "../layers/norms.js";
+import { Linear } from "../layers/linear.js";
+import { Module } from "../module.js";
+import { headNorm, headLayerNorm, headsOf } from "./heads.js";
+import type { PatchRule } from "./patches.js";
+import type { PointCloud } from "./point-cloud.js";
+import type { RandomLayerOptions } from "../layers/options.js";
+
+export interface PatchAttentionOptions extends RandomLayerOptions {
+  /** Default 120. */
+  patchSize?: number;
+  /** Default "item". */
+  patchRule?: PatchRule;
+}
+
+/**
+ * Self-attention within patches along a space-filling curve (Wu et al., "Point Transformer V3", 2024), with LayerNorm of
+ * queries and keys: [V, dim] -> the same. A padded row is a key of its patch, never a query.
+ */
+export class PatchAttention extends Module {
+  readonly patchSize: number;
+  readonly patchRule: PatchRule;
+  private readonly qkv: Linear;
+  private readonly proj: Linear;
+  private readonly qNorm: LayerNorm;
+  private readonly kNorm: LayerNorm;
+
+  /** ValueError unless numHeads divides dim. */
+  constructor(
+    readonly dim: number,
+    readonly numHeads: number,
+    { patchSize = 120, patchRule = "item", ...options }: PatchAttentionOptions,
+  ) {
+    super();
+    this.patchSize = patchSize;
+    this.patchRule = patchRule;
+    const headDim = headsOf("PatchAttention", dim, numHeads);
+    this.qkv = new Linear(dim, 3 * dim, options);
+    this.proj = new Linear(dim, dim, options);
+    this.qNorm = this.registerModule("q_norm", headLayerNorm(headDim, options));
+    this.kNorm = this.registerModule("k_norm", headLayerNorm(headDim, options));
+  }
+
+  forward(cloud: PointCloud, x: Tensor, curve: Curve): Tensor {
+    const { order, inverse } = cloud.order(curve);
+    const { cuSeqlensQ, cuSeqlensK, keys } = cloud.patches(this.patchSize, this.patchRule);
+    const { weight, bias } = this.qkv;
+    const split = indexSelect(linear(x, weight, bias), 0, order).reshape([1, x.shape[0]!, 3, this.numHeads, -1]);
+    const [q, kv] = split.split([1, 2], 2);
+    const [k, v] = (keys ? indexSelect(kv!, 1, keys) : kv!).split([1, 1], 2);
+    const byHead = (part: Tensor): Tensor => part.squeeze(2).permute([0, 2, 1, 3]);
+    const out = maskedAttention(byHead(q!), byHead(k!), byHead(v!), {
+      mask: masks.varlen({ cuSeqlensQ, cuSeqlensK }),
+      qNorm: headNorm(this.qNorm),
+      kNorm: headNorm(this.kNorm),
+      normEps: this.qNorm.eps,
+    });
+    return this.proj.forward(indexSelect(out.permute([0, 2, 1, 3]).reshape(x.shape), 0, inverse));
+  }
+}

@@ -1,0 +1,174 @@
+import {
+  cast,
+  type Curve,
+  type LocalKernelMap,
+  type NeighbourKernelSize,
+  type NeighbourMap,
+  serialize,
+  ShapeError,
+  tensor,
+  type Tensor,
+  ValueError,
+  VoxelHash,
+} from "@md/tensor";
+import { type Patches, type PatchRule, patchesOf } from "./patches.js";
+
+/** Bits an axis of grid coordinates. */
+export const GRID_DEPTH = 16;
+
+export interface PointCloudOptions {
+  /** Cell of each point, [P, 3], each 0 to 65535; the items' grids are independent of each other. */
+  grid: Int32Array;
+  /** Positions, [P, 3], f32 or f64. */
+  coordinates: Tensor;
+  /** Points of each item, side by side in rows; at least 1 each. */
+  counts: readonly number[];
+}
+
+/** A curve's order of the rows of a cloud, item after item. */
+export interface CurveOrder {
+  /** i32 [V] */
+  order: Tensor;
+  /** i32 [V] */
+  inverse: Tensor;
+}
+
+/**
+ * The geometry of one level of a batch of point clouds: V occupied grid cells in the order of (item, x, y, z), rows of
+ * all items side by side without padding. Points of one cell are one row, the mean of theirs. What layers need of the
+ * geometry (orders, patches, neighbours, pooling) is made when first asked for and shared by all layers of the level.
+ * Features are tensors [V, C] beside it. Its tensors belong to the scope in which they were made.
+ */
+export class PointCloud {
+  private readonly orders = new Map<Curve, CurveOrder>();
+  private readonly neighbours = new Map<NeighbourKernelSize, NeighbourMap>();
+  private readonly patchings = new Map<string, Patches>();
+  private readonly pools = new Map<number, PointCloud>();
+
+  private constructor(
+    /** Bins the rows of the finer level, or points, into those of this one. */
+    readonly hash: VoxelHash,
+    /** Cells of the level below along an edge of a cell of this one. */
+    private readonly stride: number,
+    /** Bits an axis of this level's grid. */
+    readonly depth: number,
+    /** [V, 3]: mean position of what each cell holds. */
+    readonly coordinates: Tensor,
+    /** i32 [V, 3] */
+    readonly grid: Tensor,
+    /** i32 [V]: the item of each row. */
+    readonly batch: Tensor,
+    /** [B + 1]: item i has the rows offsets[i] up to offsets[i + 1] - 1. */
+    readonly offsets: Int32Array,
+  ) {}
+
+  /** @throws ShapeError where lengths do not fit, ValueError for an item without points or a cell outside the grid */
+  static build({ grid, coordinates, counts }: PointCloudOptions): PointCloud {
+    const points = counts.reduce((total, count) => total + count, 0);
+    if (coordinates.rank !== 2 || coordinates.shape[0] !== points || coordinates.shape[1] !== 3)
+      throw new ShapeError(`[PointCloud] coordinates has shape [${coordinates.shape}], expected [${points},3]`);
+    if (grid.length !== 3 * points)
+      throw new ShapeError(`[PointCloud] grid has ${grid.length} numbers, expected ${3 * points}`);
+    const empty = counts.findIndex((count) => !(count >= 1));
+    if (empty >= 0) throw new ValueError(`[PointCloud] item ${empty} has ${counts[empty]} points, expected at least 1`);
+    const outside = grid.findIndex((cell) => !(cell >= 0 && cell < 2 ** GRID_DEPTH));
+    if (outside >= 0) {
+      const [row, axis] = [Math.floor(outside / 3), "xyz"[outside % 3]];
+      throw new ValueError(
+        `[PointCloud] grid: point ${row} has ${axis} = ${grid[outside]}, expected 0 to ${2 ** GRID_DEPTH - 1}`,
+      );
+    }
+    const batch = new Int32Array(points);
+    let begin = 0;
+    counts.forEach((count, item) => batch.fill(item, begin, (begin += count)));
+    const cells = tensor(grid, { shape: [points, 3], dtype: coordinates.dtype });
+    return PointCloud.binned(cells, tensor(batch), 1, coordinates, counts.length, GRID_DEPTH);
+  }
+
+  private static binned(
+    cells: Tensor,
+    batch: Tensor,
+    stride: number,
+    coordinates: Tensor,
+    items: number,
+    depth: number,
+  ): PointCloud {
+    const hash = VoxelHash.build(cells, batch, { voxelSize: stride });
+    const itemOfRow = hash.coordinates.narrow(1, 0, 1).flatten().contiguous();
+    const offsets = new Int32Array(items + 1);
+    for (const item of itemOfRow.data() as Int32Array) offsets[item + 1]!++;
+    for (let item = 0; item < items; item++) offsets[item + 1]! += offsets[item]!;
+    const grid = hash.coordinates.narrow(1, 1, 3).contiguous();
+    return new PointCloud(hash, stride, depth, hash.mean(coordinates), grid, itemOfRow, offsets);
+  }
+
+  /** V. */
+  get size(): number {
+    return this.hash.size;
+  }
+  /** B. */
+  get items(): number {
+    return this.offsets.length - 1;
+  }
+  /** Rows of each item. */
+  get counts(): number[] {
+    return Array.from({ length: this.items }, (_, item) => this.offsets[item + 1]! - this.offsets[item]!);
+  }
+
+  /** Features of what this level was made of (points, or the finer level's rows) to the means [V, C] of each cell. */
+  mean(features: Tensor): Tensor {
+    return this.hash.mean(features);
+  }
+
+  /** The level whose cells are `stride`³ of this one's, a power of two. */
+  pool(stride: number): PointCloud {
+    const bits = Math.log2(stride);
+    if (!Number.isInteger(bits) || bits < 1 || bits > this.depth)
+      throw new ValueError(`[PointCloud] stride is ${stride}, expected a power of two from 2 to ${2 ** this.depth}`);
+    return once(this.pools, stride, () =>
+      PointCloud.binned(this.cells(), this.batch, stride, this.coordinates, this.items, this.depth - bits),
+    );
+  }
+
+  order(curve: Curve): CurveOrder {
+    return once(this.orders, curve, () => {
+      const { code, order, inverse } = serialize(this.grid, this.batch, { curve, depth: Math.max(1, this.depth) });
+      code.dispose();
+      return { order, inverse };
+    });
+  }
+
+  /** The map of {@link SubMConv3d}. */
+  neighbourMap(kernelSize: NeighbourKernelSize): NeighbourMap {
+    return once(this.neighbours, kernelSize, () => this.hash.neighbourMap(kernelSize));
+  }
+
+  /** Patches of at most `size` rows along any curve. */
+  patches(size: number, rule: PatchRule): Patches {
+    return once(this.patchings, `${rule} ${size}`, () => patchesOf(this.offsets, size, rule));
+  }
+
+  /**
+   * The map of {@link LocalKernelQuery} for queries in cells of this level.
+   * @param queries [Q, 3], in the dtype of the coordinates: the cell of a query is its floor
+   * @param item [Q], i32
+   */
+  localKernelMap(queries: Tensor, item: Tensor): LocalKernelMap {
+    return this.hash.localKernelMap(queries.mul(this.stride), item);
+  }
+
+  /** i32 [Q]: the row of the cell that each query lies in, -1 where it is empty; arguments of {@link localKernelMap}. */
+  lookup(queries: Tensor, item: Tensor): Tensor {
+    return this.hash.lookup(queries.mul(this.stride), item);
+  }
+
+  private cells(): Tensor {
+    return cast(this.grid, this.coordinates.dtype);
+  }
+}
+
+function once<K, V>(made: Map<K, V>, key: K, make: () => V): V {
+  let value = made.get(key);
+  if (value === undefined) made.set(key, (value = make()));
+  return value;
+}
