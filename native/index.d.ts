@@ -57,6 +57,8 @@ export interface Native {
   slice(x: number, start: Int32Array, extent: Int32Array, step: Int32Array): void;
   /** Zeros of `shape` with `grad` where the slice looks. */
   sliceGrad(grad: number, shape: Int32Array, start: Int32Array, step: Int32Array): void;
+  /** Views of the given extents along an axis; at most 8. */
+  split(x: number, sizes: Int32Array, axis: number): void;
   contiguous(x: number): void;
   assign(target: number, source: number): void;
   isContiguous(x: number): boolean;

@@ -52,6 +52,10 @@ void slice(Call& call) { call.emit(sliceView(call.tensor(0), call.dims(1), call.
 void sliceGrad(Call& call) {
   call.emit(sliceAdjoint(call.context(), call.tensor(0), call.dims(1), call.dims(2), call.dims(3), call.op));
 }
+void split(Call& call) {
+  const Dims sizes = call.dims(1);
+  for (const Tensor& part : splitView(call.tensor(0), sizes, call.integer(2), call.op)) call.emit(part);
+}
 void contiguousCopy(Call& call) { call.emit(contiguous(call.context(), call.tensor(0), call.op)); }
 
 /// assign(target, source): overwrites a contiguous target of the same shape and dtype.
@@ -106,7 +110,7 @@ void setMemoryLimit(Call& call) {
 void registerStorage(Napi::Env env, Napi::Object exports, Environment& environment) {
   define(env, exports, environment,
          {Entry{"fromBytes", fromBytes}, Entry{"empty", emptyTensor}, Entry{"reshape", reshape}, Entry{"permute", permute},
-          Entry{"expand", expand}, Entry{"slice", slice}, Entry{"sliceGrad", sliceGrad}, Entry{"contiguous", contiguousCopy}, Entry{"assign", assign},
+          Entry{"expand", expand}, Entry{"slice", slice}, Entry{"sliceGrad", sliceGrad}, Entry{"split", split}, Entry{"contiguous", contiguousCopy}, Entry{"assign", assign},
           Entry{"resetPeakMemory", resetPeakMemory}, Entry{"emptyCache", emptyCache}, Entry{"setMemoryLimit", setMemoryLimit},
           Entry{"adjustExternalMemory", adjustExternalMemory}});
   define(env, exports, environment,

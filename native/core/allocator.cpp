@@ -41,36 +41,39 @@ size_t Allocator::sizeClass(size_t bytes) {
   return (bytes + step - 1) / step * step;
 }
 
-void* Allocator::allocate(size_t bytes, const char* op) {
+Block Allocator::allocate(size_t bytes, const char* op) {
   if (bytes > limitBytes_ || stats_.liveBytes + sizeClass(bytes) > limitBytes_) {
     fail(ErrorKind::outOfMemory, op, "needs ", bytes, " bytes with ", stats_.liveBytes, " live, limit is ", limitBytes_);
   }
   const size_t size = sizeClass(bytes);
-  void* block = nullptr;
-  if (auto found = free_.find(size); found != free_.end() && !found->second.empty()) {
-    block = found->second.back();
+  Block block{nullptr, size};
+  // A somewhat larger block rather than a new one: sizes that change from step to step would fill the memory.
+  for (auto found = free_.lower_bound(size); found != free_.end() && found->first <= size + size / 2; ++found) {
+    if (found->second.empty()) continue;
+    block = {found->second.back(), found->first};
     found->second.pop_back();
-    stats_.cachedBytes -= size;
-  } else {
+    stats_.cachedBytes -= block.size;
+    break;
+  }
+  if (!block.data) {
     if (stats_.liveBytes + stats_.cachedBytes + size > limitBytes_) flush();
-    block = systemAllocate(size);
-    if (!block) {
+    block.data = systemAllocate(size);
+    if (!block.data) {
       flush();
-      block = systemAllocate(size);
+      block.data = systemAllocate(size);
     }
-    if (!block) fail(ErrorKind::outOfMemory, op, "the system refused ", bytes, " bytes with ", stats_.liveBytes, " live");
+    if (!block.data) fail(ErrorKind::outOfMemory, op, "the system refused ", bytes, " bytes with ", stats_.liveBytes, " live");
   }
   stats_.liveBytes += size;
   stats_.peakBytes = std::max(stats_.peakBytes, stats_.liveBytes);
   return block;
 }
 
-void Allocator::release(void* block, size_t bytes) {
-  const size_t size = sizeClass(bytes);
-  stats_.liveBytes -= size;
-  if (kExact) return std::free(block);
-  stats_.cachedBytes += size;
-  free_[size].push_back(block);
+void Allocator::release(Block block, size_t bytes) {
+  stats_.liveBytes -= sizeClass(bytes);
+  if (kExact) return std::free(block.data);
+  stats_.cachedBytes += block.size;
+  free_[block.size].push_back(block.data);
 }
 
 void Allocator::flush() {

@@ -7,9 +7,14 @@
 namespace md {
 
 struct MemoryStats {
-  size_t liveBytes = 0;    // in blocks that tensors hold
+  size_t liveBytes = 0;    // of tensors, in size classes
   size_t peakBytes = 0;    // highest liveBytes since the last resetPeak()
   size_t cachedBytes = 0;  // in blocks kept for reuse
+};
+
+struct Block {
+  void* data;
+  size_t size;
 };
 
 class Allocator {
@@ -21,8 +26,8 @@ class Allocator {
   Allocator& operator=(const Allocator&) = delete;
 
   /// 64-byte aligned, never null. Flushes the cache and retries before it throws OutOfMemory.
-  void* allocate(size_t bytes, const char* op);
-  void release(void* block, size_t bytes);
+  Block allocate(size_t bytes, const char* op);
+  void release(Block block, size_t bytes);
   void flush();
   void setLimit(size_t bytes) { limitBytes_ = bytes; }
   size_t limit() const { return limitBytes_; }

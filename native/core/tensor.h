@@ -48,17 +48,17 @@ Dims contiguousStrides(const Dims& shape);
 class Storage {
  public:
   Storage(Allocator& allocator, size_t bytes, const char* op)
-      : allocator_(allocator), bytes_(bytes), data_(allocator.allocate(bytes, op)) {}
-  ~Storage() { allocator_.release(data_, bytes_); }
+      : allocator_(allocator), bytes_(bytes), block_(allocator.allocate(bytes, op)) {}
+  ~Storage() { allocator_.release(block_, bytes_); }
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
-  void* data() const { return data_; }
+  void* data() const { return block_.data; }
   size_t bytes() const { return bytes_; }
 
  private:
   Allocator& allocator_;
   size_t bytes_;
-  void* data_;
+  Block block_;
 };
 
 struct Tensor {

@@ -111,6 +111,27 @@ Tensor sliceView(const Tensor& x, const Dims& start, const Dims& extent, const D
   return out;
 }
 
+std::vector<Tensor> splitView(const Tensor& x, const Dims& sizes, int64_t givenAxis, const char* op) {
+  const int axis = resolveAxis(givenAxis, x.rank(), op);
+  int64_t total = 0;
+  bool valid = true;
+  for (int i = 0; i < sizes.rank; i++) {
+    valid = valid && sizes[i] >= 0;
+    total += sizes[i];
+  }
+  if (!valid || total != x.shape[axis]) fail(ErrorKind::shape, op, "sizes ", sizes.str(), " add up to ", total, ", expected ", x.shape[axis], " for axis ", axis);
+  std::vector<Tensor> parts;
+  int64_t begin = 0;
+  for (int i = 0; i < sizes.rank; i++) {
+    Tensor part = x;
+    if (sizes[i] > 0) part.offset += begin * x.stride[axis];
+    part.shape[axis] = sizes[i];
+    begin += sizes[i];
+    parts.push_back(std::move(part));
+  }
+  return parts;
+}
+
 namespace {
 
 // Writes the contiguous elements at `from` into the layout of `to`, row by row of its last axis.

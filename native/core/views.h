@@ -1,5 +1,7 @@
 // Other shapes of the same storage: no element is copied.
 #pragma once
+#include <vector>
+
 #include "context.h"
 
 namespace md {
@@ -12,6 +14,9 @@ Tensor permuteView(const Tensor& x, const Dims& axes, const char* op);
 Tensor expandView(const Tensor& x, const Dims& shape, const char* op);
 /// start, extent and step an axis, already resolved: 0 <= start, step >= 1, the last element inside.
 Tensor sliceView(const Tensor& x, const Dims& start, const Dims& extent, const Dims& step, const char* op);
+
+/// Views side by side along an axis, of extents that add up to its own; the axis may be negative.
+std::vector<Tensor> splitView(const Tensor& x, const Dims& sizes, int64_t axis, const char* op);
 
 /// Zeros of `shape` with `grad` written where sliceView(start, grad.shape, step) looks: the adjoint of slicing.
 Tensor sliceAdjoint(Context& context, const Tensor& grad, const Dims& shape, const Dims& start, const Dims& step, const char* op);

@@ -27,17 +27,32 @@ struct Fixture {
 
 TEST(allocatorReusesAndCounts) {
   Allocator allocator;
-  void* first = allocator.allocate(1000, "test");
+  const Block first = allocator.allocate(1000, "test");
   const size_t live = allocator.stats().liveBytes;
   CHECK(live >= 1000);
   allocator.release(first, 1000);
   CHECK(allocator.stats().liveBytes == 0 && allocator.stats().peakBytes == live);
-  void* second = allocator.allocate(990, "test");
-  CHECK(second != nullptr && allocator.stats().peakBytes == live);
+  const Block second = allocator.allocate(990, "test");
+  CHECK(second.data != nullptr && allocator.stats().peakBytes == live);
   allocator.release(second, 990);
   allocator.flush();
   CHECK(allocator.stats().cachedBytes == 0);
 }
+
+#if !defined(__SANITIZE_ADDRESS__)
+TEST(allocatorTakesALittleLargerBlockRatherThanANewOne) {
+  Allocator allocator;
+  const Block large = allocator.allocate(14 << 10, "test");
+  allocator.release(large, 14 << 10);
+  const Block close = allocator.allocate(10 << 10, "test");
+  CHECK(close.data == large.data && close.size == large.size && allocator.stats().liveBytes == 10 << 10);
+  allocator.release(close, 10 << 10);
+  const Block small = allocator.allocate(8 << 10, "test");
+  CHECK(small.data != large.data && allocator.stats().cachedBytes == large.size);
+  allocator.release(small, 8 << 10);
+  CHECK(allocator.stats().liveBytes == 0);
+}
+#endif
 
 TEST(allocatorRefusesBeyondItsLimit) {
   Allocator allocator;

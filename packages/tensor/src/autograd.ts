@@ -14,6 +14,7 @@ export interface RuleContext<A> {
   attrs: A;
   /** Shapes of the inputs, whether saved or not. */
   shapes: readonly (readonly number[])[];
+  outputShapes: readonly (readonly number[])[];
   /** Which inputs want a gradient. */
   needs: readonly boolean[];
 }
@@ -100,6 +101,7 @@ export class GraphNode implements Owned {
       outputs: this.savedOutputs.map((saved) => saved && alias(saved)),
       attrs: this.attrs,
       shapes: this.shapes,
+      outputShapes: this.outputShapes,
       needs: this.needs,
     };
     const results = this.rule.grad(context, grads);

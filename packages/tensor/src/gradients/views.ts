@@ -1,5 +1,7 @@
 import { native } from "@md/native";
 import type { Rule } from "../autograd.js";
+import { zeros } from "../ops/create.js";
+import { cat } from "../ops/indexing.js";
 import { permute, reshape, type ViewAttrs } from "../ops/views.js";
 import { execute } from "../primitives.js";
 
@@ -22,5 +24,13 @@ export const viewRules: { [P in keyof ViewAttrs]: Rule<ViewAttrs[P]> | "nondiff"
     ],
   },
   sliceGrad: "nondiff",
+  // One copy for all parts; slices would each fill a gradient of the whole.
+  split: {
+    grad: ({ outputShapes, attrs: { axis } }, grads) => {
+      const like = grads.find((g) => g !== null)!;
+      const parts = grads.map((g, i) => g ?? zeros(outputShapes[i]!, { dtype: like.dtype as "f32" | "f64" }));
+      return [cat(parts, axis)];
+    },
+  },
   contiguous: { grad: (_, [g]) => [g!] },
 };

@@ -1,8 +1,11 @@
 import { native, ShapeError } from "@md/native";
 import { alias } from "../autograd.js";
-import { execute } from "../primitives.js";
+import { execute, executeAll } from "../primitives.js";
 import type { Tensor } from "../tensor.js";
 import { extents, product, resolveAxis } from "./shape.js";
+
+/** Outputs that one call of the addon gives at most. */
+const MAX_PARTS = 8;
 
 export interface ViewAttrs {
   reshape: object;
@@ -10,6 +13,7 @@ export interface ViewAttrs {
   expand: object;
   slice: { start: readonly number[]; step: readonly number[] };
   sliceGrad: object;
+  split: { axis: number };
   contiguous: object;
 }
 
@@ -98,6 +102,8 @@ export function split(x: Tensor, sizes: readonly number[], dim = -1): Tensor[] {
   const total = sizes.reduce((sum, size) => sum + size, 0);
   if (total !== x.shape[axis])
     throw new ShapeError(`[split] sizes [${sizes}] add up to ${total}, expected ${x.shape[axis]} for axis ${axis}`);
+  if (sizes.length <= MAX_PARTS)
+    return executeAll("split", [x], { axis }, sizes.length, () => native.split(x.slot, extents("split", sizes), axis));
   let start = 0;
   return sizes.map((size) => {
     start += size;

@@ -31,6 +31,30 @@ export const viewCases: OpCase[] = [
     reference: (x) => Array.from({ length: 24 }, (_, i) => x[Math.floor(i / 4) % 3]!),
   },
   {
+    primitives: ["split"],
+    name: "split",
+    inputs: [{ shape: [2, 6, 3] }],
+    run: (x) => {
+      const [a, b, c] = md.split(x, [1, 3, 2], 1) as [md.Tensor, md.Tensor, md.Tensor];
+      return [c, md.mul(a, b)];
+    },
+    reference: (x) => {
+      const at = (i: number, j: number, k: number): number => x[(i * 6 + j) * 3 + k]!;
+      const each = (from: number, to: number, value: (i: number, j: number, k: number) => number): number[] =>
+        [0, 1].flatMap((i) =>
+          Array.from({ length: to - from }, (_, j) => [0, 1, 2].map((k) => value(i, from + j, k))).flat(),
+        );
+      return [each(4, 6, at), each(1, 4, (i, j, k) => at(i, 0, k) * at(i, j, k))];
+    },
+  },
+  {
+    primitives: ["split"],
+    name: "split with an empty and an unused part",
+    inputs: [{ shape: [4, 2] }],
+    run: (x) => md.split(x, [1, 0, 3], 0)[2]!,
+    reference: (x) => x.slice(2),
+  },
+  {
     primitives: ["slice", "sliceGrad"],
     name: "slice with steps",
     inputs: [{ shape: [6, 3, 4] }],
