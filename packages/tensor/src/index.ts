@@ -45,7 +45,7 @@ export * from "./ops/views.js";
 export * from "./ops/voxel.js";
 export { Profile, profile, type ProfileRow } from "./profile.js";
 export * from "./random.js";
-export { scope } from "./scope.js";
+export { scope, withOwnerOf } from "./scope.js";
 export { type Device, Tensor } from "./tensor.js";
 export * from "./testing/gradcheck.js";
 export * from "./testing/op-case.js";

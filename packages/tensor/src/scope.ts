@@ -104,6 +104,17 @@ export function scope<T>(body: () => T): T {
   }
 }
 
+/** Runs `body`; what it makes belongs to the scope of `item`, and so lives as long. */
+export function withOwnerOf<T>(item: Owned, body: () => T): T {
+  const outer = syncScope;
+  syncScope = item.owner;
+  try {
+    return body();
+  } finally {
+    syncScope = outer;
+  }
+}
+
 /** {@link scope} for an async body: the scope stays current across each `await` in it. */
 scope.async = async function <T>(body: () => Promise<T>): Promise<T> {
   const parent = currentScope();

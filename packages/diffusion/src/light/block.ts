@@ -1,5 +1,13 @@
 import { FiLM, type KeyValue, LayerNorm, LocalKernelQuery, MLP, Module, MultiheadAttention } from "@md/nn";
-import { type AttentionMask, cat, type Generator, type LocalKernelMap, type Tensor, type VoxelHash } from "@md/tensor";
+import {
+  type AttentionMask,
+  cat,
+  type Generator,
+  type LocalKernelMap,
+  scope,
+  type Tensor,
+  type VoxelHash,
+} from "@md/tensor";
 
 /** What a block keeps of the scene: actions read it at every denoising step, nothing writes it. */
 export interface BlockMemory {
@@ -70,8 +78,10 @@ export class NonInvasiveBlock extends Module {
   /** Condition tokens [B, N + C, d] to the next layer's. */
   condition(hidden: Tensor, normed: Tensor, layout: ConditionLayout, { keyValue }: BlockMemory): Tensor {
     const { rotary, mask } = layout;
-    const attended = hidden.add(this.attention.attend(normed, keyValue, { rotary, mask }));
-    return attended.add(this.mlp.forward(this.mlpNorm.forward(attended)));
+    return scope(() => {
+      const attended = hidden.add(this.attention.attend(normed, keyValue, { rotary, mask }));
+      return attended.add(this.mlp.forward(this.mlpNorm.forward(attended)));
+    });
   }
 
   /** Action tokens [B, M·L, d] to the next layer's. */
@@ -81,11 +91,13 @@ export class NonInvasiveBlock extends Module {
       film
         .forward(x.reshape([x.shape[0]!, layout.samples, layout.tokensPerSample, -1]), layout.timestep)
         .reshape(x.shape);
-    const normed = modulate(this.attentionFilm, this.attentionNorm.forward(actions));
-    const own = this.attention.projectKeyValue(normed, rotary);
-    const keyValue = { k: cat([own.k, memory.keyValue.k], 2), v: cat([own.v, memory.keyValue.v], 2) };
-    const attended = actions.add(this.attention.attend(normed, keyValue, { rotary, mask }));
-    const located = attended.add(this.local.forward(neighbours, memory.voxelMeans).reshape(attended.shape));
-    return located.add(this.mlp.forward(modulate(this.mlpFilm, this.mlpNorm.forward(located))));
+    return scope(() => {
+      const normed = modulate(this.attentionFilm, this.attentionNorm.forward(actions));
+      const own = this.attention.projectKeyValue(normed, rotary);
+      const keyValue = { k: cat([own.k, memory.keyValue.k], 2), v: cat([own.v, memory.keyValue.v], 2) };
+      const attended = actions.add(this.attention.attend(normed, keyValue, { rotary, mask }));
+      const located = attended.add(this.local.forward(neighbours, memory.voxelMeans).reshape(attended.shape));
+      return located.add(this.mlp.forward(modulate(this.mlpFilm, this.mlpNorm.forward(located))));
+    });
   }
 }

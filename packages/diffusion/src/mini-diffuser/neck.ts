@@ -8,7 +8,7 @@ import {
   Module,
   type RandomLayerOptions,
 } from "@md/nn";
-import { abs, floor, ge, indexSelect, localKernelQuery, sign, silu, tensor, type Tensor } from "@md/tensor";
+import { abs, floor, ge, indexSelect, localKernelQuery, scope, sign, silu, tensor, type Tensor } from "@md/tensor";
 import type { Compat } from "./config.js";
 import { type ActionTokens, NeckAttention, type NeckKeys } from "./neck-attention.js";
 
@@ -119,7 +119,7 @@ export class NeckBlock extends Module {
 
   remember(level: LevelFeatures, context: Context): NeckMemory {
     const { cloud, features } = level;
-    const keys = this.attn.remember(features, cloud.coordinates, cloud.offsets, context);
+    const keys = scope(() => this.attn.remember(features, cloud.coordinates, cloud.offsets, context));
     return { level, keys, convolved: this.local.remember(level) };
   }
 
@@ -128,9 +128,11 @@ export class NeckBlock extends Module {
    * @param condition timestep and instruction of each, [B·S, contextDim]
    */
   forward(x: Tensor, tokens: ActionTokens, condition: Tensor, memory: NeckMemory, grid: QueryGrid): Tensor {
-    const activated = silu(condition);
-    const located = x.add(this.local.forward(tokens, memory, grid));
-    const attended = located.add(this.attn.forward(this.norm1.forward(located, activated), tokens, memory.keys));
-    return attended.add(this.mlp.forward(this.norm2.forward(attended, activated)));
+    return scope(() => {
+      const activated = silu(condition);
+      const located = x.add(this.local.forward(tokens, memory, grid));
+      const attended = located.add(this.attn.forward(this.norm1.forward(located, activated), tokens, memory.keys));
+      return attended.add(this.mlp.forward(this.norm2.forward(attended, activated)));
+    });
   }
 }

@@ -1,4 +1,4 @@
-import type { Curve, Tensor } from "@md/tensor";
+import { type Curve, scope, type Tensor } from "@md/tensor";
 import { DropPath } from "../layers/drop-path.js";
 import { Linear } from "../layers/linear.js";
 import { MLP } from "../layers/mlp.js";
@@ -66,9 +66,11 @@ export class PointBlock extends Module {
 
   /** @param convolved what the positional encoding convolves. Default x. */
   forward(cloud: PointCloud, x: Tensor, curve: Curve, convolved = x): Tensor {
-    const placed = x.add(this.cpe.forward(cloud, convolved));
-    const attended = placed.add(this.dropPath.forward(this.attn.forward(cloud, this.norm1.forward(placed), curve)));
-    return attended.add(this.dropPath.forward(this.mlp.forward(this.norm2.forward(attended))));
+    return scope(() => {
+      const placed = x.add(this.cpe.forward(cloud, convolved));
+      const attended = placed.add(this.dropPath.forward(this.attn.forward(cloud, this.norm1.forward(placed), curve)));
+      return attended.add(this.dropPath.forward(this.mlp.forward(this.norm2.forward(attended))));
+    });
   }
 }
 
@@ -92,7 +94,9 @@ export class ContextBlock extends Module {
 
   /** @param offsets [B + 1], rows of each item in x */
   forward(x: Tensor, offsets: Int32Array, context: Context): Tensor {
-    const attended = x.add(this.dropPath.forward(this.attn.forward(this.norm1.forward(x), offsets, context)));
-    return attended.add(this.dropPath.forward(this.mlp.forward(this.norm2.forward(attended))));
+    return scope(() => {
+      const attended = x.add(this.dropPath.forward(this.attn.forward(this.norm1.forward(x), offsets, context)));
+      return attended.add(this.dropPath.forward(this.mlp.forward(this.norm2.forward(attended))));
+    });
   }
 }

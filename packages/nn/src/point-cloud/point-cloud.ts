@@ -10,6 +10,7 @@ import {
   type Tensor,
   ValueError,
   VoxelHash,
+  withOwnerOf,
 } from "@md/tensor";
 import { type Patches, type PatchRule, patchesOf } from "./patches.js";
 
@@ -37,7 +38,7 @@ export interface CurveOrder {
  * The geometry of one level of a batch of point clouds: V occupied grid cells in the order of (item, x, y, z), rows of
  * all items side by side without padding. Points of one cell are one row, the mean of theirs. What layers need of the
  * geometry (orders, patches, neighbours, pooling) is made when first asked for and shared by all layers of the level.
- * Features are tensors [V, C] beside it. Its tensors belong to the scope in which they were made.
+ * Features are tensors [V, C] beside it. All its tensors belong to the scope in which it was made.
  */
 export class PointCloud {
   private readonly orders = new Map<Curve, CurveOrder>();
@@ -125,13 +126,13 @@ export class PointCloud {
     const bits = Math.log2(stride);
     if (!Number.isInteger(bits) || bits < 1 || bits > this.depth)
       throw new ValueError(`[PointCloud] stride is ${stride}, expected a power of two from 2 to ${2 ** this.depth}`);
-    return once(this.pools, stride, () =>
+    return this.once(this.pools, stride, () =>
       PointCloud.binned(this.cells(), this.batch, stride, this.coordinates, this.items, this.depth - bits),
     );
   }
 
   order(curve: Curve): CurveOrder {
-    return once(this.orders, curve, () => {
+    return this.once(this.orders, curve, () => {
       const { code, order, inverse } = serialize(this.grid, this.batch, { curve, depth: Math.max(1, this.depth) });
       code.dispose();
       return { order, inverse };
@@ -140,12 +141,12 @@ export class PointCloud {
 
   /** The map of {@link SubMConv3d}. */
   neighbourMap(kernelSize: NeighbourKernelSize): NeighbourMap {
-    return once(this.neighbours, kernelSize, () => this.hash.neighbourMap(kernelSize));
+    return this.once(this.neighbours, kernelSize, () => this.hash.neighbourMap(kernelSize));
   }
 
   /** Patches of at most `size` rows along any curve. */
   patches(size: number, rule: PatchRule): Patches {
-    return once(this.patchings, `${rule} ${size}`, () => patchesOf(this.offsets, size, rule));
+    return this.once(this.patchings, `${rule} ${size}`, () => patchesOf(this.offsets, size, rule));
   }
 
   /**
@@ -165,10 +166,10 @@ export class PointCloud {
   private cells(): Tensor {
     return cast(this.grid, this.coordinates.dtype);
   }
-}
 
-function once<K, V>(made: Map<K, V>, key: K, make: () => V): V {
-  let value = made.get(key);
-  if (value === undefined) made.set(key, (value = make()));
-  return value;
+  private once<K, V>(made: Map<K, V>, key: K, make: () => V): V {
+    let value = made.get(key);
+    if (value === undefined) made.set(key, (value = withOwnerOf(this.coordinates, make)));
+    return value;
+  }
 }

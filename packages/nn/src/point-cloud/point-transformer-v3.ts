@@ -1,4 +1,4 @@
-import { argsort, type Curve, curves, gelu, type Generator, rand, type Tensor, ValueError } from "@md/tensor";
+import { argsort, type Curve, curves, gelu, type Generator, rand, scope, type Tensor, ValueError } from "@md/tensor";
 import { ModuleList } from "../containers.js";
 import type { BatchNorm1d } from "../layers/norms.js";
 import { SubMConv3d } from "../layers/subm-conv3d.js";
@@ -132,7 +132,7 @@ export class PointTransformerV3 extends Module {
   forward(cloud: PointCloud, x: Tensor, context?: Context): LevelFeatures[] {
     const encoded: LevelFeatures[] = [];
     let level = cloud;
-    let features = gelu(this.stemNorm.forward(this.stem.forward(cloud.neighbourMap(5), x)));
+    let features = scope(() => gelu(this.stemNorm.forward(this.stem.forward(cloud.neighbourMap(5), x))));
     [...this.encoder].forEach((stage, i) => {
       if (i > 0) {
         level = level.pool(this.strides[i - 1]!);

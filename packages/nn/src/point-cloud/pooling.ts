@@ -1,4 +1,4 @@
-import { gelu, indexSelect, segmentMax, type Tensor } from "@md/tensor";
+import { gelu, indexSelect, scope, segmentMax, type Tensor } from "@md/tensor";
 import { Linear } from "../layers/linear.js";
 import { BatchNorm1d } from "../layers/norms.js";
 import type { RandomLayerOptions } from "../layers/options.js";
@@ -23,9 +23,10 @@ export class GridPool extends Module {
   /** @param coarser of `cloud.pool` of the level of x */
   forward(coarser: PointCloud, x: Tensor): Tensor {
     const { voxelOffsets, pointOrder } = coarser.hash;
-    const { values, rows } = segmentMax(this.proj.forward(x), voxelOffsets, { order: pointOrder });
-    rows.dispose();
-    return gelu(this.norm.forward(values));
+    return scope(() => {
+      const { values } = segmentMax(this.proj.forward(x), voxelOffsets, { order: pointOrder });
+      return gelu(this.norm.forward(values));
+    });
   }
 }
 
@@ -51,8 +52,10 @@ export class GridUnpool extends Module {
    * @returns `sum` and its part from `skip`, [V of the finer level, out]
    */
   forward(coarser: PointCloud, x: Tensor, skip: Tensor): { sum: Tensor; skip: Tensor } {
-    const own = gelu(this.skipNorm.forward(this.skipProj.forward(skip)));
-    const up = gelu(this.norm.forward(this.proj.forward(x)));
-    return { sum: own.add(indexSelect(up, 0, coarser.hash.voxelOfPoint)), skip: own };
+    return scope(() => {
+      const own = gelu(this.skipNorm.forward(this.skipProj.forward(skip)));
+      const up = gelu(this.norm.forward(this.proj.forward(x)));
+      return { sum: own.add(indexSelect(up, 0, coarser.hash.voxelOfPoint)), skip: own };
+    });
   }
 }
