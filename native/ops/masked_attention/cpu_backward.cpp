@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "../../isa/pack.h"
 #include "dropout.h"
 #include "kernels.h"
 #include "prepare.h"
@@ -20,6 +21,7 @@ template <class T>
 struct HeadBackward {
   static constexpr int width = Vec<T>::width;
   static constexpr int lanes = 2 * width;
+  static constexpr int kKeyVectors = kKeyBlock / width;
 
   const BackwardProblem& problem;
   int64_t depth;   // head size
@@ -75,12 +77,8 @@ struct HeadBackward {
       prepare.row(problem.q.at<T>(b, h, i), q + i * depth, b, i, scale);
       const T* g = problem.grad.at<T>(b, h, i);
       const T* o = problem.out.at<T>(b, h, i);
-      T sum = T(0);
-      for (int64_t d = 0; d < depth; d++) {
-        grad[i * depth + d] = g[d];
-        sum += g[d] * o[d];
-      }
-      delta[i] = sum;
+      std::memcpy(grad + i * depth, g, static_cast<size_t>(depth) * sizeof(T));
+      delta[i] = dot(g, o, depth);
     }
     std::memset(dq, 0, static_cast<size_t>(problem.queries * padded) * sizeof(T));
   }
@@ -88,37 +86,34 @@ struct HeadBackward {
   /// dq of this head into rows of `step` elements.
   void leave(T* to, int64_t step) {
     const T scale = static_cast<T>(problem.scale);
-    for (int64_t i = 0; i < problem.queries; i++)
-      for (int64_t d = 0; d < depth; d++) to[i * step + d] = dq[i * padded + d] * scale;
+    for (int64_t i = 0; i < problem.queries; i++) scaleRow(dq + i * padded, scale, to + i * step, depth);
   }
 
   void loadKeys(const Block& block) {
     const Preparer<T> prepare{problem.prepareK, depth};
-    const T* const fromK = ownRows;
-    for (int64_t j = 0; j < kKeyBlock; j++) {
-      const bool live = j < block.end - block.begin;
-      if (live) prepare.row(problem.k.at<T>(batch, head, block.begin + j), ownRows, batch, block.begin + j, T(1));
-      const T* fromV = live ? problem.v.at<T>(batch, head, block.begin + j) : nullptr;
-      for (int64_t d = 0; d < depth; d++) {
-        k[j * padded + d] = kT[d * kKeyBlock + j] = live ? fromK[d] : T(0);
-        vT[d * kKeyBlock + j] = live ? fromV[d] : T(0);
-      }
-      for (int64_t d = depth; d < padded; d++) k[j * padded + d] = T(0);
-    }
+    const int64_t live = block.end - block.begin;
+    std::memset(k, 0, static_cast<size_t>(kKeyBlock * padded) * sizeof(T));
+    for (int64_t j = 0; j < live; j++) prepare.row(problem.k.at<T>(batch, head, block.begin + j), k + j * padded, batch, block.begin + j, T(1));
+    md::MD_ISA::packPanel<kKeyVectors>(k, 1, padded, depth, live, kT);
+    md::MD_ISA::packPanel<kKeyVectors>(problem.v.at<T>(batch, head, block.begin), 1, problem.v.token, depth, live, vT);
     std::memset(dkT, 0, static_cast<size_t>(kKeyBlock * depth) * sizeof(T));
     std::memset(dvT, 0, static_cast<size_t>(kKeyBlock * depth) * sizeof(T));
   }
 
   void storeKeys(const Block& block) {
     const T unscale = static_cast<T>(kLn2);  // q carries scale · log2(e)
-    for (int64_t j = 0; j < block.end - block.begin; j++) {
-      T* toK = problem.dk.at<T>(batch, head, block.begin + j);
-      T* toV = problem.dv.at<T>(batch, head, block.begin + j);
-      for (int64_t d = 0; d < depth; d++) {
-        toK[d] = dkT[d * kKeyBlock + j] * unscale;
-        toV[d] = dvT[d * kKeyBlock + j];
-      }
-    }
+    storeTransposed(dkT, unscale, block, problem.dk);
+    storeTransposed(dvT, T(1), block, problem.dv);
+  }
+
+  void storeTransposed(const T* from, T scale, const Block& block, const Rows& to) {
+    alignas(64) T rowParts[kKeyBlock * width];
+    const Vec<T> factor = Vec<T>::set(scale);
+    eachVector<T>(depth, [&](int64_t d, auto lanes) {
+      md::MD_ISA::packPanel<1>(from + d * kKeyBlock, 1, kKeyBlock, block.end - block.begin, depth - d, rowParts);
+      for (int64_t j = 0; j < block.end - block.begin; j++)
+        storeLanes(Vec<T>::load(rowParts + j * width) * factor, to.at<T>(batch, head, block.begin + j) + d, lanes);
+    });
   }
 
   /// What queries [from, from + n) add to dk, dv and dq.

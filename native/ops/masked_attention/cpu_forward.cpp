@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "../../isa/pack.h"
 #include "dropout.h"
 #include "kernels.h"
 #include "prepare.h"
@@ -76,13 +77,9 @@ struct HeadForward {
   void loadQueries(const Block& block) {
     const T scale = static_cast<T>(problem.scale * kLog2E);
     const Preparer<T> prepare{problem.prepareQ, depth};
-    const int64_t live = block.end - block.begin, whole = roundUp(live, lanes);
+    const int64_t live = block.end - block.begin;
     for (int64_t i = 0; i < live; i++) prepare.row(problem.q.at<T>(batch, head, block.begin + i), rows + i * depth, batch, block.begin + i, scale);
-    std::memset(rows + live * depth, 0, static_cast<size_t>((whole - live) * depth) * sizeof(T));
-    for (int64_t i = 0; i < whole; i++) {
-      T* to = queries + i / lanes * lanes * depth + i % lanes;
-      for (int64_t d = 0; d < depth; d++) to[d * lanes] = rows[i * depth + d];
-    }
+    for (int64_t i = 0; i < live; i += lanes) md::MD_ISA::packPanel<2>(rows + i * depth, 1, depth, depth, live - i, queries + i * depth);
     std::memset(sums, 0, static_cast<size_t>(kQueryBlock * depth) * sizeof(T));
     for (int64_t i = 0; i < kQueryBlock; i++) {
       most[i] = std::numeric_limits<T>::lowest();  // finite: lowest - lowest is 0 where nothing was attended yet
@@ -189,13 +186,20 @@ struct HeadForward {
 
   void finish(const Block& block) {
     T* logSumExp = static_cast<T*>(problem.logSumExp) + (batch * problem.heads + head) * problem.queries;
-    for (int64_t i = 0; i < block.end - block.begin; i++) {
-      const T* from = sums + i / lanes * lanes * depth + i % lanes;
-      T* to = problem.out.at<T>(batch, head, block.begin + i);
-      const bool none = total[i] == T(0);
-      const T inverse = none ? T(0) : T(1) / total[i];
-      for (int64_t d = 0; d < depth; d++) to[d] = from[d * lanes] * inverse;
-      logSumExp[block.begin + i] = none ? std::numeric_limits<T>::infinity() : most[i] + std::log2(total[i]);
+    for (int64_t strip = 0; strip * lanes < block.end - block.begin; strip++) {
+      const int64_t first = strip * lanes, queriesHere = live(block, strip);
+      T inverse[lanes];
+      for (int64_t i = 0; i < queriesHere; i++) {
+        const bool none = total[first + i] == T(0);
+        inverse[i] = none ? T(0) : T(1) / total[first + i];
+        logSumExp[block.begin + first + i] = none ? std::numeric_limits<T>::infinity() : most[first + i] + std::log2(total[first + i]);
+      }
+      alignas(64) T rowParts[lanes * width];
+      eachVector<T>(depth, [&](int64_t d, auto part) {
+        md::MD_ISA::packPanel<1>(sums + first * depth + d * lanes, 1, lanes, queriesHere, depth - d, rowParts);
+        for (int64_t i = 0; i < queriesHere; i++)
+          storeLanes(Vec<T>::load(rowParts + i * width) * Vec<T>::set(inverse[i]), problem.out.at<T>(batch, head, block.begin + first + i) + d, part);
+      });
     }
   }
 

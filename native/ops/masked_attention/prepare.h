@@ -4,12 +4,57 @@
 #include <cmath>
 #include <cstring>
 
+#include "../../isa/simd.h"
 #include "../rotary_embedding/rotate.h"
 #include "kernels.h"
 
 namespace md::masked_attention::MD_ISA {
 
+using md::MD_ISA::Vec;
 using md::rotary_embedding::MD_ISA::rotateRow;
+
+/// f(offset, lanes) for the vectors of a row of `depth` elements, of which the last may be partial.
+template <class T, class F>
+__attribute__((always_inline)) inline void eachVector(int64_t depth, F&& f) {
+  constexpr int width = Vec<T>::width;
+  int64_t d = 0;
+  for (; d + width <= depth; d += width) f(d, std::integral_constant<int, width>{});
+  if (d < depth) f(d, static_cast<int>(depth - d));
+}
+template <class T, int N>
+inline Vec<T> loadLanes(const T* p, std::integral_constant<int, N>) {
+  return Vec<T>::load(p);
+}
+template <class T>
+inline Vec<T> loadLanes(const T* p, int n) {
+  return Vec<T>::loadPart(p, n);
+}
+template <class T, int N>
+inline void storeLanes(Vec<T> x, T* p, std::integral_constant<int, N>) {
+  x.store(p);
+}
+template <class T>
+inline void storeLanes(Vec<T> x, T* p, int n) {
+  x.storePart(p, n);
+}
+/// x in the lanes that exist, 0 in the others.
+template <class T, int N>
+inline Vec<T> liveLanes(Vec<T> x, std::integral_constant<int, N>) {
+  return x;
+}
+template <class T>
+inline Vec<T> liveLanes(Vec<T> x, int n) {
+  alignas(64) T lanes[Vec<T>::width];
+  x.store(lanes);
+  return Vec<T>::loadPart(lanes, n);
+}
+
+/// to = x · scale, of `depth` elements.
+template <class T>
+inline void scaleRow(const T* x, T scale, T* to, int64_t depth) {
+  const Vec<T> factor = Vec<T>::set(scale);
+  eachVector<T>(depth, [&](int64_t d, auto lanes) { storeLanes(loadLanes(x + d, lanes) * factor, to + d, lanes); });
+}
 
 /// The preparation of q or k in one call; `row` and `grad` work on D elements.
 template <class T>
@@ -23,67 +68,77 @@ struct Preparer {
 
   /// `to` = the prepared row of token `token`, times `scale`.
   void row(const T* from, T* to, int64_t batch, int64_t token, T scale) const {
-    std::memcpy(to, from, static_cast<size_t>(depth) * sizeof(T));
-    if (p.rotateFirst) rotate(to, batch, token, T(1));
-    normalize(to);
-    if (!p.rotateFirst) rotate(to, batch, token, T(1));
-    for (int64_t d = 0; d < depth; d++) to[d] *= scale;
+    if (p.rotateFirst) {
+      if (p.rotary) from = rotated(from, to, batch, token, T(1));
+      normalize(from, to, scale);
+    } else {
+      normalize(from, to, scale);
+      if (p.rotary) rotated(to, to, batch, token, T(1));
+    }
   }
 
   /// From the cotangent of the prepared row to that of the row x, in place; adds to those of weight and bias.
   void grad(const T* x, T* g, int64_t batch, int64_t token, T* dWeight, T* dBias, T* scratch) const {
-    bool none = true;  // a padding row, which may hold NaN
-    for (int64_t d = 0; d < depth; d++) none &= g[d] == T(0);
-    if (none) return;
-    if (!p.rotateFirst) rotate(g, batch, token, T(-1));
+    Vec<T> size = Vec<T>::zero();
+    eachVector<T>(depth, [&](int64_t d, auto lanes) { size = size + abs(loadLanes(g + d, lanes)); });
+    if (size.sum() == T(0)) return;  // a padding row, which may hold NaN
+    if (!p.rotateFirst && p.rotary) rotated(g, g, batch, token, T(-1));
     if (p.weight) {
-      std::memcpy(scratch, x, static_cast<size_t>(depth) * sizeof(T));
-      if (p.rotateFirst) rotate(scratch, batch, token, T(1));
-      normalizeGrad(scratch, g, dWeight, dBias);
+      const T* at = p.rotateFirst && p.rotary ? rotated(x, scratch, batch, token, T(1)) : x;
+      normalizeGrad(at, scratch, g, dWeight, dBias);
     }
-    if (p.rotateFirst) rotate(g, batch, token, T(-1));
+    if (p.rotateFirst && p.rotary) rotated(g, g, batch, token, T(-1));
   }
 
  private:
-  void rotate(T* x, int64_t batch, int64_t token, T sign) const {
-    if (p.rotary) rotateRow(x, angles(batch, token), x, p.pairs, depth, sign);
+  const T* rotated(const T* x, T* to, int64_t batch, int64_t token, T sign) const {
+    rotateRow(x, angles(batch, token), to, p.pairs, depth, sign);
+    return to;
   }
 
-  T standardize(T* x) const {
-    T mean = 0, variance = 0;
-    for (int64_t d = 0; d < depth; d++) mean += x[d];
-    mean /= static_cast<T>(depth);
-    for (int64_t d = 0; d < depth; d++) {
-      x[d] -= mean;
-      variance += x[d] * x[d];
-    }
-    const T rstd = T(1) / std::sqrt(variance / static_cast<T>(depth) + static_cast<T>(p.eps));
-    for (int64_t d = 0; d < depth; d++) x[d] *= rstd;
-    return rstd;
+  // to = x - mean; returns 1 / standard deviation.
+  T center(const T* x, T* to) const {
+    Vec<T> sum = Vec<T>::zero(), squares = Vec<T>::zero();
+    eachVector<T>(depth, [&](int64_t d, auto lanes) { sum = sum + loadLanes(x + d, lanes); });
+    const Vec<T> mean = Vec<T>::set(sum.sum() / static_cast<T>(depth));
+    eachVector<T>(depth, [&](int64_t d, auto lanes) {
+      const Vec<T> centered = liveLanes(loadLanes(x + d, lanes) - mean, lanes);
+      storeLanes(centered, to + d, lanes);
+      squares = fma(centered, centered, squares);
+    });
+    return T(1) / std::sqrt(squares.sum() / static_cast<T>(depth) + static_cast<T>(p.eps));
   }
 
-  void normalize(T* x) const {
-    if (!p.weight) return;
-    standardize(x);
+  void normalize(const T* x, T* to, T scale) const {
+    if (!p.weight) return scaleRow(x, scale, to, depth);
+    const Vec<T> rstd = Vec<T>::set(center(x, to)), factor = Vec<T>::set(scale);
     const T* weight = static_cast<const T*>(p.weight);
     const T* bias = static_cast<const T*>(p.bias);
-    for (int64_t d = 0; d < depth; d++) x[d] = x[d] * weight[d] + (bias ? bias[d] : T(0));
+    eachVector<T>(depth, [&](int64_t d, auto lanes) {
+      const Vec<T> shift = bias ? loadLanes(bias + d, lanes) : Vec<T>::zero();
+      storeLanes(fma(loadLanes(to + d, lanes) * rstd, loadLanes(weight + d, lanes), shift) * factor, to + d, lanes);
+    });
   }
 
-  void normalizeGrad(T* x, T* g, T* dWeight, T* dBias) const {
-    const T rstd = standardize(x);
+  // `scratch` takes x's normed row.
+  void normalizeGrad(const T* x, T* scratch, T* g, T* dWeight, T* dBias) const {
     const T* weight = static_cast<const T*>(p.weight);
-    T mean = 0, along = 0;
-    for (int64_t d = 0; d < depth; d++) {
-      dWeight[d] += g[d] * x[d];
-      dBias[d] += g[d];
-      g[d] *= weight[d];
-      mean += g[d];
-      along += g[d] * x[d];
-    }
-    mean /= static_cast<T>(depth);
-    along /= static_cast<T>(depth);
-    for (int64_t d = 0; d < depth; d++) g[d] = rstd * (g[d] - mean - along * x[d]);
+    const Vec<T> rstd = Vec<T>::set(center(x, scratch));
+    Vec<T> sum = Vec<T>::zero(), along = Vec<T>::zero();
+    eachVector<T>(depth, [&](int64_t d, auto lanes) {
+      const Vec<T> normed = loadLanes(scratch + d, lanes) * rstd, grad = loadLanes(g + d, lanes);
+      storeLanes(normed, scratch + d, lanes);
+      storeLanes(fma(grad, normed, loadLanes(dWeight + d, lanes)), dWeight + d, lanes);
+      storeLanes(grad + loadLanes(dBias + d, lanes), dBias + d, lanes);
+      const Vec<T> scaled = grad * loadLanes(weight + d, lanes);
+      storeLanes(scaled, g + d, lanes);
+      sum = sum + scaled;
+      along = fma(scaled, normed, along);
+    });
+    const Vec<T> mean = Vec<T>::set(sum.sum() / static_cast<T>(depth)), slope = Vec<T>::set(along.sum() / static_cast<T>(depth));
+    eachVector<T>(depth, [&](int64_t d, auto lanes) {
+      storeLanes(rstd * (loadLanes(g + d, lanes) - mean - slope * loadLanes(scratch + d, lanes)), g + d, lanes);
+    });
   }
 };
 
