@@ -2,6 +2,9 @@
 
 The inputs of an op that ends in Grad end with the cotangent; its outputs are the result, then the gradients.
 """
+import importlib.util
+import os
+
 import torch
 import torch.nn.functional as F
 
@@ -440,3 +443,31 @@ def trainStep(inputs, params):
         return run
 
     return {"foreach": variant(True), "a loop": variant(False)}
+
+
+# Mini-Diffuser in PyTorch, a file that comes with the golden files: names MiniDiffuser and make_batch.
+MODEL = os.environ.get("MD_TORCH_MINI_DIFFUSER", "../shared/peers/torch_mini_diffuser.py")
+
+if os.path.exists(MODEL):
+
+    @op
+    def miniDiffuserStep(_, params):
+        """Loss, backward pass and AdamW of the full-size model on random scenes; nothing to compare."""
+        specification = importlib.util.spec_from_file_location("torch_mini_diffuser", MODEL)
+        peer = importlib.util.module_from_spec(specification)
+        specification.loader.exec_module(peer)
+        torch.manual_seed(0)
+        scenes, points, samples = params["scenes"], params["points"], params["samples"]
+        model = peer.MiniDiffuser()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+        batch = peer.make_batch(scenes, points, 512, 0, "cpu")
+        noise, jitter = torch.randn(scenes * samples, 3), torch.randn(scenes, 3)
+        timesteps = torch.randint(0, 100, (scenes * samples,))
+
+        def run():
+            model(batch, noise, timesteps, jitter)["total"].backward()
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            return []
+
+        return {"": run}

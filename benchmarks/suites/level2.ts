@@ -1,12 +1,17 @@
-import { MiniDiffuserLight } from "@md/diffusion";
+import { MiniDiffuser, MiniDiffuserLight } from "@md/diffusion";
 import { backward, Generator, memory, resetPeakMemory, scope, type Tensor } from "@md/tensor";
-import { randomBatch } from "../scenes.js";
+import { randomBatch, surfaceBatch } from "../scenes.js";
 import type { BenchCase, Metric, Suite } from "../suite.js";
 import type { TargetId } from "../targets.js";
 
+type Batch = ReturnType<typeof randomBatch>;
+type PolicyOf = (samples: number, generator: Generator) => MiniDiffuser | MiniDiffuserLight;
+
+const light: PolicyOf = (samples, generator) => new MiniDiffuserLight({ samples }, { generator });
+const full: PolicyOf = (samples, generator) => new MiniDiffuser({ samples }, { generator });
+
 /** A training step without the optimiser. */
-function stepper(samples: number, batch: ReturnType<typeof randomBatch>): () => readonly Tensor[] {
-  const policy = new MiniDiffuserLight({ samples }, { generator: new Generator(1) });
+function stepper(policy: MiniDiffuser | MiniDiffuserLight, batch: Batch): () => readonly Tensor[] {
   const generator = new Generator(2);
   return () => {
     const { loss } = policy.loss(batch, generator);
@@ -16,21 +21,25 @@ function stepper(samples: number, batch: ReturnType<typeof randomBatch>): () => 
   };
 }
 
-function peakBytes(run: () => unknown): number {
+function peakBytes(policy: MiniDiffuser | MiniDiffuserLight, batch: Batch): number {
+  const before = memory().liveBytes;
+  const step = stepper(policy, batch);
+  scope(() => void step());
   resetPeakMemory();
-  scope(() => void run());
-  return memory().peakBytes;
+  scope(() => void step());
+  const peak = memory().peakBytes;
+  policy.dispose();
+  return peak - before;
 }
 
-function costOfSamples(size: number, points: number, countsFor: readonly TargetId[]): BenchCase {
-  const batch = randomBatch(size, points);
+function costOfSamples(name: string, create: PolicyOf, batch: Batch, countsFor: readonly TargetId[]): BenchCase {
   return {
-    name: `64 samples beside one, ${size} scenes of ${points} points`,
-    bind: () => stepper(64, batch),
-    baseline: { name: "M = 1", bind: () => stepper(1, batch), sameResult: false },
+    name: `64 samples beside one, ${name}${batch.size} scenes of ${batch.pointsPerScene} points`,
+    bind: () => stepper(create(64, new Generator(1)), batch),
+    baseline: { name: "M = 1", bind: () => stepper(create(1, new Generator(1)), batch), sameResult: false },
     threads: "most",
     metrics: (): Metric[] => {
-      const [many, one] = [64, 1].map((samples) => scope(() => peakBytes(stepper(samples, batch))));
+      const [many, one] = [64, 1].map((samples) => peakBytes(create(samples, new Generator(1)), batch));
       return [{ name: "peak bytes beside M = 1", value: many / one, unit: "x" }];
     },
     countsFor,
@@ -41,7 +50,8 @@ function costOfSamples(size: number, points: number, countsFor: readonly TargetI
 export const level2Suite: Suite = {
   name: "level2",
   cases: [
-    costOfSamples(2, 4000, ["level2-time-4000", "level2-bytes-4000"]),
-    costOfSamples(8, 1024, ["level2-time-1024", "level2-bytes-1024"]),
+    costOfSamples("", light, randomBatch(2, 4000), ["level2-time-4000", "level2-bytes-4000"]),
+    costOfSamples("", light, randomBatch(8, 1024), ["level2-time-1024", "level2-bytes-1024"]),
+    costOfSamples("full Mini-Diffuser, ", full, surfaceBatch(2, 4000), ["full-level2-time", "full-level2-bytes"]),
   ],
 };

@@ -1,7 +1,8 @@
-import { DDIMScheduler, type EncodedScene, MiniDiffuserLight } from "@md/diffusion";
+import { DDIMScheduler, type EncodedScene, MiniDiffuser, MiniDiffuserLight } from "@md/diffusion";
 import { Generator, noGrad, randn, scope, tensor, type Tensor } from "@md/tensor";
-import { randomBatch } from "../scenes.js";
-import type { Bind, Suite } from "../suite.js";
+import { randomBatch, surfaceBatch } from "../scenes.js";
+import type { BenchCase, Bind, Suite } from "../suite.js";
+import type { TargetId } from "../targets.js";
 
 const steps = 10;
 const candidates = 10;
@@ -33,6 +34,28 @@ const sampler =
       });
   };
 
+/** The full policy in one scene: all of `sample`, or its encoding alone. */
+function fullSampling(solver: "ddpm" | "ddim", count: number, countsFor: readonly TargetId[]): BenchCase {
+  let made: MiniDiffuser | undefined;
+  const observation = surfaceBatch(1, 4000);
+  const policy = (): MiniDiffuser =>
+    (made ??= new MiniDiffuser({ compat: "fixed" }, { generator: new Generator(1) }).eval());
+  return {
+    name: `full Mini-Diffuser, one scene of 4000 points, ${count} ${solver.toUpperCase()} steps`,
+    bind: () => () => {
+      const { position } = policy().sample(observation, { solver, steps: count, generator: new Generator(3) });
+      return [tensor(position)];
+    },
+    baseline: {
+      name: "scene encoded alone",
+      bind: () => () => noGrad(() => [policy().encode(observation).encoded.scene]),
+      sameResult: false,
+    },
+    threads: "most",
+    countsFor,
+  };
+}
+
 /** Ten DDIM steps for ten candidates: the scene encoded once before, against encoded at every step. */
 export const samplingSuite: Suite = {
   name: "sampling",
@@ -45,5 +68,7 @@ export const samplingSuite: Suite = {
       threads: "most",
       countsFor: ["sampling"],
     },
+    fullSampling("ddpm", 100, ["full-sampling-100"]),
+    fullSampling("ddim", 10, ["full-sampling-10"]),
   ],
 };

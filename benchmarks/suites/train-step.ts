@@ -1,4 +1,5 @@
-import { MiniDiffuserLight } from "@md/diffusion";
+import { MiniDiffuser, MiniDiffuserLight } from "@md/diffusion";
+import { AdamW } from "@md/train";
 import {
   adamwStep,
   assign,
@@ -12,7 +13,7 @@ import {
   type Tensor,
   zerosLike,
 } from "@md/tensor";
-import { randomBatch } from "../scenes.js";
+import { randomBatch, surfaceBatch } from "../scenes.js";
 import { type BenchCase, type Bind, random, type Suite } from "../suite.js";
 import type { HostTensor } from "../peers/protocol.js";
 
@@ -112,6 +113,38 @@ function lightPolicy(size: number, points: number): BenchCase {
   };
 }
 
+/** Sizes of the step that the paper's peer in PyTorch is measured on, and the operations counted in that. */
+const full = { scenes: 4, points: 1000, samples: 64 };
+const fullFlops = 41.5e9;
+
+function fullPolicy(): BenchCase {
+  const { scenes, points, samples } = full;
+  let last: MiniDiffuser | undefined;
+  return {
+    name: `Mini-Diffuser of 17.6 million parameters, ${scenes} scenes of ${points} points, ${samples} samples, with AdamW`,
+    bind: () => {
+      // One after the other: 70 MB of parameters each, and twice as much for AdamW.
+      last?.dispose();
+      const policy = new MiniDiffuser({ compat: "fixed", samples }, { generator: new Generator(1) });
+      last = policy;
+      const optimizer = new AdamW(policy.namedParameters(), { learningRate: 1e-4 });
+      const observed = surfaceBatch(scenes, points);
+      const generator = new Generator(2);
+      return () => {
+        const { loss } = policy.loss(observed, generator);
+        backward(loss);
+        optimizer.step();
+        policy.zeroGrad();
+        return [];
+      };
+    },
+    peer: { op: "miniDiffuserStep", params: full },
+    flops: fullFlops,
+    threads: "most",
+    countsFor: ["full-step", "full-step-share"],
+  };
+}
+
 const weights = blocks * blockShapes.slice(0).reduce((sum, shape) => sum + shape.reduce((a, b) => a * b, 1), 0);
 
 /** Whole steps of training. */
@@ -127,5 +160,6 @@ export const trainStepSuite: Suite = {
       countsFor: ["scaling"],
     },
     lightPolicy(2, 1024),
+    fullPolicy(),
   ],
 };
