@@ -55,6 +55,12 @@ export function checkTargets(owner: string, batch: PolicyBatch, horizon: number)
   if (wrong !== undefined) throw new ValueError(`[${owner}] targetOpen has ${wrong}, expected 0 to 1`);
 }
 
+/** Checks how many actions are to be drawn a scene. ValueError unless an integer of at least 1. */
+export function checkCandidates(owner: string, candidates: number): void {
+  if (!Number.isSafeInteger(candidates) || candidates < 1)
+    throw new ValueError(`[${owner}] candidates is ${candidates}, expected an integer of at least 1`);
+}
+
 function checkNumbers(owner: string, field: string, values: Float32Array, shape: readonly number[]): void {
   checkLength(owner, field, values, shape);
   const at = values.findIndex((value) => !Number.isFinite(value));
