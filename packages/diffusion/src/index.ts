@@ -10,6 +10,7 @@ export type { EncodedScenes, SceneTensors } from "./mini-diffuser/network.js";
 export { releasedNames } from "./mini-diffuser/released-names.js";
 export * from "./policy.js";
 export { getPolicy, importPolicy, policyNames, registerPolicy } from "./registry.js";
+export { rotation6dOfBins, rotation6dOfQuaternions, rotation6dToBins } from "./rotation.js";
 export {
   createSampler,
   runSampler,
