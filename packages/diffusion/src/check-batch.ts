@@ -43,16 +43,23 @@ export function checkObservation(
  *   ValueError, naming the field
  */
 export function checkTargets(owner: string, batch: PolicyBatch, horizon: number): void {
-  const { size, targetPosition, targetRotationBins, targetOpen } = batch;
+  const { size, targetPosition, targetRotationBins, targetQuaternion, targetOpen } = batch;
   const actions = targetOpen.length / size;
   const agree = [targetPosition, targetRotationBins].every(({ length }) => length === 3 * targetOpen.length);
   if (agree && Number.isInteger(actions) && actions > 0 && actions !== horizon)
     throw new ConfigKeyError(owner, "horizon", `is ${horizon}, expected ${actions}, the target actions a scene`);
   checkNumbers(owner, "targetPosition", targetPosition, [size, horizon, 3]);
   checkLength(owner, "targetRotationBins", targetRotationBins, [size, horizon, 3]);
+  if (targetQuaternion) checkNumbers(owner, "targetQuaternion", targetQuaternion, [size, horizon, 4]);
   checkNumbers(owner, "targetOpen", targetOpen, [size, horizon]);
   const wrong = targetOpen.find((open) => !(open >= 0 && open <= 1));
   if (wrong !== undefined) throw new ValueError(`[${owner}] targetOpen has ${wrong}, expected 0 to 1`);
+}
+
+/** Checks how many actions are to be drawn a scene. ValueError unless an integer of at least 1. */
+export function checkCandidates(owner: string, candidates: number): void {
+  if (!Number.isSafeInteger(candidates) || candidates < 1)
+    throw new ValueError(`[${owner}] candidates is ${candidates}, expected an integer of at least 1`);
 }
 
 function checkNumbers(owner: string, field: string, values: Float32Array, shape: readonly number[]): void {

@@ -1,4 +1,7 @@
 export { ConfigKeyError } from "./config.js";
+export { type DiffuserActorConfig } from "./diffuser-actor/config.js";
+export { DiffuserActor, diffuserActor } from "./diffuser-actor/diffuser-actor.js";
+export type { EncodedActorScene } from "./diffuser-actor/network.js";
 export { drawLevel2, type Level2Draws, type Level2Options } from "./level2.js";
 export { type ConditionLayout, NonInvasiveBlock } from "./light/block.js";
 export { type MiniDiffuserLightConfig, ROTATION_BINS } from "./light/config.js";
@@ -10,6 +13,7 @@ export type { EncodedScenes, SceneTensors } from "./mini-diffuser/network.js";
 export { releasedNames } from "./mini-diffuser/released-names.js";
 export * from "./policy.js";
 export { getPolicy, importPolicy, policyNames, registerPolicy } from "./registry.js";
+export { rotation6dOfBins, rotation6dOfQuaternions, rotation6dToBins } from "./rotation.js";
 export {
   createSampler,
   runSampler,

@@ -28,12 +28,17 @@ export interface PolicyBatch {
   readonly targetPosition: Float32Array;
   /** 5° bins of the Euler angles, 0 … 71, [B, L, 3]. */
   readonly targetRotationBins: Int32Array;
+  /** The same rotations exactly, xyzw, [B, L, 4]; policies that do not classify bins prefer it to their centres. */
+  readonly targetQuaternion?: Float32Array;
   /** 1 open, 0 closed, [B, L]. */
   readonly targetOpen: Float32Array;
 }
 
 /** Scenes to act in: a {@link PolicyBatch} without targets. */
-export type Observation = Omit<PolicyBatch, "targetPosition" | "targetRotationBins" | "targetOpen">;
+export type Observation = Omit<
+  PolicyBatch,
+  "targetPosition" | "targetRotationBins" | "targetQuaternion" | "targetOpen"
+>;
 
 export interface SampleOptions extends SolverOptions {
   /** C, actions drawn a scene. Default 1. */

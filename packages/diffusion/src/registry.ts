@@ -3,6 +3,7 @@ import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { ValueError } from "@md/tensor";
 import { closest } from "fastest-levenshtein";
+import { diffuserActor } from "./diffuser-actor/diffuser-actor.js";
 import { miniDiffuser } from "./mini-diffuser/mini-diffuser.js";
 import { miniDiffuserLight } from "./light/mini-diffuser-light.js";
 import type { PolicyFactory } from "./policy.js";
@@ -17,6 +18,7 @@ export function registerPolicy(factory: PolicyFactory): void {
 
 registerPolicy(miniDiffuserLight);
 registerPolicy(miniDiffuser);
+registerPolicy(diffuserActor);
 
 /** Names of all registered policies. */
 export const policyNames = (): string[] => [...factories.keys()];

@@ -4,6 +4,7 @@ import {
   cat,
   type Generator,
   type LocalKernelMap,
+  masks,
   scope,
   type Tensor,
   type VoxelHash,
@@ -13,8 +14,8 @@ import {
 export interface BlockMemory {
   /** Keys and values of the condition tokens. */
   keyValue: KeyValue;
-  /** Mean features a voxel of the scene tokens (Eq. 17), [voxels, d]. */
-  voxelMeans: Tensor;
+  /** Mean features a voxel of the scene tokens (Eq. 17), [voxels, d]; null without local query. */
+  voxelMeans: Tensor | null;
 }
 
 /** The condition as the blocks see it. */
@@ -42,6 +43,15 @@ export interface ActionLayout {
   timestep: Tensor;
 }
 
+/** Rows of the actions of Eq. 13: `samples` of `tokensPerSample` tokens an item. */
+export const actionMask = (condition: ConditionLayout, samples: number, tokensPerSample: number): AttentionMask =>
+  masks.level2({
+    samples,
+    tokensPerSample,
+    conditionTokens: condition.tokens,
+    conditionLengths: condition.lengths,
+  });
+
 /**
  * One layer of Section 4: masked global attention (Eqs. 12, 13), local kernel query (Eqs. 15–18) and a feed-forward
  * part, FiLM on the timestep for action tokens alone (Eq. 14). Condition tokens never see actions or timesteps, so they
@@ -51,28 +61,37 @@ export class NonInvasiveBlock extends Module {
   private readonly attentionNorm: LayerNorm;
   private readonly attention: MultiheadAttention;
   private readonly attentionFilm: FiLM;
-  private readonly local: LocalKernelQuery;
+  private readonly local: LocalKernelQuery | null;
   private readonly mlpNorm: LayerNorm;
   private readonly mlp: MLP;
   private readonly mlpFilm: FiLM;
 
-  constructor(embedDim: number, numHeads: number, mlpRatio: number, options: { generator: Generator }) {
+  /** @param options.localQuery whether there is a local kernel query. Default true */
+  constructor(
+    embedDim: number,
+    numHeads: number,
+    mlpRatio: number,
+    { localQuery = true, ...options }: { generator: Generator; localQuery?: boolean },
+  ) {
     super();
     this.attentionNorm = new LayerNorm(embedDim);
     this.attention = new MultiheadAttention(embedDim, numHeads, { qkNorm: true, ...options });
     this.attentionFilm = new FiLM(embedDim, embedDim, options);
-    this.local = new LocalKernelQuery(embedDim, embedDim, options);
+    this.local = localQuery ? new LocalKernelQuery(embedDim, embedDim, options) : null;
     this.mlpNorm = new LayerNorm(embedDim);
     this.mlp = new MLP([embedDim, Math.round(embedDim * mlpRatio), embedDim], options);
     this.mlpFilm = new FiLM(embedDim, embedDim, options);
   }
 
-  /** What is read of the condition tokens [B, N + C, d] in this layer, and the tokens as {@link condition} takes them. */
-  remember(hidden: Tensor, layout: ConditionLayout, voxels: VoxelHash): { memory: BlockMemory; normed: Tensor } {
+  /**
+   * What is read of the condition tokens [B, N + C, d] in this layer, and the tokens as {@link condition} takes them.
+   * @param voxels of the scene tokens; null without local query
+   */
+  remember(hidden: Tensor, layout: ConditionLayout, voxels: VoxelHash | null): { memory: BlockMemory; normed: Tensor } {
     const normed = this.attentionNorm.forward(hidden);
-    const scene = normed.narrow(1, 0, layout.scenePoints).flatten(0, 1);
+    const voxelMeans = voxels ? voxels.mean(normed.narrow(1, 0, layout.scenePoints).flatten(0, 1)) : null;
     const keyValue = this.attention.projectKeyValue(normed, layout.rotary);
-    return { memory: { keyValue, voxelMeans: voxels.mean(scene) }, normed };
+    return { memory: { keyValue, voxelMeans }, normed };
   }
 
   /** Condition tokens [B, N + C, d] to the next layer's. */
@@ -84,8 +103,11 @@ export class NonInvasiveBlock extends Module {
     });
   }
 
-  /** Action tokens [B, M·L, d] to the next layer's. */
-  act(actions: Tensor, layout: ActionLayout, memory: BlockMemory, neighbours: LocalKernelMap): Tensor {
+  /**
+   * Action tokens [B, M·L, d] to the next layer's.
+   * @param neighbours of the action tokens; null without local query
+   */
+  act(actions: Tensor, layout: ActionLayout, memory: BlockMemory, neighbours: LocalKernelMap | null): Tensor {
     const { rotary, mask } = layout;
     const modulate = (film: FiLM, x: Tensor): Tensor =>
       film
@@ -96,7 +118,9 @@ export class NonInvasiveBlock extends Module {
       const own = this.attention.projectKeyValue(normed, rotary);
       const keyValue = { k: cat([own.k, memory.keyValue.k], 2), v: cat([own.v, memory.keyValue.v], 2) };
       const attended = actions.add(this.attention.attend(normed, keyValue, { rotary, mask }));
-      const located = attended.add(this.local.forward(neighbours, memory.voxelMeans).reshape(attended.shape));
+      const located = this.local
+        ? attended.add(this.local.forward(neighbours!, memory.voxelMeans!).reshape(attended.shape))
+        : attended;
       return located.add(this.mlp.forward(modulate(this.mlpFilm, this.mlpNorm.forward(located))));
     });
   }

@@ -1,4 +1,4 @@
-import { LayerNorm, Linear, MLP, Module, ModuleList, type Parameter, parameter, TimestepEmbedding } from "@md/nn";
+import { LayerNorm, Linear, MLP, Module, type Parameter, parameter, TimestepEmbedding } from "@md/nn";
 import {
   argmax,
   binaryCrossEntropyWithLogits,
@@ -6,7 +6,6 @@ import {
   crossEntropy,
   type Generator,
   type LocalKernelMap,
-  masks,
   mseLoss,
   noGrad,
   randn,
@@ -15,16 +14,17 @@ import {
   sigmoid,
   tensor,
   type Tensor,
-  ValueError,
   type VoxelHash,
   zeros,
 } from "@md/tensor";
-import { checkTargets } from "../check-batch.js";
+import { checkCandidates, checkTargets } from "../check-batch.js";
+import { concatenate } from "../concatenate.js";
 import { drawLevel2 } from "../level2.js";
 import type { ActionSample, Observation, Policy, PolicyBatch, PolicyFactory, SampleOptions } from "../policy.js";
 import { createObjective, type NoiseProcess, type Objective } from "../objective.js";
 import { createSampler, runSampler, type Solver, solversFor } from "../sampler.js";
-import { type BlockMemory, type ConditionLayout, NonInvasiveBlock } from "./block.js";
+import { actionMask, type BlockMemory, type ConditionLayout, NonInvasiveBlock } from "./block.js";
+import { BlockStack } from "./block-stack.js";
 import { lightDefaults, type MiniDiffuserLightConfig, resolveLightConfig, ROTATION_BINS } from "./config.js";
 import { lightStepFlops } from "./flops.js";
 import { PoseHead } from "./pose-head.js";
@@ -62,7 +62,7 @@ export class MiniDiffuserLight extends Module implements Policy {
   private readonly horizonEmbedding: Parameter;
   /** Marks tokens that ask for rotation and gripper at a position, instead of noise. */
   private readonly poseQuery: Parameter;
-  private readonly blocks: ModuleList<NonInvasiveBlock>;
+  private readonly blocks: BlockStack;
   private readonly noiseNorm: LayerNorm;
   private readonly noise: Linear;
   private readonly pose: PoseHead;
@@ -76,12 +76,14 @@ export class MiniDiffuserLight extends Module implements Policy {
     this.normalizer = new PositionNormalizer(positionBounds);
     this.solvers = solversFor(this.settings.predictionType);
     this.objective = createObjective(this.noiseProcess());
-    this.scene = new SceneEncoder(this.settings, this.normalizer, options);
+    const { binCells, gridSize } = this.settings;
+    const voxelSizes = binCells.map((cells) => cells * gridSize);
+    this.scene = new SceneEncoder("MiniDiffuserLight", { ...this.settings, voxelSizes }, this.normalizer, options);
     this.action = new MLP([positionFeatureDim(positionFrequencies), d, d], options);
     this.timestep = new TimestepEmbedding(d, d, options);
     this.horizonEmbedding = parameter(() => randn([horizon, d], options).mul(0.02));
     this.poseQuery = parameter(() => randn([d], options));
-    this.blocks = new ModuleList(
+    this.blocks = new BlockStack(
       Array.from({ length: numLayers }, () => new NonInvasiveBlock(d, numHeads, mlpRatio, options)),
     );
     this.noiseNorm = new LayerNorm(d);
@@ -109,18 +111,11 @@ export class MiniDiffuserLight extends Module implements Policy {
   /** Runs the condition tokens through all layers. */
   encode(observation: Observation): EncodedScene {
     const tokens = this.scene.forward(observation);
-    let { hidden } = tokens;
-    const memories: BlockMemory[] = [];
-    const voxels: VoxelHash[] = [];
-    [...this.blocks].forEach((block, layer) => {
-      const { binCells, gridSize } = this.settings;
-      const hash = tokens.voxels.get((binCells[layer] ?? binCells[0]!) * gridSize)!;
-      const { memory, normed } = block.remember(hidden, tokens.layout, hash);
-      // Nothing reads the condition tokens after the last layer.
-      if (layer + 1 < this.blocks.length) hidden = block.condition(hidden, normed, tokens.layout, memory);
-      memories.push(memory);
-      voxels.push(hash);
-    });
+    const { binCells, gridSize, numLayers } = this.settings;
+    const sizes = Array.from({ length: numLayers }, (_, layer) => (binCells[layer] ?? binCells[0]!) * gridSize);
+    const voxels = sizes.map((size) => tokens.voxels.get(size)!);
+    // Nothing reads the condition tokens after the last layer.
+    const { memories } = this.blocks.remember(tokens.hidden, tokens.layout, voxels, numLayers - 1);
     return { size: observation.size, layout: tokens.layout, gripper: tokens.gripper, memories, voxels };
   }
 
@@ -141,12 +136,7 @@ export class MiniDiffuserLight extends Module implements Policy {
     const layout = {
       samples,
       tokensPerSample: horizon,
-      mask: masks.level2({
-        samples,
-        tokensPerSample: horizon,
-        conditionTokens: scene.layout.tokens,
-        conditionLengths: scene.layout.lengths,
-      }),
+      mask: actionMask(scene.layout, samples, horizon),
       rotary: rotaryTable(this.normalizer.centered(world), d / numHeads, { scale: ropeScale }),
       timestep: this.timestep.forward(timesteps.reshape([size, samples])),
     };
@@ -154,10 +144,8 @@ export class MiniDiffuserLight extends Module implements Policy {
     for (const hash of scene.voxels)
       if (!maps.has(hash)) maps.set(hash, hash.localKernelMap(world.flatten(0, 1), item));
     const asking = poseQueries === 0 ? embedded : embedded.add(this.poseQueryEmbedding(scene, samples, poseQueries));
-    let hidden = asking.reshape([size, tokens, d]);
-    [...this.blocks].forEach((block, layer) => {
-      hidden = block.act(hidden, layout, scene.memories[layer]!, maps.get(scene.voxels[layer]!)!);
-    });
+    const neighbours = scene.voxels.map((hash) => maps.get(hash)!);
+    const hidden = this.blocks.act(asking.reshape([size, tokens, d]), layout, scene.memories, neighbours);
     return hidden.reshape([size, samples, horizon, d]);
   }
 
@@ -216,8 +204,7 @@ export class MiniDiffuserLight extends Module implements Policy {
     const { candidates = 1, generator, returnTrajectory = false } = options;
     const { horizon } = this.settings;
     const { size } = scene;
-    if (!Number.isSafeInteger(candidates) || candidates < 1)
-      throw new ValueError(`[MiniDiffuserLight] candidates is ${candidates}, expected an integer of at least 1`);
+    checkCandidates("MiniDiffuserLight", candidates);
     const sampler = createSampler("MiniDiffuserLight", this.noiseProcess(), options);
     const trajectory: Float32Array[] = [];
     return noGrad(() =>
@@ -252,16 +239,6 @@ export class MiniDiffuserLight extends Module implements Policy {
   stepFlops(batch: Pick<PolicyBatch, "size" | "pointsPerScene" | "instructionTokens">): number {
     return lightStepFlops(this.settings, batch);
   }
-}
-
-function concatenate(parts: readonly Float32Array[]): Float32Array {
-  const out = new Float32Array(parts.reduce((total, part) => total + part.length, 0));
-  let offset = 0;
-  for (const part of parts) {
-    out.set(part, offset);
-    offset += part.length;
-  }
-  return out;
 }
 
 /** The factory behind `--model mini-diffuser-light`. */

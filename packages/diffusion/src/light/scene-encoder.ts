@@ -17,6 +17,15 @@ export interface ConditionTokens {
   voxels: Map<number, VoxelHash>;
 }
 
+/** Sizes and settings of {@link SceneEncoder}; see {@link MiniDiffuserLightConfig}. */
+export interface SceneEncoderConfig extends Pick<
+  MiniDiffuserLightConfig,
+  "embedDim" | "numHeads" | "positionFrequencies" | "ropeScale" | "instructionDim"
+> {
+  /** Bin sizes in metres for which scene points are binned; none without local query. */
+  readonly voxelSizes: readonly number[];
+}
+
 /** Projects point clouds, instructions and gripper states to tokens. */
 export class SceneEncoder extends Module {
   private readonly point: MLP;
@@ -26,8 +35,10 @@ export class SceneEncoder extends Module {
   /** Learned embedding of each kind of context token: gripper, instruction. */
   private readonly modality: Parameter;
 
+  /** @param owner name of the policy, for messages */
   constructor(
-    private readonly config: Readonly<MiniDiffuserLightConfig>,
+    private readonly owner: string,
+    private readonly config: Readonly<SceneEncoderConfig>,
     private readonly normalizer: PositionNormalizer,
     options: { generator: Generator },
   ) {
@@ -43,7 +54,7 @@ export class SceneEncoder extends Module {
   }
 
   forward(observation: Observation): ConditionTokens {
-    checkObservation("MiniDiffuserLight", observation, this.config);
+    checkObservation(this.owner, observation, this.config);
     const { size, pointsPerScene, instructionTokens, instructionDim, instructionLengths } = observation;
     const { embedDim, numHeads, positionFrequencies, ropeScale } = this.config;
     const features = (world: Tensor): Tensor => positionFeatures(this.normalizer.normalize(world), positionFrequencies);
@@ -62,10 +73,8 @@ export class SceneEncoder extends Module {
     const places = cat([this.normalizer.centered(points), zeros([size, contextTokens, 3])], 1);
     const item = tensor(Int32Array.from({ length: size * pointsPerScene }, (_, i) => Math.floor(i / pointsPerScene)));
     const voxels = new Map<number, VoxelHash>();
-    for (const cells of this.config.binCells) {
-      const voxelSize = cells * this.config.gridSize;
+    for (const voxelSize of this.config.voxelSizes)
       if (!voxels.has(voxelSize)) voxels.set(voxelSize, VoxelHash.build(points.flatten(0, 1), item, { voxelSize }));
-    }
     const tokens = pointsPerScene + contextTokens;
     const lengths = instructionLengths.map((length) => pointsPerScene + 1 + length);
     return {

@@ -12,9 +12,9 @@ import {
   sigmoid,
   tensor,
   type Tensor,
-  ValueError,
 } from "@md/tensor";
-import { checkObservation, checkTargets } from "../check-batch.js";
+import { checkCandidates, checkObservation, checkTargets } from "../check-batch.js";
+import { concatenate } from "../concatenate.js";
 import { drawLevel2, type Level2Draws } from "../level2.js";
 import { ROTATION_BINS } from "../light/config.js";
 import { PositionNormalizer } from "../light/positions.js";
@@ -164,8 +164,7 @@ export class MiniDiffuser extends Module implements Policy {
     const { candidates = 1, generator, returnTrajectory = false } = options;
     const { encoded, centers } = observation;
     const { items } = encoded;
-    if (!Number.isSafeInteger(candidates) || candidates < 1)
-      throw new ValueError(`[MiniDiffuser] candidates is ${candidates}, expected an integer of at least 1`);
+    checkCandidates("MiniDiffuser", candidates);
     const sampler = createSampler("MiniDiffuser", this.noiseProcess(), options);
     const frames: Float32Array[] = [];
     const world = (x: Tensor): Float32Array => {
@@ -213,16 +212,6 @@ export class MiniDiffuser extends Module implements Policy {
   stepFlops(batch: Pick<PolicyBatch, "size" | "pointsPerScene" | "instructionTokens">): number {
     return miniDiffuserStepFlops(this.settings, batch);
   }
-}
-
-function concatenate(parts: readonly Float32Array[]): Float32Array {
-  const out = new Float32Array(parts.reduce((total, part) => total + part.length, 0));
-  let offset = 0;
-  for (const part of parts) {
-    out.set(part, offset);
-    offset += part.length;
-  }
-  return out;
 }
 
 /** The factory behind `--model mini-diffuser`. */

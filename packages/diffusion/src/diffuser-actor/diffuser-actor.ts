@@ -1,0 +1,155 @@
+import { Module } from "@md/nn";
+import {
+  binaryCrossEntropyWithLogits,
+  cat,
+  type Generator,
+  l1Loss,
+  mseLoss,
+  noGrad,
+  scope,
+  sigmoid,
+  tensor,
+  type Tensor,
+} from "@md/tensor";
+import { checkCandidates, checkTargets } from "../check-batch.js";
+import { concatenate } from "../concatenate.js";
+import { drawLevel2 } from "../level2.js";
+import { createObjective, type NoiseProcess, type Objective } from "../objective.js";
+import type { ActionSample, Observation, Policy, PolicyBatch, PolicyFactory, SampleOptions } from "../policy.js";
+import { rotation6dOfBins, rotation6dOfQuaternions, rotation6dToBins } from "../rotation.js";
+import { createSampler, runSampler, type Solver, solversFor } from "../sampler.js";
+import { type DiffuserActorConfig, diffuserActorDefaults, resolveDiffuserActorConfig } from "./config.js";
+import { diffuserActorStepFlops } from "./flops.js";
+import { DiffuserActorNetwork, type EncodedActorScene, POSE_DIM } from "./network.js";
+
+/**
+ * 3D Diffuser Actor (Ke et al., 2024) with Level-2 batching, the paper's A.2 and Table 3's "w.o. PTv3 backbone": position
+ * and 6D rotation are denoised together in one token, under one noise schedule, by {@link DiffuserActorNetwork}; the
+ * gripper is classified from that token at every noise level.
+ */
+export class DiffuserActor extends Module implements Policy {
+  readonly config: Readonly<Record<string, unknown>>;
+  readonly solvers: readonly Solver[];
+  private readonly settings: Readonly<DiffuserActorConfig>;
+  private readonly network: DiffuserActorNetwork;
+  private readonly objective: Objective;
+
+  /** @param config checked by {@link resolveDiffuserActorConfig}; missing fields take their defaults */
+  constructor(config: Partial<DiffuserActorConfig>, options: { generator: Generator }) {
+    super();
+    this.settings = resolveDiffuserActorConfig(config);
+    this.config = { ...this.settings };
+    this.solvers = solversFor(this.settings.predictionType);
+    this.objective = createObjective(this.noiseProcess());
+    this.network = new DiffuserActorNetwork(this.settings, options);
+  }
+
+  private noiseProcess(): NoiseProcess {
+    const { numTrainTimesteps, betaSchedule, predictionType } = this.settings;
+    return {
+      numTrainTimesteps,
+      betaSchedule,
+      predictionType,
+      clipSample: true,
+      clipSampleRange: 1,
+      timestepSpacing: "trailing",
+    };
+  }
+
+  /** √ᾱ_K: the signal left where sampling starts from pure noise. */
+  get remainingSignal(): number {
+    return this.objective.remainingSignal;
+  }
+
+  /** Runs scenes through all layers, once for all denoising steps. */
+  encode(observation: Observation): EncodedActorScene {
+    return this.network.encode(observation);
+  }
+
+  /** See {@link DiffuserActorNetwork.predict}. */
+  predict(scene: EncodedActorScene, poses: Tensor, timesteps: Tensor): { prediction: Tensor; open: Tensor } {
+    return this.network.predict(scene, poses, timesteps);
+  }
+
+  /** Rotations are learned from `targetQuaternion`, or where it is absent from the centres of `targetRotationBins`. */
+  loss(batch: PolicyBatch, generator: Generator): { loss: Tensor; parts: Record<string, Tensor> } {
+    const { size, targetQuaternion, targetRotationBins } = batch;
+    const { horizon, samples, numTrainTimesteps, denoisingLoss } = this.settings;
+    checkTargets("DiffuserActor", batch, horizon);
+    const scene = this.encode(batch);
+    const { continuousTimesteps } = this.objective;
+    const shape = [horizon, POSE_DIM];
+    const draws = drawLevel2({ batchSize: size, samples, numTrainTimesteps, shape, generator, continuousTimesteps });
+    const columns = targetQuaternion ? rotation6dOfQuaternions(targetQuaternion) : rotation6dOfBins(targetRotationBins);
+    const target = tensor(batch.targetPosition, { shape: [size, horizon, 3] });
+    const pose = cat([this.network.normalizer.normalize(target), tensor(columns, { shape: [size, horizon, 6] })], -1);
+    const clean = draws.repeat(pose);
+    const noisy = this.objective.addNoise(clean, draws.noise, draws.timesteps);
+    const predicted = this.predict(scene, noisy.reshape([size, samples, ...shape]), draws.timesteps);
+
+    const expected = this.objective.target(clean, draws.noise, draws.timesteps);
+    const prediction = predicted.prediction.reshape(expected.shape);
+    const denoising = (from: number, count: number): Tensor =>
+      (denoisingLoss === "l1" ? l1Loss : mseLoss)(prediction.narrow(-1, from, count), expected.narrow(-1, from, count));
+    const opened = draws.repeat(tensor(batch.targetOpen, { shape: [size, horizon] }));
+    const position = denoising(0, 3);
+    const rotation = denoising(3, POSE_DIM - 3);
+    const open = binaryCrossEntropyWithLogits(predicted.open.reshape(opened.shape), opened);
+    const { positionWeight, rotationWeight, openWeight } = this.settings;
+    return {
+      loss: position.mul(positionWeight).add(rotation.mul(rotationWeight)).add(open.mul(openWeight)),
+      parts: { position, rotation, open },
+    };
+  }
+
+  sample(observation: Observation, options: SampleOptions): ActionSample {
+    return noGrad(() => scope(() => this.denoise(this.encode(observation), options)));
+  }
+
+  /** {@link sample} in scenes that are encoded already. */
+  denoise(scene: EncodedActorScene, options: SampleOptions): ActionSample {
+    const { candidates = 1, generator, returnTrajectory = false } = options;
+    const { size } = scene;
+    const { horizon } = this.settings;
+    checkCandidates("DiffuserActor", candidates);
+    const sampler = createSampler("DiffuserActor", this.noiseProcess(), options);
+    const frames: Float32Array[] = [];
+    const world = (poses: Tensor): Float32Array =>
+      scope(() => this.network.normalizer.denormalize(poses.narrow(-1, 0, 3)).data() as Float32Array);
+    const at = (poses: Tensor, timestep: number): ReturnType<DiffuserActor["predict"]> =>
+      this.predict(scene, poses, tensor(new Float32Array(size * candidates).fill(timestep)));
+    return noGrad(() =>
+      scope(() => {
+        const predict = (x: Tensor, timestep: number): Tensor => at(x, timestep).prediction;
+        const record = (x: Tensor): unknown => returnTrajectory && frames.push(world(x));
+        const poses = runSampler(sampler, [size, candidates, horizon, POSE_DIM], predict, { generator, record });
+        return {
+          size,
+          candidates,
+          horizon,
+          position: world(poses),
+          rotationBins: rotation6dToBins(poses.narrow(-1, 3, POSE_DIM - 3).data() as Float32Array),
+          // Of the final pose, as one without noise.
+          open: sigmoid(at(poses, 0).open).data() as Float32Array,
+          ...(returnTrajectory ? { trajectory: concatenate(frames) } : {}),
+        };
+      }),
+    );
+  }
+
+  stepFlops(batch: Pick<PolicyBatch, "size" | "pointsPerScene" | "instructionTokens">): number {
+    return diffuserActorStepFlops(this.settings, batch);
+  }
+}
+
+/** The factory behind `--model diffuser-actor`. */
+export const diffuserActor: PolicyFactory = {
+  name: "diffuser-actor",
+  defaults: diffuserActorDefaults(),
+  create: (options, statistics, generator) =>
+    new DiffuserActor(
+      { ...options, instructionDim: statistics.instructionDim, positionBounds: statistics.positionBounds },
+      { generator },
+    ),
+  fromConfig: (config, generator) => new DiffuserActor(config, { generator }),
+};
