@@ -58,8 +58,8 @@ export interface EncodedObservation {
 
 /**
  * The full policy of the paper (Section 4, A.3): {@link MiniDiffuserNetwork} with Level-2 batching. Scenes are centred on
- * the mean of their points. Positions are diffused in [-1, 1] of the training data's bounds; with `compat` in metres from
- * the centre, as released checkpoints were trained.
+ * the middle of the training data's bounds, and positions are diffused in [-1, 1] of those. With `compat`, as released
+ * checkpoints were trained, scenes are centred on the mean of their points and positions are in metres from there.
  */
 export class MiniDiffuser extends Module implements Policy {
   readonly config: Readonly<Record<string, unknown>>;
@@ -81,6 +81,11 @@ export class MiniDiffuser extends Module implements Policy {
     this.network = new MiniDiffuserNetwork(this.settings, options);
   }
 
+  private get center(): readonly number[] | null {
+    const { min, max } = this.settings.positionBounds;
+    return this.normalizer ? min.map((low, axis) => (low + max[axis]!) / 2) : null;
+  }
+
   private noiseProcess(): NoiseProcess {
     const { numTrainTimesteps, betaSchedule, predictionType } = this.settings;
     // With `compat` the last timestep is not the noisiest: diffusers' default spacing.
@@ -98,7 +103,7 @@ export class MiniDiffuser extends Module implements Policy {
     const { samples, numTrainTimesteps, poseJitter } = this.settings;
     checkObservation("MiniDiffuser", batch, this.settings);
     checkTargets("MiniDiffuser", batch, 1);
-    const { scenes, centers } = centerScenes(batch);
+    const { scenes, centers } = centerScenes(batch, this.center);
     const { continuousTimesteps } = this.objective;
     const draws = {
       level2: drawLevel2({ batchSize: size, samples, numTrainTimesteps, shape: [3], generator, continuousTimesteps }),
@@ -141,7 +146,7 @@ export class MiniDiffuser extends Module implements Policy {
   /** Runs scenes through the backbone, once for all denoising steps. */
   encode(observation: Observation): EncodedObservation {
     checkObservation("MiniDiffuser", observation, this.settings);
-    const { scenes, centers } = centerScenes(observation);
+    const { scenes, centers } = centerScenes(observation, this.center);
     return { encoded: this.network.encode(scenes), centers };
   }
 

@@ -6,15 +6,15 @@ import type { SceneTensors } from "./network.js";
 /** Observed scenes as tensors, and where their centres are. */
 export interface CenteredScenes {
   scenes: SceneTensors;
-  /** Mean of each item's points, world frame, metres, [B, 3]. */
+  /** World frame, metres, [B, 3]. */
   centers: Float32Array;
 }
 
 /**
- * Points relative to the mean of their scene; colours to [-1, 1]; height is z of the world frame. Instructions side by
+ * Points relative to a centre: the one given, or the mean of their scene's points; colours to [-1, 1]; height is z of the world frame. Instructions side by
  * side without padding.
  */
-export function centerScenes(observation: Observation): CenteredScenes {
+export function centerScenes(observation: Observation, center: readonly number[] | null): CenteredScenes {
   const { size, pointsPerScene, points, colors, instruction, instructionTokens, instructionDim } = observation;
   const centers = new Float32Array(3 * size);
   const coordinates = new Float32Array(points.length);
@@ -23,7 +23,7 @@ export function centerScenes(observation: Observation): CenteredScenes {
     const first = 3 * item * pointsPerScene;
     const sums = [0, 0, 0];
     for (let i = 0; i < 3 * pointsPerScene; i++) sums[i % 3]! += points[first + i]!;
-    for (let axis = 0; axis < 3; axis++) centers[3 * item + axis] = sums[axis]! / pointsPerScene;
+    for (let axis = 0; axis < 3; axis++) centers[3 * item + axis] = center?.[axis] ?? sums[axis]! / pointsPerScene;
     for (let i = 0; i < 3 * pointsPerScene; i++) {
       const at = first + i;
       const row = 7 * Math.floor(at / 3);
