@@ -4,6 +4,7 @@ import { add } from "./ops/elementwise.js";
 import { ones } from "./ops/create.js";
 import { sumTo } from "./ops/sum-to.js";
 import type { Primitive, Primitives } from "./primitives.js";
+import type { Generator } from "./random.js";
 import { currentScope, disown, own, type Owned, type Resource, scope, type Scope } from "./scope.js";
 import { type Handle, Tensor } from "./tensor.js";
 
@@ -152,6 +153,16 @@ export function noGrad<T>(body: () => T): T {
   }
 }
 
+function withGrad<T>(body: () => T): T {
+  const outer = enabled;
+  enabled = true;
+  try {
+    return body();
+  } finally {
+    enabled = outer;
+  }
+}
+
 /** Called by the door after each op: hangs a node on the outputs if any input wants a gradient. */
 export function record<P extends Primitive>(
   primitive: P,
@@ -206,6 +217,44 @@ export function defineOp<Args extends readonly unknown[] = []>(definition: {
     }
     return output;
   };
+}
+
+/**
+ * `body(...inputs)`, of which only the inputs are kept for the backward pass: it runs again there (Chen et al., "Training
+ * deep nets with sublinear memory cost", 2016). Parameters that it reads get their gradients, too. It must compute the
+ * same both times: what it draws from comes in `generators`, which are put back for the second time, and it must change
+ * nothing, such as batch statistics.
+ *
+ * @throws TensorError when the body returns one of its inputs
+ */
+export function checkpoint<Inputs extends readonly Tensor[]>(
+  body: (...inputs: Inputs) => Tensor,
+  inputs: Inputs,
+  { generators = [] }: { generators?: readonly Generator[] } = {},
+): Tensor {
+  const states = generators.map(({ state }) => state);
+  const output = noGrad(() => scope(() => body(...inputs)));
+  if (inputs.includes(output))
+    throw new TensorError("[checkpoint] the body returned one of its inputs, expected a new tensor");
+  if (!enabled) return output;
+  const rule: Rule<unknown> = {
+    saves: { inputs: inputs.map((_, i) => i) },
+    grad: (context, [gradient]) => {
+      const leaves = context.inputs.map((input, i) => {
+        const leaf = input!;
+        if (context.needs[i]) leaf.requiresGrad = true;
+        return leaf;
+      });
+      const now = generators.map(({ state }) => state);
+      generators.forEach((generator, i) => (generator.state = states[i]!));
+      const again = withGrad(() => body(...(leaves as readonly Tensor[] as Inputs)));
+      generators.forEach((generator, i) => (generator.state = now[i]!));
+      if (again.requiresGrad) backward(again, { gradient: gradient! });
+      return leaves.map(({ grad }) => grad && alias(grad));
+    },
+  };
+  attach("checkpoint", rule, null, inputs, [output]);
+  return output;
 }
 
 /**

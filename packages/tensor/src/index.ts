@@ -2,7 +2,7 @@ import "./methods.js";
 
 export * from "@md/native/errors";
 export { detectAnomaly } from "./anomaly.js";
-export { backward, defineOp, noGrad } from "./autograd.js";
+export { backward, checkpoint, defineOp, noGrad } from "./autograd.js";
 export { type DType, dtypes, type HostArray, type HostArrays } from "./dtype.js";
 export * from "./memory.js";
 export { type HeadNorm, maskedAttention, type MaskedAttentionOptions } from "./ops/attention.js";

@@ -35,6 +35,8 @@ export interface MiniDiffuserConfig {
   dropPath: number;
   /** Deals the space-filling curves anew at every level in training. Default false. */
   shuffleOrders: boolean;
+  /** The backbone's blocks are computed again in the backward pass instead of keeping their activations. Default false. */
+  checkpointBackbone: boolean;
   /** Edge of a grid cell in metres. Default 0.01. */
   voxelSize: number;
   /** Radians a metre of the rotary embedding's fastest channels. Default 1. */
@@ -102,6 +104,7 @@ const optionFields: Fields<Omit<MiniDiffuserConfig, keyof typeof dataFields>> = 
   contextDim: integer(256, 2, 65536),
   dropPath: probability,
   shuffleOrders: flag(false),
+  checkpointBackbone: flag(false),
   voxelSize: between(0.01, 0, Infinity),
   ropeScale: between(1, 0, Infinity),
   useProprio: flag(false),

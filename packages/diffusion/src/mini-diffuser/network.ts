@@ -75,6 +75,7 @@ export class MiniDiffuserNetwork extends Module {
       ...config,
       ...options,
       inChannels: POINT_FEATURES,
+      checkpoint: config.checkpointBackbone,
       patchRule: compat === "none" ? "item" : "batch",
       convolveSkip: compat !== "none",
     });

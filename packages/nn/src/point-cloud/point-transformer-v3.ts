@@ -1,4 +1,15 @@
-import { argsort, type Curve, curves, gelu, type Generator, rand, scope, type Tensor, ValueError } from "@md/tensor";
+import {
+  argsort,
+  checkpoint,
+  type Curve,
+  curves,
+  gelu,
+  type Generator,
+  rand,
+  scope,
+  type Tensor,
+  ValueError,
+} from "@md/tensor";
 import { ModuleList } from "../containers.js";
 import type { BatchNorm1d } from "../layers/norms.js";
 import { SubMConv3d } from "../layers/subm-conv3d.js";
@@ -30,6 +41,8 @@ export interface PointTransformerV3Options extends PointBlockOptions {
   contextDim?: number;
   /** A decoder stage's first block convolves the skip branch alone, as the released Mini-Diffuser does. Default false. */
   convolveSkip?: boolean;
+  /** Blocks are computed again in the backward pass instead of keeping their activations. Default false. */
+  checkpoint?: boolean;
 }
 
 /** A level of the U-Net and its features [V, C]. */
@@ -86,6 +99,7 @@ export class PointTransformerV3 extends Module {
   private readonly orders: readonly Curve[];
   private readonly shuffleOrders: boolean;
   private readonly convolveSkip: boolean;
+  private readonly checkpointed: boolean;
   readonly #generator: Generator;
 
   /** ValueError where lists do not fit the number of stages or heads their channels. */
@@ -103,6 +117,7 @@ export class PointTransformerV3 extends Module {
     this.orders = orders;
     this.shuffleOrders = options.shuffleOrders ?? false;
     this.convolveSkip = options.convolveSkip ?? false;
+    this.checkpointed = options.checkpoint ?? false;
     this.#generator = options.generator;
 
     this.stem = new SubMConv3d(inChannels, encChannels[0]!, 5, { ...options, bias: false });
@@ -138,7 +153,7 @@ export class PointTransformerV3 extends Module {
         level = level.pool(this.strides[i - 1]!);
         features = this.pools.at(i - 1).forward(level, features);
       }
-      features = stage.forward(level, features, this.dealtOrders(), context);
+      features = this.run(stage, level, features, context);
       encoded.push({ cloud: level, features });
     });
     const outputs = [encoded.pop()!];
@@ -147,10 +162,21 @@ export class PointTransformerV3 extends Module {
       const below = outputs.at(-1)!;
       const { sum, skip } = this.unpools.at(i).forward(below.cloud, below.features, finer.features);
       const convolved = this.convolveSkip ? skip : sum;
-      const decoded = this.decoder.at(i).forward(finer.cloud, sum, this.dealtOrders(), context, convolved);
+      const decoded = this.run(this.decoder.at(i), finer.cloud, sum, context, convolved);
       outputs.push({ cloud: finer.cloud, features: decoded });
     }
     return outputs;
+  }
+
+  private run(stage: PointStage, cloud: PointCloud, x: Tensor, context?: Context, convolved = x): Tensor {
+    const orders = this.dealtOrders();
+    if (!this.checkpointed || !this.training) return stage.forward(cloud, x, orders, context, convolved);
+    const again = (x: Tensor, convolved: Tensor, tokens?: Tensor): Tensor =>
+      stage.forward(cloud, x, orders, context && { ...context, tokens: tokens! }, convolved);
+    const options = { generators: [this.#generator] };
+    return context
+      ? checkpoint(again, [x, convolved, context.tokens] as const, options)
+      : checkpoint(again, [x, convolved] as const, options);
   }
 
   private dealtOrders(): readonly Curve[] {
