@@ -28,11 +28,6 @@ __attribute__((always_inline)) inline float expOf(float x) {
 }
 __attribute__((always_inline)) inline double expOf(double x) { return std::exp(x); }
 
-template <class T>
-__attribute__((always_inline)) inline T sigmoidOf(T x) {
-  return T(1) / (T(1) + expOf(-x));
-}
-
 /// tanh; f32: an odd polynomial where e^2x would cancel, (1 - e^-2|x|) / (1 + e^-2|x|) elsewhere.
 __attribute__((always_inline)) inline float tanhOf(float x) {
   const float a = x < 0 ? -x : x;
@@ -48,29 +43,5 @@ __attribute__((always_inline)) inline float tanhOf(float x) {
   return a < 0.625f ? small : (x < 0 ? -large : large);
 }
 __attribute__((always_inline)) inline double tanhOf(double x) { return std::tanh(x); }
-
-/// erf; f32 within 1e-7: an odd polynomial below 0.9, 1 - e^p(|x|) above, both minimax fits.
-__attribute__((always_inline)) inline float erfOf(float x) {
-  const float magnitude = std::fabs(x);
-  const float a = magnitude > 4.0f ? 4.0f : magnitude;  // erf(4) rounds to 1
-  float r = 1.97181705e-4f;
-  r = r * a + -3.05560734e-3f;
-  r = r * a + 2.22770862e-2f;
-  r = r * a + -1.04037358e-1f;
-  r = r * a + -6.37059756e-1f;
-  r = r * a + -1.12774956f;
-  r = r * a + -1.77495033e-4f;
-  const float large = std::copysign(1.0f - expOf(r), x);
-  const float s = a * a;
-  float p = -6.090408555e-4f;
-  p = p * s + 5.011973719e-3f;
-  p = p * s + -2.677891783e-2f;
-  p = p * s + 1.128214113e-1f;
-  p = p * s + -3.761252332e-1f;
-  p = p * s + 1.28379154e-1f;
-  const float small = x * p + x;
-  return a < 0.9f ? small : large;
-}
-__attribute__((always_inline)) inline double erfOf(double x) { return std::erf(x); }
 
 }  // namespace md::MD_ISA

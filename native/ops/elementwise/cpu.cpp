@@ -1,41 +1,22 @@
 #include <cmath>
 #include <limits>
 
+#include "../../isa/activations.h"
 #include "../../isa/math.h"
 #include "op.h"
 
 namespace md::elementwise::MD_ISA {
 namespace {
 
-using md::MD_ISA::erfOf;
 using md::MD_ISA::expOf;
-using md::MD_ISA::sigmoidOf;
 using md::MD_ISA::tanhOf;
+using md::MD_ISA::Vec;
 
-constexpr double kSqrtHalf = 0.70710678118654752440;
-constexpr double kInvSqrt2Pi = 0.39894228040143267794;
-constexpr double kSqrt2OverPi = 0.79788456080286535588;
+constexpr double kTwoOverSqrtPi = 1.12837916709551257390;
 
 template <class T>
 __attribute__((always_inline)) inline T softplusOf(T x) {
   return (x > 0 ? x : T(0)) + std::log1p(expOf(x > 0 ? -x : x));
-}
-template <class T>
-__attribute__((always_inline)) inline T geluOf(T x) {
-  return T(0.5) * x * (T(1) + erfOf(x * T(kSqrtHalf)));
-}
-template <class T>
-__attribute__((always_inline)) inline T geluTanhOf(T x) {
-  return T(0.5) * x * (T(1) + tanhOf(T(kSqrt2OverPi) * (x + T(0.044715) * x * x * x)));
-}
-template <class T>
-__attribute__((always_inline)) inline T geluGradOf(T x) {
-  return T(0.5) * (T(1) + erfOf(x * T(kSqrtHalf))) + x * T(kInvSqrt2Pi) * expOf(T(-0.5) * x * x);
-}
-template <class T>
-__attribute__((always_inline)) inline T geluTanhGradOf(T x) {
-  const T t = tanhOf(T(kSqrt2OverPi) * (x + T(0.044715) * x * x * x));
-  return T(0.5) * (T(1) + t) + T(0.5) * x * (T(1) - t * t) * T(kSqrt2OverPi) * (T(1) + T(3 * 0.044715) * x * x);
 }
 template <class T>
 __attribute__((always_inline)) inline T clampOf(T x, T low, T high) {
@@ -48,6 +29,17 @@ __attribute__((noinline)) void map(const void* x, void* y, int64_t n, F f) {
   const T* __restrict in = static_cast<const T*>(x);
   T* __restrict out = static_cast<T*>(y);
   for (int64_t i = 0; i < n; i++) out[i] = f(in[i]);
+}
+
+// The same with whole vectors, for functions that have a form of their own there.
+template <class T, class F>
+__attribute__((noinline)) void mapVectors(const void* x, void* y, int64_t n, F f) {
+  constexpr int W = Vec<T>::width;
+  const T* in = static_cast<const T*>(x);
+  T* out = static_cast<T*>(y);
+  int64_t i = 0;
+  for (; i + W <= n; i += W) f(Vec<T>::load(in + i)).store(out + i);
+  if (i < n) f(Vec<T>::loadPart(in + i, static_cast<int>(n - i))).storePart(out + i, static_cast<int>(n - i));
 }
 
 template <class T>
@@ -79,12 +71,12 @@ void floatUnary(Unary kind, const void* x, void* y, int64_t n, T a, T b) {
     case Unary::sin: return map<T>(x, y, n, [](T v) { return std::sin(v); });
     case Unary::cos: return map<T>(x, y, n, [](T v) { return std::cos(v); });
     case Unary::tanh: return map<T>(x, y, n, [](T v) { return tanhOf(v); });
-    case Unary::sigmoid: return map<T>(x, y, n, [](T v) { return sigmoidOf(v); });
-    case Unary::silu: return map<T>(x, y, n, [](T v) { return v * sigmoidOf(v); });
+    case Unary::sigmoid: return mapVectors<T>(x, y, n, [](Vec<T> v) { return sigmoidOf(v); });
+    case Unary::silu: return mapVectors<T>(x, y, n, [](Vec<T> v) { return siluOf(v); });
     case Unary::relu: return map<T>(x, y, n, [](T v) { return v > 0 || v != v ? v : T(0); });
-    case Unary::gelu: return map<T>(x, y, n, [](T v) { return geluOf(v); });
-    case Unary::geluTanh: return map<T>(x, y, n, [](T v) { return geluTanhOf(v); });
-    case Unary::erf: return map<T>(x, y, n, [](T v) { return erfOf(v); });
+    case Unary::gelu: return mapVectors<T>(x, y, n, [](Vec<T> v) { return geluOf(v); });
+    case Unary::geluTanh: return mapVectors<T>(x, y, n, [](Vec<T> v) { return geluTanhOf(v); });
+    case Unary::erf: return mapVectors<T>(x, y, n, [](Vec<T> v) { return erfOf(v); });
     case Unary::softplus: return map<T>(x, y, n, [](T v) { return softplusOf(v); });
     case Unary::square: return map<T>(x, y, n, [](T v) { return v * v; });
     case Unary::reciprocal: return map<T>(x, y, n, [](T v) { return T(1) / v; });
@@ -115,6 +107,20 @@ __attribute__((noinline)) void mapGrad(const void* x, const void* grad, void* ou
   for (int64_t i = 0; i < n; i++) o[i] = g[i] * f(in[i]);
 }
 
+template <class T, class F>
+__attribute__((noinline)) void mapGradVectors(const void* x, const void* grad, void* out, int64_t n, F f) {
+  constexpr int W = Vec<T>::width;
+  const T* in = static_cast<const T*>(x);
+  const T* g = static_cast<const T*>(grad);
+  T* o = static_cast<T*>(out);
+  int64_t i = 0;
+  for (; i + W <= n; i += W) (Vec<T>::load(g + i) * f(Vec<T>::load(in + i))).store(o + i);
+  if (i < n) {
+    const int rest = static_cast<int>(n - i);
+    (Vec<T>::loadPart(g + i, rest) * f(Vec<T>::loadPart(in + i, rest))).storePart(o + i, rest);
+  }
+}
+
 template <class T>
 void floatUnaryGrad(Unary kind, const void* x, const void* g, void* o, int64_t n, T a, T b) {
   switch (kind) {
@@ -126,13 +132,17 @@ void floatUnaryGrad(Unary kind, const void* x, const void* g, void* o, int64_t n
     case Unary::sin: return mapGrad<T>(x, g, o, n, [](T v) { return std::cos(v); });
     case Unary::cos: return mapGrad<T>(x, g, o, n, [](T v) { return -std::sin(v); });
     case Unary::tanh: return mapGrad<T>(x, g, o, n, [](T v) { const T t = tanhOf(v); return T(1) - t * t; });
-    case Unary::sigmoid: return mapGrad<T>(x, g, o, n, [](T v) { const T s = sigmoidOf(v); return s * (T(1) - s); });
-    case Unary::silu: return mapGrad<T>(x, g, o, n, [](T v) { const T s = sigmoidOf(v); return s * (T(1) + v * (T(1) - s)); });
+    case Unary::sigmoid:
+      return mapGradVectors<T>(x, g, o, n, [](Vec<T> v) {
+        const Vec<T> s = sigmoidOf(v);
+        return s * (Vec<T>::set(1) - s);
+      });
+    case Unary::silu: return mapGradVectors<T>(x, g, o, n, [](Vec<T> v) { return siluGradOf(v); });
     case Unary::relu: return mapGrad<T>(x, g, o, n, [](T v) { return v > 0 ? T(1) : T(0); });
-    case Unary::gelu: return mapGrad<T>(x, g, o, n, [](T v) { return geluGradOf(v); });
-    case Unary::geluTanh: return mapGrad<T>(x, g, o, n, [](T v) { return geluTanhGradOf(v); });
-    case Unary::erf: return mapGrad<T>(x, g, o, n, [](T v) { return T(2 * kInvSqrt2Pi / kSqrtHalf) * expOf(-v * v); });
-    case Unary::softplus: return mapGrad<T>(x, g, o, n, [](T v) { return sigmoidOf(v); });
+    case Unary::gelu: return mapGradVectors<T>(x, g, o, n, [](Vec<T> v) { return geluGradOf(v); });
+    case Unary::geluTanh: return mapGradVectors<T>(x, g, o, n, [](Vec<T> v) { return geluTanhGradOf(v); });
+    case Unary::erf: return mapGrad<T>(x, g, o, n, [](T v) { return T(kTwoOverSqrtPi) * expOf(-v * v); });
+    case Unary::softplus: return mapGradVectors<T>(x, g, o, n, [](Vec<T> v) { return sigmoidOf(v); });
     case Unary::square: return mapGrad<T>(x, g, o, n, [](T v) { return T(2) * v; });
     case Unary::reciprocal: return mapGrad<T>(x, g, o, n, [](T v) { return T(-1) / (v * v); });
     case Unary::leakyRelu: return mapGrad<T>(x, g, o, n, [a](T v) { return v > 0 ? T(1) : a; });
