@@ -188,7 +188,7 @@ export class MiniDiffuser extends Module implements Policy {
           position: world(drawn),
           rotationBins: Int32Array.from(argmax(rotation, { dim: -1 }).toFlatArray()),
           open: sigmoid(open).data() as Float32Array,
-          ...(returnTrajectory ? { trajectory: concatenate(frames) } : {}),
+          ...(returnTrajectory ? { trajectory: Float32Array.from(frames.flatMap((frame) => [...frame])) } : {}),
         };
       }),
     );
@@ -213,16 +213,6 @@ export class MiniDiffuser extends Module implements Policy {
   stepFlops(batch: Pick<PolicyBatch, "size" | "pointsPerScene" | "instructionTokens">): number {
     return miniDiffuserStepFlops(this.settings, batch);
   }
-}
-
-function concatenate(parts: readonly Float32Array[]): Float32Array {
-  const out = new Float32Array(parts.reduce((total, part) => total + part.length, 0));
-  let offset = 0;
-  for (const part of parts) {
-    out.set(part, offset);
-    offset += part.length;
-  }
-  return out;
 }
 
 /** The factory behind `--model mini-diffuser`. */
