@@ -11,7 +11,8 @@ import {
   writeSafetensors,
   writeTorchCheckpoint,
 } from "@md/nn";
-import { type Tensor, tensor } from "@md/tensor";
+import { MiniDiffuser } from "@md/diffusion";
+import { Generator, type Tensor, tensor } from "@md/tensor";
 import { afterAll, describe, expect, test } from "vitest";
 import { METADATA_KEY } from "../src/checkpoint/metadata.js";
 import { CheckpointError, ConfigError, convertWeights, formatConversion } from "../src/index.js";
@@ -116,6 +117,26 @@ describe("refuses, and writes nothing", () => {
   });
 });
 
+test("weights of the released Mini-Diffuser's sizes go to released names and back, to the bit", () => {
+  const [ours, released, again] = [at("policy.safetensors"), at("released.pth"), at("again.safetensors")];
+  const map = "mini-diffuser-released";
+  const policy = new MiniDiffuser({ compat: "released" }, { generator: new Generator(1) });
+  writeSafetensors(ours, policy.stateDict());
+  const there = convertWeights({ input: ours, output: released, map });
+  expect([there.dropped, there.skipped]).toEqual([[], []]);
+  expect(there.renamed).toHaveLength(606);
+  const theirs = readTorchCheckpoint(released);
+  expect(theirs.get("ptv3_model.nec.neck_final.attn.kv.weight")?.shape).toEqual([144, 72]);
+  convertWeights({ input: released, output: again, map, like: ours });
+  const other = new MiniDiffuser({ compat: "released" }, { generator: new Generator(2) });
+  expect(other.loadStateDict(readSafetensors(again).tensors)).toEqual({ missing: [], unexpected: [] });
+  const state = policy.stateDict();
+  const bytes = (x: Tensor): Buffer => Buffer.from(x.data().buffer);
+  for (const [name, x] of other.stateDict()) expect(bytes(x).equals(bytes(state.get(name)!)), name).toBe(true);
+  for (const x of theirs.values()) x.dispose();
+  [policy, other].forEach((each) => each.dispose());
+}, 120_000);
+
 test("the command prints a table and exits as the others do", () => {
   const cli = fileURLToPath(new URL("../src/cli.ts", import.meta.url));
   const minidiff = (...args: string[]): { status: number | null; stdout: string; stderr: string } =>
@@ -130,7 +151,11 @@ test("the command prints a table and exits as the others do", () => {
   for (const [args, status, message] of [
     [[theirs, at("x.safetensors"), "--like", run], 1, /^minidiff: \[.*theirs\.pt\] does not fit .*\n +missing blocks/],
     [[at("absent.pt"), at("x.safetensors")], 1, /^minidiff: .*absent\.pt: file cannot be read: ENOENT/],
-    [[theirs, at("x.safetensors"), "--map", "none"], 2, /^minidiff: \[--map\] is "none"/],
+    [
+      [theirs, at("x.safetensors"), "--map", "none"],
+      2,
+      /^minidiff: \[--map\] is "none", expected one of identity, mini-diffuser-released/,
+    ],
     [[theirs], 2, /missing required argument/],
   ] as const) {
     const failed = minidiff(...args);

@@ -134,6 +134,7 @@ export function resolveMiniDiffuserConfig(given: unknown): ResolvedConfig {
   const wrong = (key: string, problem: string): never => {
     throw new ConfigKeyError("MiniDiffuser", key, problem);
   };
+  if (stages < 2) wrong("encChannels", `has ${stages} entry, expected 2 or more`);
   for (const [key, length] of Object.entries({
     encNumHeads: stages,
     encDepths: stages,

@@ -1,4 +1,4 @@
-import { Module } from "@md/nn";
+import { Module, type RandomLayerOptions } from "@md/nn";
 import {
   argmax,
   binaryCrossEntropyWithLogits,
@@ -70,7 +70,7 @@ export class MiniDiffuser extends Module implements Policy {
   private readonly objective: Objective;
 
   /** @param config checked by {@link resolveMiniDiffuserConfig}; missing fields take their defaults */
-  constructor(config: Partial<MiniDiffuserConfig>, options: { generator: Generator }) {
+  constructor(config: Partial<MiniDiffuserConfig>, options: RandomLayerOptions) {
     super();
     this.settings = resolveMiniDiffuserConfig(config);
     this.config = { ...this.settings };
@@ -192,7 +192,7 @@ export class MiniDiffuser extends Module implements Policy {
           position: world(drawn),
           rotationBins: Int32Array.from(argmax(rotation, { dim: -1 }).toFlatArray()),
           open: sigmoid(open).data() as Float32Array,
-          ...(returnTrajectory ? { trajectory: concatenate(frames) } : {}),
+          ...(returnTrajectory ? { trajectory: Float32Array.from(frames.flatMap((frame) => [...frame])) } : {}),
         };
       }),
     );

@@ -13,6 +13,12 @@ import {
 } from "@md/tensor";
 import type { Compat } from "./config.js";
 
+export interface NeckOptions {
+  compat: Compat;
+  /** Radians a metre of the fastest channels. */
+  ropeScale: number;
+}
+
 /** What the action tokens of all items attend to in one level, prepared once a scene. */
 export interface NeckKeys extends KeyValue {
   /** Valid keys of each item. */
@@ -34,7 +40,7 @@ export interface ActionTokens {
  * alone.
  */
 export class NeckAttention extends Module {
-  readonly headDim: number;
+  private readonly headDim: number;
   private readonly q: Linear;
   private readonly kv: Linear;
   private readonly ownKv: Linear | null;
@@ -48,7 +54,7 @@ export class NeckAttention extends Module {
     private readonly numHeads: number,
     pointDim: number,
     contextDim: number,
-    private readonly options: { compat: Compat; ropeScale: number },
+    private readonly options: NeckOptions,
     layers: RandomLayerOptions,
   ) {
     super();

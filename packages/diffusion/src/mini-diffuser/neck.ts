@@ -10,12 +10,7 @@ import {
 } from "@md/nn";
 import { abs, floor, ge, indexSelect, localKernelQuery, scope, sign, silu, tensor, type Tensor } from "@md/tensor";
 import type { Compat } from "./config.js";
-import { type ActionTokens, NeckAttention, type NeckKeys } from "./neck-attention.js";
-
-export interface NeckOptions {
-  compat: Compat;
-  ropeScale: number;
-}
+import { type ActionTokens, NeckAttention, type NeckKeys, type NeckOptions } from "./neck-attention.js";
 
 /** What a block of the neck keeps of its level: actions read it at every denoising step, nothing writes it. */
 export interface NeckMemory {

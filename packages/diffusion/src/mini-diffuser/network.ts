@@ -10,7 +10,7 @@ import {
   type RandomLayerOptions,
   timestepEmbedding,
 } from "@md/nn";
-import { amin, cat, indexSelect, segmentMax, tensor, type Tensor, ValueError } from "@md/tensor";
+import { amin, cat, indexSelect, segmentMax, ShapeError, tensor, type Tensor, ValueError } from "@md/tensor";
 import { ActionHead } from "./action-head.js";
 import type { ResolvedConfig } from "./config.js";
 import { LanguageEncoder } from "./language.js";
@@ -45,6 +45,8 @@ export interface EncodedScenes {
   scene: Tensor;
 }
 
+/** Cells an axis that a {@link PointCloud} can have. */
+const GRID_CELLS = 2 ** 16;
 /** The features of a point: x, y, z, red, green, blue, height. */
 const POINT_FEATURES = 7;
 
@@ -132,21 +134,34 @@ export class MiniDiffuserNetwork extends Module {
     return this.head.noise(x);
   }
 
-  // A token an item of each kind that is configured, [B, contextDim].
-  private stateTokens({ gripper, stepIds }: SceneTensors): Tensor[] {
-    const absent = (field: string, key: string): never => {
-      throw new ValueError(`[MiniDiffuser] ${field} is absent, expected it with ${key}`);
-    };
-    return [
-      ...(this.proprio ? [this.proprio.forward(gripper ?? absent("proprio", "useProprio"))] : []),
-      ...(this.step ? [this.step.forward(stepIds ?? absent("stepIds", "maxSteps"))] : []),
-    ];
-  }
-
   /** See {@link ActionHead.pose}. */
   pose({ scene }: EncodedScenes, positions: Tensor): { rotation: Tensor; open: Tensor } {
     return this.head.pose(scene, positions);
   }
+
+  // A token an item of each kind that is configured, [B, contextDim].
+  private stateTokens({ counts, gripper, stepIds }: SceneTensors): Tensor[] {
+    const items = counts.length;
+    const tokens: Tensor[] = [];
+    if (this.proprio) {
+      tokens.push(this.proprio.forward(requireRows("proprio", "useProprio", gripper, items)));
+    }
+    if (this.step) {
+      const ids = requireRows("stepIds", "maxSteps", stepIds, items);
+      const { maxSteps } = this.config;
+      const wrong = ids.toFlatArray().find((id) => !(id >= 0 && id < maxSteps));
+      if (wrong !== undefined)
+        throw new ValueError(`[MiniDiffuser] stepIds has ${wrong}, expected 0 to ${maxSteps - 1} with maxSteps`);
+      tokens.push(this.step.forward(ids));
+    }
+    return tokens;
+  }
+}
+
+function requireRows(field: string, key: string, x: Tensor | undefined, items: number): Tensor {
+  if (!x) throw new ValueError(`[MiniDiffuser] ${field} is absent, expected it with ${key}`);
+  if (x.shape[0] === items) return x;
+  throw new ShapeError(`[MiniDiffuser] ${field} has shape [${x.shape}], expected ${items} rows, one an item`);
 }
 
 /** The context with further tokens behind each item's own. */
@@ -164,7 +179,8 @@ function withTokens({ tokens, offsets }: Context, more: readonly Tensor[]): Cont
 }
 
 /**
- * The cell of each point, counted from the least coordinates of its item, or of all items.
+ * The cell of each point, counted from the least coordinates of its item, or of all items. ValueError naming a point that
+ * is no number or too far from the least.
  * @returns `origin`, those least coordinates, [B, 1, 3] or [1, 1, 3]
  */
 function gridOf(
@@ -184,7 +200,14 @@ function gridOf(
     const end = begin + 3 * count;
     const least = [Infinity, Infinity, Infinity];
     for (let i = begin; i < end; i++) least[i % 3] = Math.min(least[i % 3]!, values[i]!);
-    for (let i = begin; i < end; i++) grid[i] = Math.floor(round(round(values[i]! - least[i % 3]!) / edge));
+    for (let i = begin; i < end; i++) {
+      const cell = Math.floor(round(round(values[i]! - least[i % 3]!) / edge));
+      if (!(cell < GRID_CELLS)) {
+        const point = `point ${Math.floor(i / 3)} has ${"xyz"[i % 3]} = ${values[i]} m, the least is ${least[i % 3]}`;
+        throw new ValueError(`[MiniDiffuser] ${point}, expected at most ${GRID_CELLS} cells of voxelSize between them`);
+      }
+      grid[i] = cell;
+    }
     origins.push(...least);
     begin = end;
   }

@@ -28,7 +28,8 @@ function stageRules(ours: string, theirs: string, depth: number): NameRule[] {
 
 /**
  * Names of a {@link MiniDiffuser}'s parameters and those of the authors' released checkpoints. What those have and never
- * use (`anchor_embeding`, `act_proj_head.heatmap_mlp`) has no name of ours.
+ * use (`anchor_embeding`, `act_proj_head.heatmap_mlp`) has no name of ours, and what they do not have (`own_kv` and
+ * `context_kv` without `compat`, `proprio`, `step`) none of theirs.
  */
 export function releasedNames({ encDepths, decDepths }: Sizes): NameMap {
   const stages = encDepths.length;
@@ -69,7 +70,8 @@ export function releasedNames({ encDepths, decDepths }: Sizes): NameMap {
       rules.push(rule(`${neck}.${i}.${norm}.norm`, `${block}.${norm}.0.norm`));
       rules.push(rule(`${neck}.${i}.${norm}.modulation`, `${block}.${norm}.0.modulation.1`));
     }
-    rules.push(rule(`${neck}.${i}.attn`, `${block}.attn`));
+    for (const part of ["q", "kv", "proj", "q_norm", "k_norm"])
+      rules.push(rule(`${neck}.${i}.attn.${part}`, `${block}.attn.${part}`));
     rules.push(...mlpRules(`${neck}.${i}.mlp`, `${block}.mlp.0`));
   }
   for (const mlp of ["denoise", "action"]) {

@@ -34,11 +34,11 @@ export function centerScenes(observation: Observation, center: readonly number[]
     }
   }
   const offsets = new Int32Array(size + 1);
-  const words: number[] = [];
+  observation.instructionLengths.forEach((length, item) => (offsets[item + 1] = offsets[item]! + length));
+  const words = new Float32Array(offsets[size]! * instructionDim);
   observation.instructionLengths.forEach((length, item) => {
-    offsets[item + 1] = offsets[item]! + length;
     const begin = item * instructionTokens * instructionDim;
-    for (const value of instruction.subarray(begin, begin + length * instructionDim)) words.push(value);
+    words.set(instruction.subarray(begin, begin + length * instructionDim), offsets[item]! * instructionDim);
   });
   const rows = size * pointsPerScene;
   return {
@@ -46,7 +46,7 @@ export function centerScenes(observation: Observation, center: readonly number[]
       coordinates: tensor(coordinates, { shape: [rows, 3] }),
       features: tensor(features, { shape: [rows, 7] }),
       counts: new Array<number>(size).fill(pointsPerScene),
-      words: { tokens: tensor(Float32Array.from(words), { shape: [offsets[size]!, instructionDim] }), offsets },
+      words: { tokens: tensor(words, { shape: [offsets[size]!, instructionDim] }), offsets },
       gripper: tensor(centeredGripper(observation.proprio, centers), { shape: [size, 10] }),
       stepIds: observation.stepIds && tensor(observation.stepIds),
     },
