@@ -154,6 +154,11 @@ describe("PointCloud", () => {
     const before = memory().liveTensors;
     expect(use()).toEqual(first);
     expect(memory().liveTensors).toBe(before);
+    // A part that outlives the scope does not stand for the rest.
+    const kept = scope(() => [cloud.order("z").order, cloud.neighbourMap(3).starts, cloud.pool(2).grid]);
+    expect(kept.some(({ disposed }) => disposed)).toBe(false);
+    expect(use()).toEqual(first);
+    expect(cloud.order("z").inverse.size).toBe(cloud.pool(2).hash.voxelOfPoint.toFlatArray().length);
     const outer = cloud.order("z");
     expect(use()).toEqual(first);
     expect(cloud.order("z")).toBe(outer);

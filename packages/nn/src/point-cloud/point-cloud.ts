@@ -130,7 +130,7 @@ export class PointCloud {
     return shared(
       this.pools,
       stride,
-      (level) => level.grid,
+      (level) => level.tensors(),
       () => PointCloud.binned(this.cells(), this.batch, stride, this.coordinates, this.items, this.depth - bits),
     );
   }
@@ -140,7 +140,7 @@ export class PointCloud {
     return shared(
       this.orders,
       curve,
-      ({ order }) => order,
+      ({ order, inverse }) => [order, inverse],
       () => {
         const { code, order, inverse } = serialize(this.grid, this.batch, { curve, depth: Math.max(1, this.depth) });
         code.dispose();
@@ -154,7 +154,7 @@ export class PointCloud {
     return shared(
       this.neighbours,
       kernelSize,
-      ({ inputs }) => inputs,
+      ({ inputs, outputs, starts }) => [inputs, outputs, starts],
       () => this.hash.neighbourMap(kernelSize),
     );
   }
@@ -164,7 +164,7 @@ export class PointCloud {
     return shared(
       this.patchings,
       `${rule} ${size}`,
-      ({ keys }) => keys,
+      ({ keys }) => (keys ? [keys] : []),
       () => patchesOf(this.offsets, size, rule),
     );
   }
@@ -186,14 +186,20 @@ export class PointCloud {
     return this.hash.lookup(queries.mul(this.stride), item);
   }
 
+  private tensors(): readonly Tensor[] {
+    const { keys, coordinates, voxelOfPoint, pointOrder, voxelOffsets, table } = this.hash;
+    const ofHash = [keys, coordinates, voxelOfPoint, pointOrder, voxelOffsets, table];
+    return [this.coordinates, this.grid, this.batch, ...ofHash];
+  }
+
   private cells(): Tensor {
     return cast(this.grid, this.coordinates.dtype);
   }
 }
 
-/** The value of `key`, made where there is none yet or a scope has freed the tensor that it holds. */
-function shared<K, V>(values: Map<K, V>, key: K, held: (value: V) => Tensor | null, make: () => V): V {
+/** The value of `key`, made where there is none yet or a scope has freed a tensor that it holds. */
+function shared<K, V>(values: Map<K, V>, key: K, held: (value: V) => readonly Tensor[], make: () => V): V {
   let value = values.get(key);
-  if (value === undefined || held(value)?.disposed) values.set(key, (value = make()));
+  if (value === undefined || held(value).some(({ disposed }) => disposed)) values.set(key, (value = make()));
   return value;
 }
