@@ -7,10 +7,17 @@ export interface ReadmeExample {
   code: string;
 }
 
-/** The first `js` or `ts` block of the README in `directory`; an Error where there is none. */
+/** The `js` and `ts` blocks of the README in `directory` that are programs: those that begin with an import. */
+export function readmeExamples(directory: string): ReadmeExample[] {
+  const blocks = readFileSync(join(directory, "README.md"), "utf8").matchAll(/^```(js|ts)\n(.*?)^```$/gms);
+  return [...blocks]
+    .filter(([, , code]) => code!.startsWith("import "))
+    .map(([, extension, code]) => ({ file: `example.${extension}`, code: code! }));
+}
+
+/** The first of {@link readmeExamples}; an Error where there is none. */
 export function readmeExample(directory: string): ReadmeExample {
-  const file = join(directory, "README.md");
-  const block = /^```(js|ts)\n(.*?)^```$/ms.exec(readFileSync(file, "utf8"));
-  if (!block) throw new Error(`${file} opens with no example: a block of js or ts was expected`);
-  return { file: `example.${block[1]}`, code: block[2] };
+  const [example] = readmeExamples(directory);
+  if (!example) throw new Error(`${join(directory, "README.md")} has no example: a block of js or ts was expected`);
+  return example;
 }

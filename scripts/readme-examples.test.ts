@@ -5,7 +5,7 @@ import { extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import ts from "typescript";
 import { expect, test } from "vitest";
-import { readmeExample } from "./readme-example.js";
+import { readmeExample, readmeExamples } from "./readme-example.js";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const packages = [
@@ -27,11 +27,18 @@ function inFolder(body: (folder: string) => void): void {
   }
 }
 
-test.each(packages)(
-  "the first example of %s/README.md runs",
-  (directory) => {
+const examples = packages.flatMap((directory) =>
+  readmeExamples(join(root, directory)).map((example, i) => ({ directory, number: i + 1, ...example })),
+);
+
+test.each(packages)("%s/README.md has an example", (directory) => {
+  expect(readmeExample(join(root, directory)).code).not.toBe("");
+});
+
+test.each(examples)(
+  "example $number of $directory/README.md runs",
+  ({ file, code }) => {
     inFolder((folder) => {
-      const { file, code } = readmeExample(join(root, directory));
       writeFileSync(join(folder, file), code);
       const args = ["--conditions", "@md/source", "--import", import.meta.resolve("tsx"), file];
       const printed = execFileSync(process.execPath, args, { cwd: folder, encoding: "utf8", timeout: 170_000 });
@@ -59,16 +66,15 @@ function typeErrors(files: readonly string[]): string {
   return ts.formatDiagnostics(found, format);
 }
 
-test("the first examples of the READMEs have the types of the sources", () => {
+test("the examples of the READMEs have the types of the sources", () => {
   inFolder((folder) => {
     const write = (name: string, code: string): string => {
       writeFileSync(join(folder, name), code);
       return join(folder, name);
     };
-    const files = packages.map((directory) => {
-      const { file, code } = readmeExample(join(root, directory));
-      return write(`${directory.replace("/", "-")}${extname(file)}`, code);
-    });
+    const files = examples.map(({ directory, number, file, code }) =>
+      write(`${directory.replace("/", "-")}-${number}${extname(file)}`, code),
+    );
     expect(typeErrors(files)).toBe("");
     for (const extension of ["js", "ts"]) {
       const wrong = write(`wrong.${extension}`, 'import { randn } from "@md/tensor";\nrandn([2], { generater: 1 });\n');

@@ -1,9 +1,10 @@
-import { maskedAttention, masks, type Tensor } from "@md/tensor";
+import { maskedAttention, masks, type Tensor, ValueError } from "@md/tensor";
 import { Linear } from "../layers/linear.js";
 import type { LayerNorm } from "../layers/norms.js";
 import type { RandomLayerOptions } from "../layers/options.js";
 import { Module } from "../module.js";
 import { fromHeads, headNorm, headLayerNorm, headsOf, toHeads } from "./heads.js";
+import { requireRows } from "./rows.js";
 
 /** Tokens of all items side by side, such as instructions of different lengths. */
 export interface Context {
@@ -40,8 +41,17 @@ export class ContextAttention extends Module {
     this.kNorm = this.registerModule("k_norm", headLayerNorm(headDim, options));
   }
 
-  /** @param offsets [B + 1], rows of each item in x */
+  /**
+   * @param offsets [B + 1], rows of each item in x
+   * @throws ShapeError or ValueError where rows, tokens and items do not fit each other
+   */
   forward(x: Tensor, offsets: Int32Array, context: Context): Tensor {
+    requireRows("ContextAttention", "x", x, offsets.at(-1)!, this.dim);
+    requireRows("ContextAttention", "context.tokens", context.tokens, context.offsets.at(-1)!, this.kv.inFeatures);
+    if (context.offsets.length !== offsets.length) {
+      const [found, expected] = [context.offsets.length - 1, offsets.length - 1];
+      throw new ValueError(`[ContextAttention] context has ${found} items, expected ${expected}`);
+    }
     const [k, v] = this.kv.forward(context.tokens).split([this.dim, this.dim]);
     const heads = (part: Tensor): Tensor => toHeads(part, this.numHeads);
     const out = maskedAttention(heads(this.q.forward(x)), heads(k!), heads(v!), {

@@ -5,12 +5,13 @@ import { Module } from "../module.js";
 import { headNorm, headLayerNorm, headsOf } from "./heads.js";
 import type { PatchRule } from "./patches.js";
 import type { PointCloud } from "./point-cloud.js";
+import { requireRows } from "./rows.js";
 import type { RandomLayerOptions } from "../layers/options.js";
 
 export interface PatchAttentionOptions extends RandomLayerOptions {
-  /** Default 120. */
+  /** Rows of a patch, where an item has that many. Default 120. */
   patchSize?: number;
-  /** Default "item". */
+  /** What a patch is where an item has fewer. Default "item". */
   patchRule?: PatchRule;
 }
 
@@ -42,7 +43,9 @@ export class PatchAttention extends Module {
     this.kNorm = this.registerModule("k_norm", headLayerNorm(headDim, options));
   }
 
+  /** ShapeError unless x is [V, dim]. */
   forward(cloud: PointCloud, x: Tensor, curve: Curve): Tensor {
+    requireRows("PatchAttention", "x", x, cloud.size, this.dim);
     const { order, inverse } = cloud.order(curve);
     const { cuSeqlensQ, cuSeqlensK, keys } = cloud.patches(this.patchSize, this.patchRule);
     const { weight, bias } = this.qkv;

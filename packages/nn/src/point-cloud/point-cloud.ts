@@ -28,9 +28,9 @@ export interface PointCloudOptions {
 
 /** A curve's order of the rows of a cloud, item after item. */
 export interface CurveOrder {
-  /** i32 [V] */
+  /** i32 [V]: the row that is at each place of the curve. */
   order: Tensor;
-  /** i32 [V] */
+  /** i32 [V]: the place of each row. */
   inverse: Tensor;
 }
 
@@ -38,7 +38,8 @@ export interface CurveOrder {
  * The geometry of one level of a batch of point clouds: V occupied grid cells in the order of (item, x, y, z), rows of
  * all items side by side without padding. Points of one cell are one row, the mean of theirs. What layers need of the
  * geometry (orders, patches, neighbours, pooling) is made when first asked for and shared by all layers of the level.
- * Features are tensors [V, C] beside it. All its tensors belong to the scope in which it was made.
+ * Features are tensors [V, C] beside it. All its tensors belong to the scope in which it was made; what a scope has freed
+ * nevertheless is made anew.
  */
 export class PointCloud {
   private readonly orders = new Map<Curve, CurveOrder>();
@@ -63,15 +64,16 @@ export class PointCloud {
     readonly offsets: Int32Array,
   ) {}
 
-  /** @throws ShapeError where lengths do not fit, ValueError for an item without points or a cell outside the grid */
+  /** @throws ShapeError where lengths do not fit, ValueError for an item without points or naming a point outside */
   static build({ grid, coordinates, counts }: PointCloudOptions): PointCloud {
+    const wrong = counts.findIndex((count) => !(Number.isSafeInteger(count) && count >= 1));
+    if (wrong >= 0)
+      throw new ValueError(`[PointCloud] item ${wrong} has ${counts[wrong]} points, expected an integer of at least 1`);
     const points = counts.reduce((total, count) => total + count, 0);
     if (coordinates.rank !== 2 || coordinates.shape[0] !== points || coordinates.shape[1] !== 3)
       throw new ShapeError(`[PointCloud] coordinates has shape [${coordinates.shape}], expected [${points},3]`);
     if (grid.length !== 3 * points)
       throw new ShapeError(`[PointCloud] grid has ${grid.length} numbers, expected ${3 * points}`);
-    const empty = counts.findIndex((count) => !(count >= 1));
-    if (empty >= 0) throw new ValueError(`[PointCloud] item ${empty} has ${counts[empty]} points, expected at least 1`);
     const outside = grid.findIndex((cell) => !(cell >= 0 && cell < 2 ** GRID_DEPTH));
     if (outside >= 0) {
       const [row, axis] = [Math.floor(outside / 3), "xyz"[outside % 3]];
@@ -126,27 +128,50 @@ export class PointCloud {
     const bits = Math.log2(stride);
     if (!Number.isInteger(bits) || bits < 1 || bits > this.depth)
       throw new ValueError(`[PointCloud] stride is ${stride}, expected a power of two from 2 to ${2 ** this.depth}`);
-    return this.once(this.pools, stride, () =>
-      PointCloud.binned(this.cells(), this.batch, stride, this.coordinates, this.items, this.depth - bits),
+    return shared(
+      this.coordinates,
+      this.pools,
+      stride,
+      (level) => level.tensors(),
+      () => PointCloud.binned(this.cells(), this.batch, stride, this.coordinates, this.items, this.depth - bits),
     );
   }
 
+  /** The rows of each item in the order in which the curve visits their cells. */
   order(curve: Curve): CurveOrder {
-    return this.once(this.orders, curve, () => {
-      const { code, order, inverse } = serialize(this.grid, this.batch, { curve, depth: Math.max(1, this.depth) });
-      code.dispose();
-      return { order, inverse };
-    });
+    return shared(
+      this.coordinates,
+      this.orders,
+      curve,
+      ({ order, inverse }) => [order, inverse],
+      () => {
+        const { code, order, inverse } = serialize(this.grid, this.batch, { curve, depth: Math.max(1, this.depth) });
+        code.dispose();
+        return { order, inverse };
+      },
+    );
   }
 
   /** The map of {@link SubMConv3d}. */
   neighbourMap(kernelSize: NeighbourKernelSize): NeighbourMap {
-    return this.once(this.neighbours, kernelSize, () => this.hash.neighbourMap(kernelSize));
+    return shared(
+      this.coordinates,
+      this.neighbours,
+      kernelSize,
+      ({ inputs, outputs, starts }) => [inputs, outputs, starts],
+      () => this.hash.neighbourMap(kernelSize),
+    );
   }
 
   /** Patches of at most `size` rows along any curve. */
   patches(size: number, rule: PatchRule): Patches {
-    return this.once(this.patchings, `${rule} ${size}`, () => patchesOf(this.offsets, size, rule));
+    return shared(
+      this.coordinates,
+      this.patchings,
+      `${rule} ${size}`,
+      ({ keys }) => (keys ? [keys] : []),
+      () => patchesOf(this.offsets, size, rule),
+    );
   }
 
   /**
@@ -158,18 +183,35 @@ export class PointCloud {
     return this.hash.localKernelMap(queries.mul(this.stride), item);
   }
 
-  /** i32 [Q]: the row of the cell that each query lies in, -1 where it is empty; arguments of {@link localKernelMap}. */
+  /**
+   * i32 [Q]: the row of the cell that each query lies in, -1 where it is empty or outside the grid; arguments of
+   * {@link localKernelMap}.
+   */
   lookup(queries: Tensor, item: Tensor): Tensor {
     return this.hash.lookup(queries.mul(this.stride), item);
+  }
+
+  private tensors(): readonly Tensor[] {
+    const { keys, coordinates, voxelOfPoint, pointOrder, voxelOffsets, table } = this.hash;
+    const ofHash = [keys, coordinates, voxelOfPoint, pointOrder, voxelOffsets, table];
+    return [this.coordinates, this.grid, this.batch, ...ofHash];
   }
 
   private cells(): Tensor {
     return cast(this.grid, this.coordinates.dtype);
   }
+}
 
-  private once<K, V>(made: Map<K, V>, key: K, make: () => V): V {
-    let value = made.get(key);
-    if (value === undefined) made.set(key, (value = withOwnerOf(this.coordinates, make)));
-    return value;
-  }
+/** The value of `key`, made where there is none yet or a scope has freed a tensor that it holds; lives as long as `owner`. */
+function shared<K, V>(
+  owner: Tensor,
+  values: Map<K, V>,
+  key: K,
+  held: (value: V) => readonly Tensor[],
+  make: () => V,
+): V {
+  let value = values.get(key);
+  if (value === undefined || held(value).some(({ disposed }) => disposed))
+    values.set(key, (value = withOwnerOf(owner, make)));
+  return value;
 }

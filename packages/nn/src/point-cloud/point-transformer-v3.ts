@@ -72,8 +72,6 @@ class PointStage extends Module {
 
   forward(cloud: PointCloud, x: Tensor, orders: readonly Curve[], context?: Context, convolved = x): Tensor {
     const contextBlocks = [...this.contextBlocks];
-    if (contextBlocks.length > 0 && !context)
-      throw new ValueError("[PointTransformerV3] context is absent, expected context tokens for contextDim");
     let features = x;
     [...this.blocks].forEach((block, i) => {
       features = block.forward(cloud, features, orders[i % orders.length]!, i === 0 ? convolved : features);
@@ -98,6 +96,7 @@ export class PointTransformerV3 extends Module {
   private readonly strides: readonly number[];
   private readonly orders: readonly Curve[];
   private readonly shuffleOrders: boolean;
+  private readonly hasContext: boolean;
   private readonly convolveSkip: boolean;
   private readonly checkpointed: boolean;
   readonly #generator: Generator;
@@ -107,17 +106,26 @@ export class PointTransformerV3 extends Module {
     super();
     const { inChannels, encChannels, decChannels, encNumHeads, decNumHeads } = options;
     const stages = encChannels.length;
+    if (stages === 0) throw new ValueError("[PointTransformerV3] encChannels is empty, expected at least one stage");
     const ones = (length: number): number[] => new Array<number>(length).fill(1);
     const { encDepths = ones(stages), decDepths = ones(stages - 1), orders = curves } = options;
     this.strides = options.strides ?? new Array<number>(stages - 1).fill(2);
     const { strides } = this;
     requireLengths({ encNumHeads, encDepths }, stages);
     requireLengths({ decChannels, decNumHeads, decDepths, strides }, stages - 1);
+    requireEach(
+      { encDepths, decDepths },
+      "integers of at least 0",
+      (depth) => Number.isSafeInteger(depth) && depth >= 0,
+    );
+    requireEach({ strides }, "powers of two from 2", (stride) => stride >= 2 && Number.isInteger(Math.log2(stride)));
     if (orders.length === 0) throw new ValueError("[PointTransformerV3] orders is empty, expected at least one curve");
+    requireEach({ orders }, `curves among ${curves}`, (curve) => curves.includes(curve));
     this.orders = orders;
     this.shuffleOrders = options.shuffleOrders ?? false;
     this.convolveSkip = options.convolveSkip ?? false;
     this.checkpointed = options.checkpoint ?? false;
+    this.hasContext = options.contextDim !== undefined;
     this.#generator = options.generator;
 
     this.stem = new SubMConv3d(inChannels, encChannels[0]!, 5, { ...options, bias: false });
@@ -141,10 +149,14 @@ export class PointTransformerV3 extends Module {
   /**
    * @param cloud the finest level
    * @param x [V, inChannels]
-   * @param context of each item; needed with `contextDim`
+   * @param context of each item; needed with `contextDim`, refused without
    * @returns the coarsest level as the encoder leaves it, then each decoder stage, coarse to fine
    */
   forward(cloud: PointCloud, x: Tensor, context?: Context): LevelFeatures[] {
+    if (this.hasContext !== (context !== undefined)) {
+      const [found, expected] = context ? ["given", "none without"] : ["absent", "context tokens with"];
+      throw new ValueError(`[PointTransformerV3] context is ${found}, expected ${expected} contextDim`);
+    }
     const encoded: LevelFeatures[] = [];
     let level = cloud;
     let features = scope(() => gelu(this.stemNorm.forward(this.stem.forward(cloud.neighbourMap(5), x))));
@@ -185,6 +197,16 @@ export class PointTransformerV3 extends Module {
     return argsort(draws)
       .toFlatArray()
       .map((i) => this.orders[Number(i)]!);
+  }
+}
+
+function requireEach<T>(
+  lists: Readonly<Record<string, readonly T[]>>,
+  expected: string,
+  fits: (value: T) => boolean,
+): void {
+  for (const [name, list] of Object.entries(lists)) {
+    if (!list.every(fits)) throw new ValueError(`[PointTransformerV3] ${name} is [${list}], expected ${expected}`);
   }
 }
 

@@ -4,6 +4,7 @@ import { BatchNorm1d } from "../layers/norms.js";
 import type { RandomLayerOptions } from "../layers/options.js";
 import { Module } from "../module.js";
 import type { PointCloud } from "./point-cloud.js";
+import { requireRows } from "./rows.js";
 
 /** Point Transformer V3's batch norm: eps 1e-3, momentum 0.01. */
 export const pointBatchNorm = (channels: number, { dtype }: RandomLayerOptions): BatchNorm1d =>
@@ -20,9 +21,13 @@ export class GridPool extends Module {
     this.norm = pointBatchNorm(outChannels, options);
   }
 
-  /** @param coarser of `cloud.pool` of the level of x */
+  /**
+   * @param coarser of `cloud.pool` of the level of x
+   * @throws ShapeError where x has not the rows of that level
+   */
   forward(coarser: PointCloud, x: Tensor): Tensor {
     const { voxelOffsets, pointOrder } = coarser.hash;
+    requireRows("GridPool", "x", x, pointOrder.size, this.proj.inFeatures);
     return scope(() => {
       const { values } = segmentMax(this.proj.forward(x), voxelOffsets, { order: pointOrder });
       return gelu(this.norm.forward(values));
@@ -50,12 +55,16 @@ export class GridUnpool extends Module {
    * @param x [V of the coarser level, in]
    * @param skip [V of the finer level, skip]
    * @returns `sum` and its part from `skip`, [V of the finer level, out]
+   * @throws ShapeError where x or skip has not the rows of its level
    */
   forward(coarser: PointCloud, x: Tensor, skip: Tensor): { sum: Tensor; skip: Tensor } {
+    const { voxelOfPoint } = coarser.hash;
+    requireRows("GridUnpool", "x", x, coarser.size, this.proj.inFeatures);
+    requireRows("GridUnpool", "skip", skip, voxelOfPoint.size, this.skipProj.inFeatures);
     return scope(() => {
       const own = gelu(this.skipNorm.forward(this.skipProj.forward(skip)));
       const up = gelu(this.norm.forward(this.proj.forward(x)));
-      return { sum: own.add(indexSelect(up, 0, coarser.hash.voxelOfPoint)), skip: own };
+      return { sum: own.add(indexSelect(up, 0, voxelOfPoint)), skip: own };
     });
   }
 }
