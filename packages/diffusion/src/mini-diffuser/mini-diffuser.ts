@@ -14,7 +14,6 @@ import {
   type Tensor,
 } from "@md/tensor";
 import { checkCandidates, checkObservation, checkTargets } from "../check-batch.js";
-import { concatenate } from "../concatenate.js";
 import { drawLevel2, type Level2Draws } from "../level2.js";
 import { ROTATION_BINS } from "../light/config.js";
 import { PositionNormalizer } from "../light/positions.js";

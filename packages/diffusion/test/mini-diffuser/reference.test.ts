@@ -126,7 +126,7 @@ it("the losses are those of the equations", () => {
   policy.dispose();
 });
 
-it("scenes are centred on the mean of their points, positions diffused in the bounds of the data", () => {
+it("scenes are centred on the middle of the data's bounds, in which positions are diffused", () => {
   const policy = makePolicy().eval();
   quietly(() => {
     const batch = surfaceBatch(2, { lengths: [3, 1] });
@@ -139,7 +139,7 @@ it("scenes are centred on the mean of their points, positions diffused in the bo
       const rows = Array.from({ length: 60 }, (_, row) =>
         Array.from(batch.points.subarray(180 * i + 3 * row).slice(0, 3)),
       );
-      const center = [0, 1, 2].map((axis) => rows.reduce((sum, row) => sum + row[axis]! / 60, 0));
+      const center = min.map((low, axis) => (low + max[axis]!) / 2);
       const points = rows.map((row) => row.map((value, axis) => Math.fround(value - Math.fround(center[axis]!))));
       const colors = rows.map((_, row) => Array.from(batch.colors.subarray(180 * i + 3 * row).slice(0, 3)));
       const item = {
