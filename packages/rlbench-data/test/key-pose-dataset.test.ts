@@ -93,6 +93,7 @@ test("batches have the promised shapes and content", () => {
     instruction: 4 * 4 * 16,
     instructionLengths: 4,
     proprio: 32,
+    stepIds: 4,
     targetPosition: 12,
     targetQuaternion: 16,
     targetOpen: 4,
@@ -101,7 +102,8 @@ test("batches have the promised shapes and content", () => {
     turns: 4,
   });
   batch.sampleIndices.forEach((index, b) => {
-    const { target, gripper, cloud, embeddings } = dataset.samples[index];
+    const { target, gripper, cloud, embeddings, keyPoseIndex } = dataset.samples[index];
+    expect(batch.stepIds[b]).toBe(keyPoseIndex);
     expect([...batch.targetPosition.subarray(3 * b, 3 * b + 3)]).toEqual([...Float32Array.from(target.position)]);
     expect([...batch.proprio.subarray(8 * b, 8 * b + 8)]).toEqual([
       ...Float32Array.from([...gripper.position, ...gripper.quaternion, gripper.open]),
