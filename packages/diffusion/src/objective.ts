@@ -4,6 +4,7 @@ import {
   FlowMatchEulerDiscreteScheduler,
   predictionTypes,
   type SchedulerConfig,
+  type TimestepSpacing,
 } from "./schedulers/index.js";
 
 /**
@@ -19,6 +20,19 @@ export interface NoiseProcess extends Partial<Omit<SchedulerConfig, "predictionT
   /** K. */
   numTrainTimesteps: number;
 }
+
+/** The process of samples within [-1, 1], which every step clips there, with the schedule that a policy is configured to. */
+export const clippedProcess = (
+  { numTrainTimesteps, betaSchedule, predictionType }: NoiseProcess,
+  timestepSpacing: TimestepSpacing = "trailing",
+): NoiseProcess => ({
+  numTrainTimesteps,
+  betaSchedule,
+  predictionType,
+  clipSample: true,
+  clipSampleRange: 1,
+  timestepSpacing,
+});
 
 /** The training half of a {@link NoiseProcess}; `createSampler` is the other. */
 export interface Objective {

@@ -14,7 +14,7 @@ import {
 import { checkCandidates, checkTargets } from "../check-batch.js";
 import { concatenate } from "../concatenate.js";
 import { drawLevel2 } from "../level2.js";
-import { createObjective, type NoiseProcess, type Objective } from "../objective.js";
+import { clippedProcess, createObjective, type NoiseProcess, type Objective } from "../objective.js";
 import type { ActionSample, Observation, Policy, PolicyBatch, PolicyFactory, SampleOptions } from "../policy.js";
 import { rotation6dOfBins, rotation6dOfQuaternions, rotation6dToBins } from "../rotation.js";
 import { createSampler, runSampler, type Solver, solversFor } from "../sampler.js";
@@ -45,15 +45,7 @@ export class DiffuserActor extends Module implements Policy {
   }
 
   private noiseProcess(): NoiseProcess {
-    const { numTrainTimesteps, betaSchedule, predictionType } = this.settings;
-    return {
-      numTrainTimesteps,
-      betaSchedule,
-      predictionType,
-      clipSample: true,
-      clipSampleRange: 1,
-      timestepSpacing: "trailing",
-    };
+    return clippedProcess(this.settings);
   }
 
   /** √ᾱ_K: the signal left where sampling starts from pure noise. */

@@ -21,7 +21,7 @@ import { checkCandidates, checkTargets } from "../check-batch.js";
 import { concatenate } from "../concatenate.js";
 import { drawLevel2 } from "../level2.js";
 import type { ActionSample, Observation, Policy, PolicyBatch, PolicyFactory, SampleOptions } from "../policy.js";
-import { createObjective, type NoiseProcess, type Objective } from "../objective.js";
+import { clippedProcess, createObjective, type NoiseProcess, type Objective } from "../objective.js";
 import { createSampler, runSampler, type Solver, solversFor } from "../sampler.js";
 import { actionMask, type BlockMemory, type ConditionLayout, NonInvasiveBlock } from "./block.js";
 import { BlockStack } from "./block-stack.js";
@@ -92,15 +92,7 @@ export class MiniDiffuserLight extends Module implements Policy {
   }
 
   private noiseProcess(): NoiseProcess {
-    const { numTrainTimesteps, betaSchedule, predictionType } = this.settings;
-    return {
-      numTrainTimesteps,
-      betaSchedule,
-      predictionType,
-      clipSample: true,
-      clipSampleRange: 1,
-      timestepSpacing: "trailing",
-    };
+    return clippedProcess(this.settings);
   }
 
   /** √ᾱ_K: the signal left where sampling starts from pure noise. */

@@ -2,7 +2,8 @@ import { cat, cos, sin, tensor, type Tensor } from "@md/tensor";
 
 /** Maps world positions in metres to [-1, 1] an axis and back. */
 export class PositionNormalizer {
-  private readonly center: number[];
+  /** Middle of the bounds, metres. */
+  readonly center: readonly number[];
   private readonly halfExtent: number[];
 
   constructor({ min, max }: { min: readonly number[]; max: readonly number[] }) {

@@ -14,10 +14,11 @@ import {
   type Tensor,
 } from "@md/tensor";
 import { checkCandidates, checkObservation, checkTargets } from "../check-batch.js";
+import { concatenate } from "../concatenate.js";
 import { drawLevel2, type Level2Draws } from "../level2.js";
 import { ROTATION_BINS } from "../light/config.js";
 import { PositionNormalizer } from "../light/positions.js";
-import { createObjective, type NoiseProcess, type Objective } from "../objective.js";
+import { clippedProcess, createObjective, type NoiseProcess, type Objective } from "../objective.js";
 import type { ActionSample, Observation, Policy, PolicyBatch, PolicyFactory, SampleOptions } from "../policy.js";
 import { createSampler, runSampler, type Solver, solversFor } from "../sampler.js";
 import {
@@ -81,15 +82,12 @@ export class MiniDiffuser extends Module implements Policy {
   }
 
   private get center(): readonly number[] | null {
-    const { min, max } = this.settings.positionBounds;
-    return this.normalizer ? min.map((low, axis) => (low + max[axis]!) / 2) : null;
+    return this.normalizer?.center ?? null;
   }
 
   private noiseProcess(): NoiseProcess {
-    const { numTrainTimesteps, betaSchedule, predictionType } = this.settings;
     // With `compat` the last timestep is not the noisiest: diffusers' default spacing.
-    const timestepSpacing = this.normalizer ? "trailing" : "leading";
-    return { numTrainTimesteps, betaSchedule, predictionType, clipSample: true, clipSampleRange: 1, timestepSpacing };
+    return clippedProcess(this.settings, this.normalizer ? "trailing" : "leading");
   }
 
   /** √ᾱ_K: the signal left where sampling starts from pure noise. */
@@ -191,7 +189,7 @@ export class MiniDiffuser extends Module implements Policy {
           position: world(drawn),
           rotationBins: Int32Array.from(argmax(rotation, { dim: -1 }).toFlatArray()),
           open: sigmoid(open).data() as Float32Array,
-          ...(returnTrajectory ? { trajectory: Float32Array.from(frames.flatMap((frame) => [...frame])) } : {}),
+          ...(returnTrajectory ? { trajectory: concatenate(frames) } : {}),
         };
       }),
     );
