@@ -36,6 +36,13 @@ export const between = (fallback: number, low: number, high: number): Field<numb
   accepts: (value) => typeof value === "number" && value > low && value < high,
 });
 
+/** A number of at least 0. */
+export const notNegative = (fallback: number): Field<number> => ({
+  default: fallback,
+  expected: "a number of at least 0",
+  accepts: (value) => typeof value === "number" && value >= 0,
+});
+
 export const flag = (fallback: boolean): Field<boolean> => ({
   default: fallback,
   expected: "true or false",

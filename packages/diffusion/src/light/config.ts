@@ -1,4 +1,13 @@
-import { between, ConfigKeyError, type Field, type Fields, integer, oneOf, resolveConfig } from "../config.js";
+import {
+  between,
+  ConfigKeyError,
+  type Field,
+  type Fields,
+  integer,
+  notNegative,
+  oneOf,
+  resolveConfig,
+} from "../config.js";
 import { type BetaSchedule, betaSchedules } from "../schedulers/betas.js";
 import { type ObjectiveName, objectives } from "../objective.js";
 import { MAX_TRAIN_TIMESTEPS } from "../schedulers/scheduler.js";
@@ -69,11 +78,6 @@ const cells: Field<readonly number[]> = {
   accepts: (value) =>
     Array.isArray(value) && value.length > 0 && value.every((size) => typeof size === "number" && size > 0),
 };
-export const notNegative = (fallback: number): Field<number> => ({
-  default: fallback,
-  expected: "a number of at least 0",
-  accepts: (value) => typeof value === "number" && value >= 0,
-});
 
 /** What comes from the data. */
 const dataFields: Fields<Pick<MiniDiffuserLightConfig, "instructionDim" | "positionBounds">> = {

@@ -1,5 +1,15 @@
-import { between, ConfigKeyError, type Field, type Fields, flag, integer, oneOf, resolveConfig } from "../config.js";
-import { notNegative, type PositionBounds, positionBounds } from "../light/config.js";
+import {
+  between,
+  ConfigKeyError,
+  type Field,
+  type Fields,
+  flag,
+  integer,
+  notNegative,
+  oneOf,
+  resolveConfig,
+} from "../config.js";
+import { type PositionBounds, positionBounds } from "../light/config.js";
 import { type BetaSchedule, betaSchedules } from "../schedulers/betas.js";
 import { type ObjectiveName, objectives } from "../objective.js";
 import { MAX_TRAIN_TIMESTEPS } from "../schedulers/scheduler.js";
