@@ -161,4 +161,17 @@ inline void transpose(Vec<double> (&r)[8]) {
   }
 }
 
+/// Copies past the caches; streamFence() makes it visible to other threads.
+inline void streamBytes(const void* from, void* to, int64_t bytes) {
+  constexpr int64_t kLine = 64;
+  const char* source = static_cast<const char*>(from);
+  char* target = static_cast<char*>(to);
+  const int64_t ahead = -reinterpret_cast<intptr_t>(target) & (kLine - 1), head = ahead < bytes ? ahead : bytes;
+  __builtin_memcpy(target, source, static_cast<size_t>(head));
+  int64_t i = head;
+  for (; i + kLine <= bytes; i += kLine) _mm512_stream_si512(reinterpret_cast<__m512i*>(target + i), _mm512_loadu_si512(source + i));
+  __builtin_memcpy(target + i, source + i, static_cast<size_t>(bytes - i));
+}
+inline void streamFence() { _mm_sfence(); }
+
 }  // namespace md::MD_ISA

@@ -134,4 +134,8 @@ inline void transpose(Vec<T> (&rows)[Vec<T>::width]) {
   }
 }
 
+/// A plain copy: there is no store past the caches that every processor has.
+inline void streamBytes(const void* from, void* to, int64_t bytes) { __builtin_memcpy(to, from, static_cast<size_t>(bytes)); }
+inline void streamFence() {}
+
 }  // namespace md::MD_ISA

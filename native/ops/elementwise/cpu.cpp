@@ -3,12 +3,14 @@
 
 #include "../../isa/activations.h"
 #include "../../isa/math.h"
+#include "../../isa/stream.h"
 #include "op.h"
 
 namespace md::elementwise::MD_ISA {
 namespace {
 
 using md::MD_ISA::expOf;
+using md::MD_ISA::streamRows;
 using md::MD_ISA::tanhOf;
 using md::MD_ISA::Vec;
 
@@ -99,6 +101,13 @@ void floatUnary(Unary kind, const void* x, void* y, int64_t n, T a, T b) {
   }
 }
 
+template <class T>
+void streamUnary(Unary kind, const void* x, void* y, int64_t n, T a, T b) {
+  if (kind == Unary::isFinite) return floatUnary<T>(kind, x, y, n, a, b);
+  const T* in = static_cast<const T*>(x);
+  streamRows(static_cast<T*>(y), 0, n, 1, [&](int64_t first, int64_t last, T* to) { floatUnary<T>(kind, in + first, to, last - first, a, b); });
+}
+
 template <class T, class F>
 __attribute__((noinline)) void mapGrad(const void* x, const void* grad, void* out, int64_t n, F f) {
   const T* __restrict in = static_cast<const T*>(x);
@@ -152,6 +161,14 @@ void floatUnaryGrad(Unary kind, const void* x, const void* g, void* o, int64_t n
   }
 }
 
+template <class T>
+void streamUnaryGrad(Unary kind, const void* x, const void* grad, void* out, int64_t n, T a, T b) {
+  const T* in = static_cast<const T*>(x);
+  const T* g = static_cast<const T*>(grad);
+  streamRows(static_cast<T*>(out), 0, n, 1,
+             [&](int64_t first, int64_t last, T* to) { floatUnaryGrad<T>(kind, in + first, g + first, to, last - first, a, b); });
+}
+
 /// Elements [0, n) of an operand side by side: themselves, or `buffer` filled with them.
 template <class A>
 const A* sideBySide(const A* x, int64_t stride, int64_t n, A* buffer) {
@@ -202,11 +219,18 @@ struct Rows {
 template <class A, class R, class F>
 void binaryLoop(const Loop& loop, int64_t begin, int64_t end, const void* a, const void* b, void* out, F f) {
   const int last = loop.rank - 1;
-  Rows rows(loop, 3, begin);
-  for (int64_t r = begin; r < end; r++, rows.next()) {
-    row(static_cast<const A*>(a) + rows.offset[1], loop.stride[1][last], static_cast<const A*>(b) + rows.offset[2],
-        loop.stride[2][last], static_cast<R*>(out) + rows.offset[0], loop.extent[last], f);
+  const A* const left = static_cast<const A*>(a);
+  const A* const right = static_cast<const A*>(b);
+  const int64_t sa = loop.stride[1][last], sb = loop.stride[2][last], width = loop.extent[last];
+  if (loop.rank == 1) {
+    return streamRows(static_cast<R*>(out), 0, width, 1, [&](int64_t first, int64_t stop, R* to) {
+      row(left + first * sa, sa, right + first * sb, sb, to, stop - first, f);
+    });
   }
+  Rows rows(loop, 3, begin);
+  streamRows(static_cast<R*>(out) + begin * width, begin, end, width, [&](int64_t first, int64_t stop, R* to) {
+    for (int64_t r = first; r < stop; r++, rows.next(), to += width) row(left + rows.offset[1], sa, right + rows.offset[2], sb, to, width, f);
+  });
 }
 
 template <class T>
@@ -263,8 +287,8 @@ bool castTyped(const void* x, void* y, int64_t n, bool toBool) {
 void unaryRange(Unary kind, DType dtype, const void* x, void* y, int64_t n, double a, double b) {
   if (kind == Unary::logicalNot) return map<uint8_t>(x, y, n, [](uint8_t v) { return uint8_t(v == 0); });
   switch (dtype) {
-    case DType::f32: return floatUnary<float>(kind, x, y, n, static_cast<float>(a), static_cast<float>(b));
-    case DType::f64: return floatUnary<double>(kind, x, y, n, a, b);
+    case DType::f32: return streamUnary<float>(kind, x, y, n, static_cast<float>(a), static_cast<float>(b));
+    case DType::f64: return streamUnary<double>(kind, x, y, n, a, b);
     case DType::i32: return integerUnary<int32_t>(kind, x, y, n, a, b);
     case DType::i64: return integerUnary<int64_t>(kind, x, y, n, a, b);
     default: return integerUnary<uint8_t>(kind, x, y, n, a, b);
@@ -272,8 +296,8 @@ void unaryRange(Unary kind, DType dtype, const void* x, void* y, int64_t n, doub
 }
 
 void unaryGradRange(Unary kind, DType dtype, const void* x, const void* grad, void* out, int64_t n, double a, double b) {
-  if (dtype == DType::f32) return floatUnaryGrad<float>(kind, x, grad, out, n, static_cast<float>(a), static_cast<float>(b));
-  floatUnaryGrad<double>(kind, x, grad, out, n, a, b);
+  if (dtype == DType::f32) return streamUnaryGrad<float>(kind, x, grad, out, n, static_cast<float>(a), static_cast<float>(b));
+  streamUnaryGrad<double>(kind, x, grad, out, n, a, b);
 }
 
 void binaryRows(Binary kind, DType dtype, const Loop& loop, int64_t begin, int64_t end, const void* a, const void* b, void* out) {

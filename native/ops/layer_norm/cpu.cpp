@@ -1,12 +1,14 @@
 #include <cmath>
 
 #include "../../isa/run.h"
+#include "../../isa/stream.h"
 #include "op.h"
 
 namespace md::layer_norm::MD_ISA {
 namespace {
 
 using md::MD_ISA::squaredDistanceOf;
+using md::MD_ISA::streamRows;
 using md::MD_ISA::sumOf;
 using md::MD_ISA::Vec;
 
@@ -32,14 +34,16 @@ void normalizeRow(int64_t n, const T* x, T mean, T rstd, const T* weight, const 
 
 template <class T, bool Weighted, bool Biased>
 void forward(int64_t n, T eps, int64_t begin, int64_t end, const T* x, const T* weight, const T* bias, T* y, T* means, T* rstds) {
-  for (int64_t row = begin; row < end; row++) {
-    const T* in = x + row * n;
-    const T mean = sumOf(in, n) / static_cast<T>(n);
-    const T rstd = T(1) / std::sqrt(squaredDistanceOf(in, mean, n) / static_cast<T>(n) + eps);
-    means[row] = mean;
-    rstds[row] = rstd;
-    normalizeRow<T, Weighted, Biased>(n, in, mean, rstd, weight, bias, y + row * n);
-  }
+  streamRows(y + begin * n, begin, end, n, [&](int64_t first, int64_t last, T* to) {
+    for (int64_t row = first; row < last; row++, to += n) {
+      const T* in = x + row * n;
+      const T mean = sumOf(in, n) / static_cast<T>(n);
+      const T rstd = T(1) / std::sqrt(squaredDistanceOf(in, mean, n) / static_cast<T>(n) + eps);
+      means[row] = mean;
+      rstds[row] = rstd;
+      normalizeRow<T, Weighted, Biased>(n, in, mean, rstd, weight, bias, to);
+    }
+  });
 }
 
 // The gradient times the weight, where there is one.
@@ -93,16 +97,18 @@ void gradRow(int64_t n, const T* x, const T* weight, T mean, T rstd, const T* g,
 
 template <class T, bool Weighted, bool Affine>
 void gradBlocks(int64_t rows, int64_t n, int64_t begin, int64_t end, const T* x, const T* weight, const T* mean, const T* rstd, const T* grad, T* dx, T* partial) {
-  for (int64_t block = begin; block < end; block++) {
-    T* sumX = Affine ? partial + block * 2 * n : nullptr;
-    T* sumG = Affine ? sumX + n : nullptr;
-    if constexpr (Affine)
-      for (int64_t i = 0; i < 2 * n; i++) sumX[i] = 0;
-    const int64_t last = (block + 1) * kBlockRows < rows ? (block + 1) * kBlockRows : rows;
-    for (int64_t row = block * kBlockRows; row < last; row++) {
-      gradRow<T, Weighted, Affine>(n, x + row * n, weight, mean[row], rstd[row], grad + row * n, dx + row * n, sumX, sumG);
+  const int64_t from = begin * kBlockRows, to = end * kBlockRows < rows ? end * kBlockRows : rows;
+  streamRows(dx + from * n, from, to, n, [&](int64_t first, int64_t last, T* out) {
+    for (int64_t row = first; row < last; row++, out += n) {
+      T* sumX = Affine ? partial + row / kBlockRows * 2 * n : nullptr;
+      T* sumG = Affine ? sumX + n : nullptr;
+      if constexpr (Affine) {
+        if (row % kBlockRows == 0)
+          for (int64_t i = 0; i < 2 * n; i++) sumX[i] = 0;
+      }
+      gradRow<T, Weighted, Affine>(n, x + row * n, weight, mean[row], rstd[row], grad + row * n, out, sumX, sumG);
     }
-  }
+  });
 }
 
 }  // namespace

@@ -16,7 +16,7 @@ constexpr int64_t kQueriesAtOnce = 48;
 constexpr double kLog2E = 1.44269504088896340736;
 constexpr double kLn2 = 0.69314718055994530942;
 
-/// State of one (batch, head) and the buffers of one thread.
+/// State of one head of one segment and the buffers of one thread. Rows of queries are those of the segment.
 template <class T>
 struct HeadBackward {
   static constexpr int width = Vec<T>::width;
@@ -26,10 +26,10 @@ struct HeadBackward {
   const BackwardProblem& problem;
   int64_t depth;   // head size
   int64_t padded;  // head size in whole vectors
-  T* q;            // [Tq][D], scaled so that the softmax is in base 2
-  T* grad;         // [Tq][D]
-  T* delta;        // [Tq]: Σ_d grad · out
-  T* dq;           // [Tq][padded]
+  T* q;            // [tokens][D], scaled so that the softmax is in base 2
+  T* grad;         // [tokens][D]
+  T* delta;        // [tokens]: Σ_d grad · out
+  T* dq;           // [tokens][padded]
   T* k;            // [kKeyBlock][padded]
   T* kT;           // [D][kKeyBlock]
   T* vT;
@@ -40,21 +40,22 @@ struct HeadBackward {
   T* keep;     // [kQueriesAtOnce][kKeyBlock]: what dropout multiplies weights by
   T* ownRows;  // [2][D]: dk and dv of one key
   const T* logSumExp = nullptr;
-  int64_t batch = 0, head = 0;
+  int64_t batch = 0, head = 0, firstQuery = 0;
   const uint8_t* headMask = nullptr;
 
   static int64_t workspace(const BackwardProblem& p) {
     const int64_t padded = roundUp(p.headDim, width);
-    return p.queries * (2 * p.headDim + 1 + padded) + kKeyBlock * (padded + 4 * p.headDim) +
+    return p.blocks.mostTokens * (2 * p.headDim + 1 + padded) + kKeyBlock * (padded + 4 * p.headDim) +
            3 * kQueriesAtOnce * kKeyBlock + 2 * p.headDim;
   }
 
   HeadBackward(const BackwardProblem& p, T* space) : problem(p), depth(p.headDim), padded(roundUp(p.headDim, width)) {
+    const int64_t tokens = p.blocks.mostTokens;
     q = space;
-    grad = q + p.queries * depth;
-    delta = grad + p.queries * depth;
-    dq = delta + p.queries;
-    k = dq + p.queries * padded;
+    grad = q + tokens * depth;
+    delta = grad + tokens * depth;
+    dq = delta + tokens;
+    k = dq + tokens * padded;
     kT = k + kKeyBlock * padded;
     vT = kT + kKeyBlock * depth;
     dkT = vT + kKeyBlock * depth;
@@ -65,28 +66,29 @@ struct HeadBackward {
     ownRows = keep + kQueriesAtOnce * kKeyBlock;
   }
 
-  void enter(int64_t b, int64_t h) {
-    batch = b;
+  void enter(const Segment& segment, int64_t h) {
+    batch = segment.batch;
     head = h;
+    firstQuery = segment.begin;
     const Predicate& predicate = problem.predicate;
-    headMask = predicate.dense + b * predicate.stride[0] + h * predicate.stride[1];
-    logSumExp = static_cast<const T*>(problem.logSumExp) + (b * problem.heads + h) * problem.queries;
+    headMask = predicate.dense + batch * predicate.stride[0] + h * predicate.stride[1];
+    logSumExp = static_cast<const T*>(problem.logSumExp) + (batch * problem.heads + h) * problem.queries + firstQuery;
     const T scale = static_cast<T>(problem.scale * kLog2E);
     const Preparer<T> prepare{problem.prepareQ, depth};
-    for (int64_t i = 0; i < problem.queries; i++) {
-      prepare.row(problem.q.at<T>(b, h, i), q + i * depth, b, i, scale);
-      const T* g = problem.grad.at<T>(b, h, i);
-      const T* o = problem.out.at<T>(b, h, i);
-      std::memcpy(grad + i * depth, g, static_cast<size_t>(depth) * sizeof(T));
-      delta[i] = dot(g, o, depth);
+    for (int64_t i = 0; i < segment.tokens(); i++) {
+      const int64_t token = firstQuery + i;
+      prepare.row(problem.q.at<T>(batch, h, token), q + i * depth, batch, token, scale);
+      const T* g = problem.grad.at<T>(batch, h, token);
+      copyRow(g, grad + i * depth, depth);
+      delta[i] = dot(g, problem.out.at<T>(batch, h, token), depth);
     }
-    std::memset(dq, 0, static_cast<size_t>(problem.queries * padded) * sizeof(T));
+    std::memset(dq, 0, static_cast<size_t>(segment.tokens() * padded) * sizeof(T));
   }
 
-  /// dq of this head into rows of `step` elements.
-  void leave(T* to, int64_t step) {
+  /// dq of this segment into rows of `step` elements.
+  void leave(const Segment& segment, T* to, int64_t step) {
     const T scale = static_cast<T>(problem.scale);
-    for (int64_t i = 0; i < problem.queries; i++) scaleRow(dq + i * padded, scale, to + i * step, depth);
+    for (int64_t i = 0; i < segment.tokens(); i++) scaleRow(dq + i * padded, scale, to + i * step, depth);
   }
 
   void loadKeys(const Block& block) {
@@ -116,10 +118,10 @@ struct HeadBackward {
     });
   }
 
-  /// What queries [from, from + n) add to dk, dv and dq.
+  /// What queries [from, from + n), counted from the segment's first, add to dk, dv and dq.
   void meet(const Block& block, int64_t from, int64_t n) {
     const int64_t keys = block.end - block.begin, keyLanes = roundUp(keys, lanes);
-    const Coverage covered = coverage(problem.predicate, headMask, from, n, block.begin, keys);
+    const Coverage covered = coverage(problem.predicate, headMask, firstQuery + from, n, block.begin, keys);
     if (covered == Coverage::none) return;
     forTiles<2>(n, [&](int64_t row, auto size) {
       for (int64_t lane = 0; lane < keyLanes; lane += lanes) {
@@ -129,11 +131,11 @@ struct HeadBackward {
         tile.store(weights + row * kKeyBlock + lane, kKeyBlock);
       }
     });
-    if (covered == Coverage::some) ruleOut(problem.predicate, headMask, from, n, block.begin, keys, weights, kKeyBlock, 1);
+    if (covered == Coverage::some) ruleOut(problem.predicate, headMask, firstQuery + from, n, block.begin, keys, weights, kKeyBlock, 1);
     const bool drops = problem.dropout.on();
     if (drops) {
       for (int64_t i = 0; i < n * kKeyBlock; i++) keep[i] = T(1);
-      Dropper<T>(problem, batch, head).apply(from, n, block.begin, keys, keep, kKeyBlock, 1);
+      Dropper<T>(problem, batch, head).apply(firstQuery + from, n, block.begin, keys, keep, kKeyBlock, 1);
     }
     forTiles<2>(n, [&](int64_t row, auto size) {
       for (int64_t lane = 0; lane < keyLanes; lane += lanes) {
@@ -200,12 +202,12 @@ struct HeadBackward {
     for (int64_t j = 0; j < block.end - block.begin; j++) {
       const T* key = k + j * padded;
       const T* value = problem.v.at<T>(batch, head, block.begin + j);
-      const int64_t first = (block.begin + j) / own * own;
+      const int64_t first = (block.begin + j) / own * own - firstQuery;
       std::memset(dkRow, 0, static_cast<size_t>(2 * depth) * sizeof(T));
       for (int64_t i = first; i < first + own; i++) {
         const T weight = std::exp2(dot(q + i * depth, key, depth) - logSumExp[i]);
         T kept = T(1);
-        if (problem.dropout.on()) Dropper<T>(problem, batch, head).apply(i, 1, block.begin + j, 1, &kept, 0, 0);
+        if (problem.dropout.on()) Dropper<T>(problem, batch, head).apply(firstQuery + i, 1, block.begin + j, 1, &kept, 0, 0);
         const T dScore = weight * (kept * dot(grad + i * depth, value, depth) - delta[i]);
         addScaled(dvRow, weight * kept, grad + i * depth, depth);
         addScaled(dkRow, dScore, q + i * depth, depth);
@@ -224,7 +226,7 @@ struct HeadBackward {
     for (int range = 0; range < 2; range++) {
       for (int64_t from = block.rangeBegin[range]; from < block.rangeEnd[range]; from += kQueriesAtOnce) {
         const int64_t left = block.rangeEnd[range] - from;
-        meet(block, from, left < kQueriesAtOnce ? left : kQueriesAtOnce);
+        meet(block, from - firstQuery, left < kQueriesAtOnce ? left : kQueriesAtOnce);
       }
     }
     storeKeys(block);
@@ -243,18 +245,18 @@ void backwardPart(const BackwardProblem& problem, Cut begin, Cut end, void* work
   withType(problem.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     HeadBackward<T> state(problem, static_cast<T*>(workspace));
-    for (int64_t at = begin.head; at < problem.batch * problem.heads && at <= end.head; at++) {
-      const int64_t batch = at / problem.heads, head = at % problem.heads;
-      const bool inside = at == begin.head && begin.block > 0;
-      const int64_t first = problem.blocks.begin(batch) + (inside ? begin.block : 0);
-      const int64_t last = at == end.head ? problem.blocks.begin(batch) + end.block : problem.blocks.end(batch);
-      if (at == end.head && end.block == 0) break;
-      state.enter(batch, head);
-      for (int64_t i = first; i < last; i++) state.run(problem.blocks.blocks[i]);
+    for (int64_t unit = begin.unit; unit < problem.blocks.count * problem.heads && unit <= end.unit; unit++) {
+      const Segment& segment = problem.blocks.segments[unit / problem.heads];
+      const bool inside = unit == begin.unit && begin.block > 0;
+      const int64_t first = inside ? begin.block : 0, last = unit == end.unit ? end.block : segment.blocks();
+      if (unit == end.unit && end.block == 0) break;
+      const int64_t head = unit % problem.heads;
+      state.enter(segment, head);
+      for (int64_t i = first; i < last; i++) state.run(problem.blocks.blocks[segment.firstBlock + i]);
       if (inside) {
-        state.leave(static_cast<T*>(shared), problem.headDim);
+        state.leave(segment, static_cast<T*>(shared), problem.headDim);
       } else {
-        state.leave(problem.dq.at<T>(batch, head, 0), problem.dq.token);
+        state.leave(segment, problem.dq.at<T>(segment.batch, head, segment.begin), problem.dq.token);
       }
     }
   });
@@ -268,18 +270,19 @@ void prepareGradRows(DType dtype, int64_t headDim, int64_t heads, int64_t tokens
     T* const dWeight = static_cast<T*>(affine);
     std::memset(dWeight, 0, static_cast<size_t>(2 * headDim) * sizeof(T));
     for (int64_t row = begin; row < end; row++) {
-      const int64_t batch = row / tokens / heads, head = row / tokens % heads, token = row % tokens;
+      const int64_t batch = row / heads / tokens, token = row / heads % tokens, head = row % heads;
       prepare.grad(x.at<T>(batch, head, token), grad.at<T>(batch, head, token), batch, token, dWeight, dWeight + headDim, static_cast<T*>(scratch));
     }
   });
 }
 
-void addShared(const BackwardProblem& problem, int64_t head, const void* shared) {
+void addShared(const BackwardProblem& problem, int64_t unit, const void* shared) {
+  const Segment& segment = problem.blocks.segments[unit / problem.heads];
   withType(problem.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     const T* from = static_cast<const T*>(shared);
-    for (int64_t i = 0; i < problem.queries; i++) {
-      T* to = problem.dq.at<T>(head / problem.heads, head % problem.heads, i);
+    for (int64_t i = 0; i < segment.tokens(); i++) {
+      T* to = problem.dq.at<T>(segment.batch, unit % problem.heads, segment.begin + i);
       for (int64_t d = 0; d < problem.headDim; d++) to[d] += from[i * problem.headDim + d];
     }
   });

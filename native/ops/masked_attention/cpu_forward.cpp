@@ -12,10 +12,10 @@
 namespace md::masked_attention::MD_ISA {
 namespace {
 
-constexpr int64_t kKeysAtOnce = 96;
+constexpr int64_t kKeysAtOnce = 128;
 constexpr double kLog2E = 1.44269504088896340736;
 
-/// State of one (batch, head) and the buffers of one thread.
+/// State of one head of one segment and the buffers of one thread.
 template <class T>
 struct HeadForward {
   static constexpr int width = Vec<T>::width;
@@ -39,13 +39,13 @@ struct HeadForward {
   const uint8_t* headMask = nullptr;
 
   static int64_t workspace(const ForwardProblem& p) {
-    return (p.packKeys ? 2 * p.keys * p.headDim : 0) + 3 * kQueryBlock * p.headDim + 2 * kQueryBlock + kKeysAtOnce * lanes + p.headDim;
+    return 2 * p.mostPacked * p.headDim + 3 * kQueryBlock * p.headDim + 2 * kQueryBlock + kKeysAtOnce * lanes + p.headDim;
   }
 
   HeadForward(const ForwardProblem& p, T* space) : problem(p), depth(p.headDim) {
     packedK = space;
-    packedV = packedK + (p.packKeys ? p.keys * depth : 0);
-    queries = packedV + (p.packKeys ? p.keys * depth : 0);
+    packedV = packedK + p.mostPacked * depth;
+    queries = packedV + p.mostPacked * depth;
     sums = queries + kQueryBlock * depth;
     most = sums + kQueryBlock * depth;
     total = most + kQueryBlock;
@@ -54,23 +54,23 @@ struct HeadForward {
     rows = ownSum + depth;
   }
 
-  void enter(int64_t b, int64_t h) {
-    batch = b;
+  void enter(const Segment& segment, int64_t h) {
+    batch = segment.batch;
     head = h;
     const Predicate& predicate = problem.predicate;
-    headMask = predicate.dense + b * predicate.stride[0] + h * predicate.stride[1];
-    k = problem.k.at<T>(b, h, 0);
-    v = problem.v.at<T>(b, h, 0);
+    headMask = predicate.dense + batch * predicate.stride[0] + h * predicate.stride[1];
+    k = problem.k.at<T>(batch, h, 0);
+    v = problem.v.at<T>(batch, h, 0);
     kStep = problem.k.token;
     vStep = problem.v.token;
-    if (!problem.packKeys) return;
+    if (segment.blocks() < problem.blocksToPack) return;
     const Preparer<T> prepare{problem.prepareK, depth};
-    for (int64_t j = 0; j < problem.keys; j++) {
-      prepare.row(k + j * kStep, packedK + j * depth, b, j, T(1));
-      std::memcpy(packedV + j * depth, v + j * vStep, static_cast<size_t>(depth) * sizeof(T));
+    for (int64_t j = 0; j < segment.tokens(); j++) {
+      prepare.row(k + (segment.begin + j) * kStep, packedK + j * depth, batch, segment.begin + j, T(1));
+      copyRow(v + (segment.begin + j) * vStep, packedV + j * depth, depth);
     }
-    k = packedK;
-    v = packedV;
+    k = packedK - segment.begin * depth;
+    v = packedV - segment.begin * depth;
     kStep = vStep = depth;
   }
 
@@ -237,13 +237,12 @@ void forwardPart(const ForwardProblem& problem, Cut begin, Cut end, void* worksp
   withType(problem.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     HeadForward<T> state(problem, static_cast<T*>(workspace));
-    for (int64_t at = begin.head; at < problem.batch * problem.heads && at <= end.head; at++) {
-      const int64_t batch = at / problem.heads;
-      const int64_t first = problem.blocks.begin(batch) + (at == begin.head ? begin.block : 0);
-      const int64_t last = at == end.head ? problem.blocks.begin(batch) + end.block : problem.blocks.end(batch);
+    for (int64_t unit = begin.unit; unit < problem.blocks.count * problem.heads && unit <= end.unit; unit++) {
+      const Segment& segment = problem.blocks.segments[unit / problem.heads];
+      const int64_t first = unit == begin.unit ? begin.block : 0, last = unit == end.unit ? end.block : segment.blocks();
       if (first >= last) continue;
-      state.enter(batch, at % problem.heads);
-      for (int64_t i = first; i < last; i++) state.run(problem.blocks.blocks[i]);
+      state.enter(segment, unit % problem.heads);
+      for (int64_t i = first; i < last; i++) state.run(problem.blocks.blocks[segment.firstBlock + i]);
     }
   });
 }

@@ -17,18 +17,25 @@ struct Block {
   int64_t ownTokens = 0;
 };
 
-struct BlockView {
-  const Block* blocks;
-  const int64_t* first;  // [items + 1]
-  int64_t items;         // 1 (shared) or the batch
+/// Blocks [firstBlock, lastBlock) of one batch item, and the tokens [begin, end) of the other side that these blocks alone
+/// meet: what they need of these is brought together once a head.
+struct Segment {
+  int64_t batch = 0, firstBlock = 0, lastBlock = 0, begin = 0, end = 0;
 
-  int64_t begin(int64_t batch) const { return first[items == 1 ? 0 : batch]; }
-  int64_t end(int64_t batch) const { return first[items == 1 ? 1 : batch + 1]; }
+  int64_t blocks() const { return lastBlock - firstBlock; }
+  int64_t tokens() const { return end - begin; }
 };
 
-/// A place in the work of one call: head b · heads + h, and a block of its item's list, counted from 0.
+struct BlockView {
+  const Block* blocks;
+  const Segment* segments;
+  int64_t count;  // of segments
+  int64_t mostTokens;  // of a segment
+};
+
+/// A place in the work of one call: unit s · heads + h is head h of segment s; `block` counts from its first.
 struct Cut {
-  int64_t head, block;
+  int64_t unit, block;
 };
 
 /// Rows of D elements with unit stride, addressed by batch, head and token.
@@ -75,7 +82,8 @@ struct Problem {
 
 struct ForwardProblem : Problem {
   BlockView blocks;
-  bool packKeys;  // keys and values of a head are copied side by side first
+  int64_t blocksToPack;  // keys and values of a unit of so many blocks are copied side by side first
+  int64_t mostPacked;    // tokens so copied at a time
   Rows out;
   void* logSumExp;  // [B, H, Tq]
 };
@@ -92,13 +100,13 @@ MD_KERNEL(int64_t, forwardWorkspace, const ForwardProblem& problem)
 MD_KERNEL(void, forwardPart, const ForwardProblem& problem, Cut begin, Cut end, void* workspace)
 
 MD_KERNEL(int64_t, backwardWorkspace, const BackwardProblem& problem)
-/// dk and dv of the blocks from `begin` up to `end`, and what they give to dq. Where `begin` is inside a head, dq of that
-/// head belongs to an earlier part: it goes to `shared` [Tq, D] instead, to be added by addShared.
+/// dk and dv of the blocks from `begin` up to `end`, and what they give to dq. Where `begin` is inside a unit, dq of that
+/// unit belongs to an earlier part: it goes to `shared` [tokens of the segment, D] instead, to be added by addShared.
 MD_KERNEL(void, backwardPart, const BackwardProblem& problem, Cut begin, Cut end, void* workspace, void* shared)
-/// Rows [begin, end) of [B, H, tokens]: turns the gradient `grad` of prepared rows of x into that of x, in place; `affine`
+/// Rows [begin, end) of [B, tokens, H]: turns the gradient `grad` of prepared rows of x into that of x, in place; `affine`
 /// [2, D] becomes what these rows add to those of weight and bias. `scratch` has D elements.
 MD_KERNEL(void, prepareGradRows, DType dtype, int64_t headDim, int64_t heads, int64_t tokens, const Preparation& preparation, const Rows& x,
           const Rows& grad, int64_t begin, int64_t end, void* affine, void* scratch)
-MD_KERNEL(void, addShared, const BackwardProblem& problem, int64_t head, const void* shared)
+MD_KERNEL(void, addShared, const BackwardProblem& problem, int64_t unit, const void* shared)
 
 }  // namespace md::masked_attention

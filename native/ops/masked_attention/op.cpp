@@ -10,6 +10,8 @@
 namespace md::masked_attention {
 namespace {
 
+constexpr int64_t kBlocksToPack = 2;  // query blocks that repay a copy of the keys
+
 /// [B, H, T, D] in the memory order [B, T, H, D]: merging the heads afterwards copies nothing.
 Tensor emptyHeads(Context& context, DType dtype, int64_t batch, int64_t heads, int64_t tokens, int64_t headDim, const char* op) {
   Tensor out = empty(context, dtype, {batch, tokens, heads, headDim}, op);
@@ -135,7 +137,12 @@ Forward forward(Context& context, const Tensor& q0, const Tensor& k0, const Tens
   const Prepared prepareK(context, options.k, sizes, q.dtype, sizes.keys, options, "k", op);
   Forward result{emptyHeads(context, q.dtype, sizes.batch, sizes.heads, sizes.queries, sizes.headDim, op),
                  empty(context, q.dtype, {sizes.batch, sizes.heads, sizes.queries}, op)};
-  const ForwardProblem problem{describe(q, k, v, sizes, plan, options, prepareQ, prepareK), plan.queries.view(), plan.packKeys || prepareK.view.any(), rowsOf(result.out),
+  const int64_t blocksToPack = prepareK.view.any() ? 0 : kBlocksToPack;
+  int64_t mostPacked = 0;
+  for (const Segment& segment : plan.queries.segments) {
+    if (segment.blocks() >= blocksToPack) mostPacked = std::max(mostPacked, segment.tokens());
+  }
+  const ForwardProblem problem{describe(q, k, v, sizes, plan, options, prepareQ, prepareK), plan.queries.view(), blocksToPack, mostPacked, rowsOf(result.out),
                                result.logSumExp.raw()};
   const std::vector<Cut> cuts = partition(plan.queries, sizes, context.pool.threads());
   const auto parts = static_cast<int64_t>(cuts.size()) - 1;
@@ -174,7 +181,7 @@ Gradients backward(Context& context, const Tensor& q0, const Tensor& k0, const T
                                 rowsOf(result.q), rowsOf(result.k), rowsOf(result.v)};
   const std::vector<Cut> cuts = partition(plan.keys, sizes, context.pool.threads());
   const auto parts = static_cast<int64_t>(cuts.size()) - 1;
-  const int64_t elements = MD_CALL(backwardWorkspace)(problem), sharedElements = queries * headDim;
+  const int64_t elements = MD_CALL(backwardWorkspace)(problem), sharedElements = problem.blocks.mostTokens * headDim;
   const Tensor workspace = empty(context, q.dtype, {parts, elements + sharedElements}, op);
   const auto spaceOf = [&](int64_t p) {
     return static_cast<char*>(workspace.raw()) + static_cast<size_t>(p * (elements + sharedElements)) * itemSize(q.dtype);
@@ -187,7 +194,7 @@ Gradients backward(Context& context, const Tensor& q0, const Tensor& k0, const T
   });
   for (int64_t p = 1; p < parts; p++) {
     const Cut& begin = cuts[static_cast<size_t>(p)];
-    if (begin.block > 0) MD_CALL(addShared)(problem, begin.head, sharedOf(p));
+    if (begin.block > 0) MD_CALL(addShared)(problem, begin.unit, sharedOf(p));
   }
   if (prepareQ.view.any()) std::tie(result.qWeight, result.qBias) = prepareGrad(context, prepareQ.view, q, result.q, op);
   if (prepareK.view.any()) std::tie(result.kWeight, result.kBias) = prepareGrad(context, prepareK.view, k, result.k, op);

@@ -6,7 +6,6 @@ namespace md::masked_attention {
 namespace {
 
 constexpr int64_t kLongSample = 16;      // samples from this length on have blocks of their own
-constexpr int64_t kBlocksToPack = 3;     // query blocks that repay a copy of the keys
 constexpr int64_t kPairsPerThread = 1 << 14;  // scores below which a second thread costs more than it brings
 
 struct Range {
@@ -19,9 +18,24 @@ void addRows(BlockList& list, Range rows, int64_t most, Range first, Range secon
   }
 }
 
-void endItem(Plan& plan) {
-  plan.queries.first.push_back(static_cast<int64_t>(plan.queries.blocks.size()));
-  plan.keys.first.push_back(static_cast<int64_t>(plan.keys.blocks.size()));
+// Blocks from `firstBlock` on become a segment that meets tokens `others` of the other side.
+void endSegment(BlockList& list, int64_t batch, int64_t firstBlock, Range others) {
+  list.segments.push_back({batch, firstBlock, static_cast<int64_t>(list.blocks.size()), others.begin, others.end});
+}
+
+// All blocks so far that are in no segment yet become those of item `batch`.
+void endItem(Plan& plan, int64_t batch, const Sizes& sizes) {
+  const auto next = [](const BlockList& list) { return list.segments.empty() ? 0 : list.segments.back().lastBlock; };
+  endSegment(plan.queries, batch, next(plan.queries), {0, sizes.keys});
+  endSegment(plan.keys, batch, next(plan.keys), {0, sizes.queries});
+}
+
+// The same blocks for every item of the batch.
+void endBatch(Plan& plan, const Sizes& sizes) {
+  for (int64_t batch = 0; batch < sizes.batch; batch++) {
+    endSegment(plan.queries, batch, 0, {0, sizes.keys});
+    endSegment(plan.keys, batch, 0, {0, sizes.queries});
+  }
 }
 
 void planLevel2Item(Plan& plan, const Mask& mask, const Sizes& sizes, int64_t conditionLength) {
@@ -59,17 +73,18 @@ void planLevel2(Plan& plan, const Mask& mask, const Sizes& sizes, const char* op
   }
   if (mask.conditionLengths.empty()) {
     planLevel2Item(plan, mask, sizes, mask.conditionTokens);
-    return endItem(plan);
+    return endBatch(plan, sizes);
   }
   if (static_cast<int64_t>(mask.conditionLengths.size()) != sizes.batch) {
     fail(ErrorKind::shape, op, "found ", mask.conditionLengths.size(), " condition lengths, expected one for each of ", sizes.batch, " items");
   }
-  for (const int32_t length : mask.conditionLengths) {
+  for (int64_t batch = 0; batch < sizes.batch; batch++) {
+    const int32_t length = mask.conditionLengths[static_cast<size_t>(batch)];
     if (length < 0 || length > mask.conditionTokens) {
       fail(ErrorKind::value, op, "found the condition length ", length, ", expected 0 to ", mask.conditionTokens);
     }
     planLevel2Item(plan, mask, sizes, length);
-    endItem(plan);
+    endItem(plan, batch, sizes);
   }
 }
 
@@ -89,10 +104,13 @@ void planVarlen(Plan& plan, const Mask& mask, const Sizes& sizes, const char* op
     fail(ErrorKind::value, op, "cuSeqlensQ has ", q.size(), " entries and cuSeqlensK ", k.size(), ", expected the same number");
   }
   for (size_t i = 0; i + 1 < q.size(); i++) {
-    addRows(plan.queries, {q[i], q[i + 1]}, kQueryBlock, {k[i], k[i + 1]});
-    addRows(plan.keys, {k[i], k[i + 1]}, kKeyBlock, {q[i], q[i + 1]});
+    const Range queries{q[i], q[i + 1]}, keys{k[i], k[i + 1]};
+    const auto firstQueries = static_cast<int64_t>(plan.queries.blocks.size()), firstKeys = static_cast<int64_t>(plan.keys.blocks.size());
+    addRows(plan.queries, queries, kQueryBlock, keys);
+    addRows(plan.keys, keys, kKeyBlock, queries);
+    endSegment(plan.queries, 0, firstQueries, keys);
+    endSegment(plan.keys, 0, firstKeys, queries);
   }
-  endItem(plan);
 }
 
 void planCausal(Plan& plan, const Sizes& sizes) {
@@ -107,13 +125,13 @@ void planCausal(Plan& plan, const Sizes& sizes) {
     const int64_t end = std::min(begin + kKeyBlock, sizes.keys);
     addRows(plan.keys, {begin, end}, kKeyBlock, {std::max<int64_t>(0, begin - offset), sizes.queries});
   }
-  endItem(plan);
+  endBatch(plan, sizes);
 }
 
 void planAll(Plan& plan, const Sizes& sizes) {
   addRows(plan.queries, {0, sizes.queries}, kQueryBlock, {0, sizes.keys});
   addRows(plan.keys, {0, sizes.keys}, kKeyBlock, {0, sizes.queries});
-  endItem(plan);
+  endBatch(plan, sizes);
 }
 
 void planDense(Plan& plan, const Mask& mask, const Sizes& sizes, const char* op) {
@@ -148,29 +166,34 @@ Plan plan(const Mask& mask, const Sizes& sizes, const char* op) {
     case MaskKind::dense: planDense(plan, mask, sizes, op); break;
     default: planAll(plan, sizes);
   }
-  plan.packKeys = plan.queries.first[1] >= kBlocksToPack;
   return plan;
 }
 
+BlockView BlockList::view() const {
+  int64_t most = 0;
+  for (const Segment& segment : segments) most = std::max(most, segment.tokens());
+  return {blocks.data(), segments.data(), static_cast<int64_t>(segments.size()), most};
+}
+
 std::vector<Cut> partition(const BlockList& list, const Sizes& sizes, int threads) {
-  const BlockView view = list.view();
-  const int64_t heads = sizes.batch * sizes.heads;
   int64_t total = 0;
-  for (int64_t head = 0; head < heads; head++) {
-    for (int64_t i = view.begin(head / sizes.heads); i < view.end(head / sizes.heads); i++) total += work(view.blocks[i]);
+  const auto workOf = [&](const Segment& segment, int64_t i) { return work(list.blocks[static_cast<size_t>(segment.firstBlock + i)]); };
+  for (const Segment& segment : list.segments) {
+    for (int64_t i = 0; i < segment.blocks(); i++) total += sizes.heads * workOf(segment, i);
   }
   const int64_t parts = std::clamp<int64_t>(total / kPairsPerThread, 1, threads);
   std::vector<Cut> cuts{{0, 0}};
-  int64_t done = 0;
-  for (int64_t head = 0; head < heads; head++) {
-    const int64_t begin = view.begin(head / sizes.heads), end = view.end(head / sizes.heads);
-    for (int64_t i = begin; i < end; i++) {
-      const auto part = static_cast<int64_t>(cuts.size());
-      if (part < parts && done >= total * part / parts) cuts.push_back({head, i - begin});
-      done += work(view.blocks[i]);
+  int64_t done = 0, unit = 0;
+  for (const Segment& segment : list.segments) {
+    for (int64_t head = 0; head < sizes.heads; head++, unit++) {
+      for (int64_t i = 0; i < segment.blocks(); i++) {
+        const auto part = static_cast<int64_t>(cuts.size());
+        if (part < parts && done >= total * part / parts) cuts.push_back({unit, i});
+        done += workOf(segment, i);
+      }
     }
   }
-  cuts.push_back({heads, 0});
+  cuts.push_back({unit, 0});
   return cuts;
 }
 

@@ -7,18 +7,17 @@
 
 namespace md::masked_attention {
 
-/// Blocks of every batch item; one list serves all items where they do not differ.
+/// Segments in the order of the batch; items that do not differ share their blocks.
 struct BlockList {
   std::vector<Block> blocks;
-  std::vector<int64_t> first{0};  // blocks of item i: [first[i], first[i + 1])
+  std::vector<Segment> segments;
 
-  BlockView view() const { return {blocks.data(), first.data(), static_cast<int64_t>(first.size()) - 1}; }
+  BlockView view() const;
 };
 
 struct Plan {
   BlockList queries;  // forward: rows are queries, ranges are keys
   BlockList keys;     // backward: rows are keys, ranges are queries
-  bool packKeys;      // forward: copy the keys and values of a head side by side, where enough blocks read them
   Predicate predicate;
 };
 
@@ -30,7 +29,7 @@ struct Sizes {
 /// Checks the mask against the sizes and lists the blocks it leaves. ShapeError or ValueError where they disagree.
 Plan plan(const Mask& mask, const Sizes& sizes, const char* op);
 
-/// Cuts the blocks of all heads into at most `threads` contiguous parts of equal work; part p is [cuts[p], cuts[p + 1]).
+/// Cuts the blocks of all units into at most `threads` contiguous parts of equal work; part p is [cuts[p], cuts[p + 1]).
 std::vector<Cut> partition(const BlockList& list, const Sizes& sizes, int threads);
 
 }  // namespace md::masked_attention

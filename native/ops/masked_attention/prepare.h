@@ -49,6 +49,12 @@ inline Vec<T> liveLanes(Vec<T> x, int n) {
   return Vec<T>::loadPart(lanes, n);
 }
 
+/// to = x, of `depth` elements.
+template <class T>
+inline void copyRow(const T* x, T* to, int64_t depth) {
+  eachVector<T>(depth, [&](int64_t d, auto lanes) { storeLanes(loadLanes(x + d, lanes), to + d, lanes); });
+}
+
 /// to = x · scale, of `depth` elements.
 template <class T>
 inline void scaleRow(const T* x, T scale, T* to, int64_t depth) {

@@ -1,5 +1,6 @@
 #include "../../isa/math.h"
 #include "../../isa/run.h"
+#include "../../isa/stream.h"
 #include "op.h"
 
 namespace md::softmax::MD_ISA {
@@ -8,6 +9,7 @@ namespace {
 using md::MD_ISA::dotOf;
 using md::MD_ISA::expOf;
 using md::MD_ISA::maxOf;
+using md::MD_ISA::streamRows;
 using md::MD_ISA::sumOf;
 
 template <class T>
@@ -98,7 +100,9 @@ void softmaxUnits(DType dtype, const AxisSplit& s, bool log, int64_t begin, int6
     const T* x = static_cast<const T*>(input);
     T* out = static_cast<T*>(output);
     if (s.inner == 1) {
-      for (int64_t r = begin; r < end; r++) row(x + r * s.extent, out + r * s.extent, s.extent, log);
+      streamRows(out + begin * s.extent, begin, end, s.extent, [&](int64_t first, int64_t last, T* to) {
+        for (int64_t r = first; r < last; r++, to += s.extent) row(x + r * s.extent, to, s.extent, log);
+      });
     } else {
       overUnits(s, begin, end, [&](int64_t at, int64_t columns) { tile(x + at, out + at, s.extent, s.inner, columns, log); });
     }
@@ -112,7 +116,9 @@ void softmaxGradUnits(DType dtype, const AxisSplit& s, bool log, int64_t begin, 
     const T* g = static_cast<const T*>(grad);
     T* out = static_cast<T*>(dx);
     if (s.inner == 1) {
-      for (int64_t r = begin; r < end; r++) gradRow(y + r * s.extent, g + r * s.extent, out + r * s.extent, s.extent, log);
+      streamRows(out + begin * s.extent, begin, end, s.extent, [&](int64_t first, int64_t last, T* to) {
+        for (int64_t r = first; r < last; r++, to += s.extent) gradRow(y + r * s.extent, g + r * s.extent, to, s.extent, log);
+      });
     } else {
       overUnits(s, begin, end, [&](int64_t at, int64_t columns) { gradTile(y + at, g + at, out + at, s.extent, s.inner, columns, log); });
     }

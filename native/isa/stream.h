@@ -1,0 +1,28 @@
+// Stores past the caches, for outputs that would not stay in them: a plain store reads its line first.
+#pragma once
+#include "simd.h"
+
+namespace md::MD_ISA {
+
+/// Bytes that a thread writes from which on they go past the caches.
+constexpr int64_t kStreamBytes = int64_t{16} << 20;
+/// Bytes computed before they are stored so; they stay in the first-level cache.
+constexpr int64_t kStreamPiece = int64_t{8} << 10;
+
+/// Rows [begin, end) of `width` elements, the first of them at `out`: f(first, last, to) writes rows [first, last) from
+/// `to` on. It is called once, or for piece after piece in rising order.
+template <class T, class F>
+inline __attribute__((always_inline)) void streamRows(T* out, int64_t begin, int64_t end, int64_t width, F&& f) {
+  constexpr int64_t kElements = kStreamPiece / static_cast<int64_t>(sizeof(T));
+  if ((end - begin) * width < kStreamBytes / static_cast<int64_t>(sizeof(T)) || width > kElements) return f(begin, end, out);
+  alignas(64) T piece[kElements];
+  const int64_t step = kElements / width;
+  for (int64_t row = begin; row < end; row += step) {
+    const int64_t last = row + step < end ? row + step : end;
+    f(row, last, piece);
+    streamBytes(piece, out + (row - begin) * width, (last - row) * width * static_cast<int64_t>(sizeof(T)));
+  }
+  streamFence();
+}
+
+}  // namespace md::MD_ISA
