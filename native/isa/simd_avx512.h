@@ -77,19 +77,17 @@ inline Vec<double> minOrNan(Vec<double> a, Vec<double> b) {
   return {_mm512_mask_mov_pd(_mm512_min_pd(a.v, b.v), _mm512_cmp_pd_mask(a.v, a.v, _CMP_UNORD_Q), a.v)};
 }
 
-/// As in simd_avx2.h, operation by operation.
+/// The values of simd_avx2.h, by instructions made for it.
 inline Vec<float> exp2NonPositive(Vec<float> x) {
-  const __m512 bounded = _mm512_max_ps(_mm512_set1_ps(-127.0f), x.v);
-  const __m512 shifted = _mm512_add_ps(bounded, _mm512_set1_ps(12582912.0f + 127.0f));
-  const __m512 r = _mm512_sub_ps(bounded, _mm512_sub_ps(shifted, _mm512_set1_ps(12582912.0f + 127.0f)));
-  const __m512 power = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(shifted), 23));
+  const __m512 r = _mm512_reduce_ps(x.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   __m512 p = _mm512_set1_ps(1.326472731e-3f);
   p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(9.671512991e-3f));
   p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(5.550733581e-2f));
   p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(2.402224243e-1f));
   p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(6.931470037e-1f));
   p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
-  return {_mm512_mul_ps(p, power)};
+  const __mmask16 lives = _mm512_cmp_ps_mask(x.v, _mm512_set1_ps(-126.5f), _CMP_NLT_UQ);
+  return {_mm512_maskz_scalef_ps(lives, p, _mm512_sub_ps(x.v, r))};
 }
 inline Vec<double> exp2NonPositive(Vec<double> x) {
   double lanes[8];

@@ -77,10 +77,16 @@ struct HeadBackward {
     const Preparer<T> prepare{problem.prepareQ, depth};
     for (int64_t i = 0; i < segment.tokens(); i++) {
       const int64_t token = firstQuery + i;
-      prepare.row(problem.q.at<T>(batch, h, token), q + i * depth, batch, token, scale);
+      const T* query = problem.q.at<T>(batch, h, token);
       const T* g = problem.grad.at<T>(batch, h, token);
+      const T* out = problem.out.at<T>(batch, h, token);
+      problem.q.expectNext(query, depth);
+      problem.grad.expectNext(g, depth);
+      problem.out.expectNext(out, depth);
+      problem.dq.expectNext(problem.dq.at<T>(batch, h, token), depth);
+      prepare.row(query, q + i * depth, batch, token, scale);
       copyRow(g, grad + i * depth, depth);
-      delta[i] = dot(g, problem.out.at<T>(batch, h, token), depth);
+      delta[i] = dot(g, out, depth);
     }
     std::memset(dq, 0, static_cast<size_t>(segment.tokens() * padded) * sizeof(T));
   }
@@ -95,7 +101,15 @@ struct HeadBackward {
     const Preparer<T> prepare{problem.prepareK, depth};
     const int64_t live = block.end - block.begin;
     std::memset(k, 0, static_cast<size_t>(kKeyBlock * padded) * sizeof(T));
-    for (int64_t j = 0; j < live; j++) prepare.row(problem.k.at<T>(batch, head, block.begin + j), k + j * padded, batch, block.begin + j, T(1));
+    for (int64_t j = 0; j < live; j++) {
+      const int64_t token = block.begin + j;
+      const T* key = problem.k.at<T>(batch, head, token);
+      problem.k.expectNext(key, depth);
+      problem.v.expectNext(problem.v.at<T>(batch, head, token), depth);
+      problem.dk.expectNext(problem.dk.at<T>(batch, head, token), depth);
+      problem.dv.expectNext(problem.dv.at<T>(batch, head, token), depth);
+      prepare.row(key, k + j * padded, batch, token, T(1));
+    }
     md::MD_ISA::packPanel<kKeyVectors>(k, 1, padded, depth, live, kT);
     md::MD_ISA::packPanel<kKeyVectors>(problem.v.at<T>(batch, head, block.begin), 1, problem.v.token, depth, live, vT);
     std::memset(dkT, 0, static_cast<size_t>(kKeyBlock * depth) * sizeof(T));
@@ -137,29 +151,11 @@ struct HeadBackward {
       for (int64_t i = 0; i < n * kKeyBlock; i++) keep[i] = T(1);
       Dropper<T>(problem, batch, head).apply(firstQuery + from, n, block.begin, keys, keep, kKeyBlock, 1);
     }
-    forTiles<2>(n, [&](int64_t row, auto size) {
-      for (int64_t lane = 0; lane < keyLanes; lane += lanes) {
-        Tile<T, size(), 2> tile;
-        tile.clear();
-        tile.multiply(depth, grad + (from + row) * depth, depth, 1, vT + lane, kKeyBlock);
-        for (int r = 0; r < size(); r++) {
-          const Vec<T> total = Vec<T>::set(logSumExp[from + row + r]), mean = Vec<T>::set(delta[from + row + r]);
-          for (int half = 0; half < 2; half++) {
-            const int64_t at = (row + r) * kKeyBlock + lane + half * width;
-            const Vec<T> p = exp2NonPositive(Vec<T>::load(weights + at) - total);
-            Vec<T> slope = tile.acc[r][half];
-            if (drops) {
-              const Vec<T> kept = Vec<T>::load(keep + at);
-              slope = slope * kept;
-              (p * kept).store(weights + at);
-            } else {
-              p.store(weights + at);
-            }
-            (p * (slope - mean)).store(dScores + at);
-          }
-        }
-      }
-    });
+    if (drops) {
+      weigh<true>(from, n, keyLanes);
+    } else {
+      weigh<false>(from, n, keyLanes);
+    }
     forTiles<2>(depth, [&](int64_t d, auto size) {
       for (int64_t lane = 0; lane < keyLanes; lane += lanes) {
         addProduct<size(), 2>(dvT + d * kKeyBlock + lane, kKeyBlock, n, grad + from * depth + d, 1, depth, weights + lane, kKeyBlock);
@@ -180,6 +176,40 @@ struct HeadBackward {
         d += width;
       }
     }
+  }
+
+  /// Scores become weights, and dScores the gradients of the scores.
+  template <bool Drops>
+  void weigh(int64_t from, int64_t n, int64_t keyLanes) {
+    forTiles<2>(n, [&](int64_t row, auto size) {
+      constexpr int R = size();
+      for (int64_t lane = 0; lane < keyLanes; lane += lanes) {
+        Tile<T, R, 2> tile;
+        tile.clear();
+        tile.multiply(depth, grad + (from + row) * depth, depth, 1, vT + lane, kKeyBlock);
+        T* const toWeights = weights + row * kKeyBlock + lane;
+        T* const toScores = dScores + row * kKeyBlock + lane;
+        const T* const kept = keep + row * kKeyBlock + lane;
+        const T *const totals = logSumExp + from + row, *const means = delta + from + row;
+#pragma GCC unroll 16
+        for (int r = 0; r < R; r++) {
+          const Vec<T> total = Vec<T>::set(totals[r]), mean = Vec<T>::set(means[r]);
+#pragma GCC unroll 2
+          for (int half = 0; half < 2; half++) {
+            const int64_t at = r * kKeyBlock + half * width;
+            const Vec<T> p = exp2NonPositive(Vec<T>::load(toWeights + at) - total);
+            if constexpr (Drops) {
+              const Vec<T> factor = Vec<T>::load(kept + at);
+              (p * factor).store(toWeights + at);
+              (p * (tile.acc[r][half] * factor - mean)).store(toScores + at);
+            } else {
+              p.store(toWeights + at);
+              (p * (tile.acc[r][half] - mean)).store(toScores + at);
+            }
+          }
+        }
+      }
+    });
   }
 
   template <int R, int V>

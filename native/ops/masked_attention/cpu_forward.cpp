@@ -66,8 +66,12 @@ struct HeadForward {
     if (segment.blocks() < problem.blocksToPack) return;
     const Preparer<T> prepare{problem.prepareK, depth};
     for (int64_t j = 0; j < segment.tokens(); j++) {
-      prepare.row(k + (segment.begin + j) * kStep, packedK + j * depth, batch, segment.begin + j, T(1));
-      copyRow(v + (segment.begin + j) * vStep, packedV + j * depth, depth);
+      const T* key = k + (segment.begin + j) * kStep;
+      const T* value = v + (segment.begin + j) * vStep;
+      problem.k.expectNext(key, depth);
+      problem.v.expectNext(value, depth);
+      prepare.row(key, packedK + j * depth, batch, segment.begin + j, T(1));
+      copyRow(value, packedV + j * depth, depth);
     }
     k = packedK - segment.begin * depth;
     v = packedV - segment.begin * depth;
@@ -78,7 +82,12 @@ struct HeadForward {
     const T scale = static_cast<T>(problem.scale * kLog2E);
     const Preparer<T> prepare{problem.prepareQ, depth};
     const int64_t live = block.end - block.begin;
-    for (int64_t i = 0; i < live; i++) prepare.row(problem.q.at<T>(batch, head, block.begin + i), rows + i * depth, batch, block.begin + i, scale);
+    for (int64_t i = 0; i < live; i++) {
+      const T* query = problem.q.at<T>(batch, head, block.begin + i);
+      problem.q.expectNext(query, depth);
+      problem.out.expectNext(problem.out.at<T>(batch, head, block.begin + i), depth);
+      prepare.row(query, rows + i * depth, batch, block.begin + i, scale);
+    }
     for (int64_t i = 0; i < live; i += lanes) md::MD_ISA::packPanel<2>(rows + i * depth, 1, depth, depth, live - i, queries + i * depth);
     std::memset(sums, 0, static_cast<size_t>(kQueryBlock * depth) * sizeof(T));
     for (int64_t i = 0; i < kQueryBlock; i++) {

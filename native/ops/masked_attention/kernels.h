@@ -47,6 +47,12 @@ struct Rows {
   T* at(int64_t b, int64_t h, int64_t t) const {
     return static_cast<T*>(data) + b * batch + h * head + t * token;
   }
+  /// Asks for the same token's row of the next head, whose turn comes next: rows lie too far apart for the processor to
+  /// foresee them.
+  template <class T>
+  void expectNext(const T* row, int64_t depth) const {
+    for (int64_t d = depth - 1; d >= 0; d -= 64 / static_cast<int64_t>(sizeof(T))) __builtin_prefetch(row + head + d);
+  }
 };
 
 /// LayerNorm over D where there is a weight, rotation of `pairs` pairs where there is a table [batch, tokens, pairs, 2].
