@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstdint>
 
+#include "simd.h"
+
 namespace md::MD_ISA {
 
 /// e^x; f32 within 2 ulp: x = n ln2 + r, a degree-6 polynomial of r, and n into the exponent bits. The bounds are where
@@ -27,6 +29,14 @@ __attribute__((always_inline)) inline float expOf(float x) {
   return p * std::bit_cast<float>((half + 127) << 23) * std::bit_cast<float>((k - half + 127) << 23);
 }
 __attribute__((always_inline)) inline double expOf(double x) { return std::exp(x); }
+/// Lane by lane, where the instruction set has no way of its own.
+template <class T>
+inline Vec<T> expOf(Vec<T> x) {
+  alignas(64) T lanes[Vec<T>::width];
+  x.store(lanes);
+  for (T& lane : lanes) lane = expOf(lane);
+  return Vec<T>::load(lanes);
+}
 
 /// tanh; f32: an odd polynomial where e^2x would cancel, (1 - e^-2|x|) / (1 + e^-2|x|) elsewhere.
 __attribute__((always_inline)) inline float tanhOf(float x) {

@@ -96,9 +96,13 @@ inline T maxOf(const T* x, int64_t n) {
       a = maxOrNan(a, Vec<T>::load(x + i));
       i += W;
     }
-    T lanes[W];
+    alignas(64) T lanes[W];
     maxOrNan(a, b).store(lanes);
-    for (int k = 0; k < W; k++) best = (best > lanes[k]) | (best != best) ? best : lanes[k];
+#pragma GCC unroll 4
+    for (int half = W / 2; half > 0; half /= 2) {
+      for (int k = 0; k < half; k++) lanes[k] = (lanes[k] > lanes[k + half]) | (lanes[k] != lanes[k]) ? lanes[k] : lanes[k + half];
+    }
+    best = lanes[0];
   }
   for (; i < n; i++) best = (best > x[i]) | (best != best) ? best : x[i];
   return best;

@@ -66,7 +66,7 @@ void floatUnary(Unary kind, const void* x, void* y, int64_t n, T a, T b) {
   switch (kind) {
     case Unary::neg: return map<T>(x, y, n, [](T v) { return -v; });
     case Unary::abs: return map<T>(x, y, n, [](T v) { return std::abs(v); });
-    case Unary::exp: return map<T>(x, y, n, [](T v) { return expOf(v); });
+    case Unary::exp: return mapVectors<T>(x, y, n, [](Vec<T> v) { return expOf(v); });
     case Unary::log: return map<T>(x, y, n, [](T v) { return std::log(v); });
     case Unary::sqrt: return map<T>(x, y, n, [](T v) { return std::sqrt(v); });
     case Unary::rsqrt: return map<T>(x, y, n, [](T v) { return T(1) / std::sqrt(v); });
@@ -134,7 +134,7 @@ template <class T>
 void floatUnaryGrad(Unary kind, const void* x, const void* g, void* o, int64_t n, T a, T b) {
   switch (kind) {
     case Unary::abs: return mapGrad<T>(x, g, o, n, [](T v) { return v > 0 ? T(1) : (v < 0 ? T(-1) : T(0)); });
-    case Unary::exp: return mapGrad<T>(x, g, o, n, [](T v) { return expOf(v); });
+    case Unary::exp: return mapGradVectors<T>(x, g, o, n, [](Vec<T> v) { return expOf(v); });
     case Unary::log: return mapGrad<T>(x, g, o, n, [](T v) { return T(1) / v; });
     case Unary::sqrt: return mapGrad<T>(x, g, o, n, [](T v) { return T(0.5) / std::sqrt(v); });
     case Unary::rsqrt: return mapGrad<T>(x, g, o, n, [](T v) { return T(-0.5) / (v * std::sqrt(v)); });

@@ -11,18 +11,32 @@ using md::MD_ISA::expOf;
 using md::MD_ISA::maxOf;
 using md::MD_ISA::streamRows;
 using md::MD_ISA::sumOf;
+using md::MD_ISA::Vec;
 
 template <class T>
-void row(const T* __restrict x, T* __restrict out, int64_t n, bool log) {
+void row(const T* __restrict x, T* __restrict out, int64_t n, bool logarithm) {
+  constexpr int W = Vec<T>::width;
   const T top = maxOf(x, n);
-  for (int64_t i = 0; i < n; i++) out[i] = expOf(x[i] - top);
-  const T total = sumOf(out, n);
-  if (log) {
-    const T shift = std::log(total);
-    for (int64_t i = 0; i < n; i++) out[i] = (x[i] - top) - shift;
+  const Vec<T> shift = Vec<T>::set(top);
+  Vec<T> sum = Vec<T>::zero();
+  int64_t i = 0;
+  for (; i + W <= n; i += W) {
+    const Vec<T> e = expOf(Vec<T>::load(x + i) - shift);
+    e.store(out + i);
+    sum = sum + e;
+  }
+  if (i < n) {
+    const int rest = static_cast<int>(n - i);
+    expOf(Vec<T>::loadPart(x + i, rest) - shift).storePart(out + i, rest);
+    sum = sum + Vec<T>::loadPart(out + i, rest);
+  }
+  const T total = sum.sum();
+  if (logarithm) {
+    const T log = std::log(total);
+    for (i = 0; i < n; i++) out[i] = (x[i] - top) - log;
   } else {
     const T scale = T(1) / total;
-    for (int64_t i = 0; i < n; i++) out[i] *= scale;
+    for (i = 0; i < n; i++) out[i] *= scale;
   }
 }
 
