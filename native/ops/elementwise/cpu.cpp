@@ -4,12 +4,16 @@
 #include "../../isa/activations.h"
 #include "../../isa/math.h"
 #include "../../isa/stream.h"
+#include "../../isa/vectors.h"
 #include "op.h"
 
 namespace md::elementwise::MD_ISA {
 namespace {
 
 using md::MD_ISA::expOf;
+using md::MD_ISA::forVectors;
+using md::MD_ISA::loadLanes;
+using md::MD_ISA::storeLanes;
 using md::MD_ISA::streamRows;
 using md::MD_ISA::tanhOf;
 using md::MD_ISA::Vec;
@@ -36,12 +40,7 @@ __attribute__((noinline)) void map(const void* x, void* y, int64_t n, F f) {
 // The same with whole vectors, for functions that have a form of their own there.
 template <class T, class F>
 __attribute__((noinline)) void mapVectors(const void* x, void* y, int64_t n, F f) {
-  constexpr int W = Vec<T>::width;
-  const T* in = static_cast<const T*>(x);
-  T* out = static_cast<T*>(y);
-  int64_t i = 0;
-  for (; i + W <= n; i += W) f(Vec<T>::load(in + i)).store(out + i);
-  if (i < n) f(Vec<T>::loadPart(in + i, static_cast<int>(n - i))).storePart(out + i, static_cast<int>(n - i));
+  md::MD_ISA::mapVectors(static_cast<const T*>(x), static_cast<T*>(y), n, f);
 }
 
 template <class T>
@@ -118,16 +117,10 @@ __attribute__((noinline)) void mapGrad(const void* x, const void* grad, void* ou
 
 template <class T, class F>
 __attribute__((noinline)) void mapGradVectors(const void* x, const void* grad, void* out, int64_t n, F f) {
-  constexpr int W = Vec<T>::width;
   const T* in = static_cast<const T*>(x);
   const T* g = static_cast<const T*>(grad);
   T* o = static_cast<T*>(out);
-  int64_t i = 0;
-  for (; i + W <= n; i += W) (Vec<T>::load(g + i) * f(Vec<T>::load(in + i))).store(o + i);
-  if (i < n) {
-    const int rest = static_cast<int>(n - i);
-    (Vec<T>::loadPart(g + i, rest) * f(Vec<T>::loadPart(in + i, rest))).storePart(o + i, rest);
-  }
+  forVectors<T>(n, [&](int64_t i, int lanes) __attribute__((always_inline)) { storeLanes(loadLanes(g + i, lanes) * f(loadLanes(in + i, lanes)), o + i, lanes); });
 }
 
 template <class T>

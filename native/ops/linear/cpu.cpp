@@ -1,33 +1,16 @@
 #include "../../isa/activations.h"
-#include "../../isa/simd.h"
+#include "../../isa/vectors.h"
 #include "op.h"
 
 namespace md::linear::MD_ISA {
 namespace {
 
+using md::MD_ISA::forVectors;
+using md::MD_ISA::loadLanes;
+using md::MD_ISA::storeLanes;
 using md::MD_ISA::Vec;
 
 constexpr int64_t kBlockRows = 128;  // rows summed before they join the total: rounding errors stay short
-
-template <class T, class F>
-void forVectors(int64_t n, F f) {
-  constexpr int W = Vec<T>::width;
-  int64_t i = 0;
-  for (; i + W <= n; i += W) f(i, W);
-  if (i < n) f(i, static_cast<int>(n - i));
-}
-template <class T>
-Vec<T> loadLanes(const T* p, int n) {
-  return n == Vec<T>::width ? Vec<T>::load(p) : Vec<T>::loadPart(p, n);
-}
-template <class T>
-void storeLanes(Vec<T> x, T* p, int n) {
-  if (n == Vec<T>::width) {
-    x.store(p);
-  } else {
-    x.storePart(p, n);
-  }
-}
 
 template <class T>
 void addInto(T* total, const T* part, int64_t cols) {

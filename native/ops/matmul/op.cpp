@@ -91,6 +91,13 @@ bool wantsTranspose(const GemmArgs& g) {
   return g.cCol == 1 ? fewCols && g.aRow == 1 && g.aCol != 1 : g.cRow == 1;
 }
 
+/// Whether Cᵀ fills its tiles so much better that it repays turning it at the end.
+bool wantsTurned(const GemmArgs& g) {
+  if (g.k < kSplitDepth || g.cCol != 1 || g.cRow != g.n || g.accumulate || g.bias || g.activation != Activation::none) return false;
+  const int64_t lanes = MD_CALL(gemmTile)(g.dtype).cols / 2;
+  return 20 * g.n * divideUp(g.m, lanes) < 19 * g.m * divideUp(g.n, lanes);
+}
+
 /// Drops axes of extent 1 and folds into m those that repeat one B over consecutive rows of A and C.
 void fold(GemmArgs& g, Batch& batch) {
   Batch kept;
@@ -201,6 +208,17 @@ void runGrid(Context& context, const GemmArgs& g, const Batch& batch, int64_t it
 void gemm(Context& context, const GemmArgs& args, const Batch& over, const char* op) {
   GemmArgs g = args;
   Batch batch = over;
+  if (batch.shape.numel() == 1 && wantsTurned(g)) {
+    Tensor turned = empty(context, g.dtype, {g.n, g.m}, op);
+    g = transposed(g);
+    g.c = turned.raw();
+    g.cRow = g.n;
+    g.cCol = 1;
+    gemm(context, g, Batch{}, op);
+    std::swap(turned.shape[0], turned.shape[1]);
+    std::swap(turned.stride[0], turned.stride[1]);
+    return copyInto(context, turned, args.c);
+  }
   if (wantsTranspose(g)) {
     g = transposed(g);
     std::swap(batch.a, batch.b);
