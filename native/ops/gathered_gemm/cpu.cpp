@@ -89,7 +89,7 @@ inline __attribute__((always_inline)) void multiplyTile(const int32_t* from, con
 
 // Whether the pairs of a block stay within the inputs and the block's own rows.
 bool validPairs(const Pairs& p, int64_t block) {
-  const auto first = static_cast<int32_t>(block * kBlockRows), rows = static_cast<int32_t>(p.outputRows - first < kBlockRows ? p.outputRows - first : kBlockRows);
+  const auto first = static_cast<int32_t>(block * p.blockRows), rows = static_cast<int32_t>(p.outputRows - first < p.blockRows ? p.outputRows - first : p.blockRows);
   const auto inputs = static_cast<uint32_t>(p.inputRows);
   uint32_t bad = 0;
   for (int32_t h = p.starts[block * p.kernels]; h < p.starts[(block + 1) * p.kernels]; h++) {
@@ -102,8 +102,8 @@ template <class T>
 void multiplyBlock(const Product& p, int64_t block, T* sums) {
   constexpr int W = Vec<T>::width;
   const Pairs& pairs = p.pairs;
-  const int64_t stride = paddedColumnsOf<T>(p.columns), first = block * kBlockRows;
-  const int64_t rows = pairs.outputRows - first < kBlockRows ? pairs.outputRows - first : kBlockRows;
+  const int64_t stride = paddedColumnsOf<T>(p.columns), first = block * pairs.blockRows;
+  const int64_t rows = pairs.outputRows - first < pairs.blockRows ? pairs.outputRows - first : pairs.blockRows;
   std::memset(sums, 0, static_cast<size_t>(rows * stride) * sizeof(T));
   if (p.bias) {
     for (int64_t r = 0; r < rows; r++) std::memcpy(sums + r * stride, p.bias, static_cast<size_t>(p.columns) * sizeof(T));
@@ -159,7 +159,7 @@ template <class T>
 bool outerProductRowsOf(const OuterProduct& p, int64_t begin, int64_t end) {
   constexpr int W = Vec<T>::width;
   const Pairs& pairs = p.pairs;
-  const int64_t stride = paddedColumnsOf<T>(p.depth), blocks = (pairs.outputRows + kBlockRows - 1) / kBlockRows;
+  const int64_t stride = paddedColumnsOf<T>(p.depth), blocks = (pairs.outputRows + pairs.blockRows - 1) / pairs.blockRows;
   T* const sums = static_cast<T*>(p.sums);
   std::memset(sums + begin * stride, 0, static_cast<size_t>((end - begin) * stride) * sizeof(T));
   for (int64_t block = 0; block < blocks; block++) {
@@ -186,7 +186,11 @@ bool outerProductRowsOf(const OuterProduct& p, int64_t begin, int64_t end) {
   }
   for (int64_t row = begin; row < end; row++) {
     T* out = static_cast<T*>(p.weight) + row / p.columns * p.kernelStride + row % p.columns * p.columnStride;
-    for (int64_t d = 0; d < p.depth; d++) out[d * p.depthStride] = sums[row * stride + d];
+    if (p.depthStride == 1) {
+      std::memcpy(out, sums + row * stride, static_cast<size_t>(p.depth) * sizeof(T));
+    } else {
+      for (int64_t d = 0; d < p.depth; d++) out[d * p.depthStride] = sums[row * stride + d];
+    }
   }
   return true;
 }

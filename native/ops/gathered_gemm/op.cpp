@@ -11,7 +11,10 @@ constexpr int64_t kBlockGrain = 4;           // blocks below which a second thre
 constexpr int64_t kMultiplyGrain = 1 << 18;  // multiply-adds, likewise
 constexpr int64_t kRowUnit = 12;             // rows of a gradient that one thread takes at least: those of a tile
 
-int64_t blocksOf(int64_t outputs) { return (outputs + kBlockRows - 1) / kBlockRows; }
+constexpr int64_t kFewPairs = 32;            // of an offset in a block: not enough for good tiles
+
+int64_t blocksOf(int64_t outputs, int64_t blockRows) { return (outputs + blockRows - 1) / blockRows; }
+int64_t blocksOf(const Pairs& pairs) { return blocksOf(pairs.outputRows, pairs.blockRows); }
 
 // Makes counts, each at the index after its own, the starts.
 void sumUp(int32_t* starts, int64_t count) {
@@ -27,9 +30,9 @@ struct CheckedMap {
 
 // All but the pairs themselves, which the kernels check block by block.
 CheckedMap requireMap(Context& context, const PairMap& given, int64_t kernels, int64_t inputs, int64_t outputs, const char* op) {
-  CheckedMap checked{{contiguous(context, given.inputs, op), contiguous(context, given.outputs, op), contiguous(context, given.starts, op)}, {}, 0};
+  CheckedMap checked{{contiguous(context, given.inputs, op), contiguous(context, given.outputs, op), contiguous(context, given.starts, op), given.blockRows}, {}, 0};
   const PairMap& map = checked.map;
-  const int64_t groups = blocksOf(outputs) * kernels;
+  const int64_t groups = blocksOf(outputs, map.blockRows) * kernels;
   requireDType(map.inputs, DType::i32, op, "the map's inputs");
   requireRank(map.inputs, 1, op, "the map's inputs");
   requireDType(map.outputs, DType::i32, op, "the map's outputs");
@@ -41,7 +44,7 @@ CheckedMap requireMap(Context& context, const PairMap& given, int64_t kernels, i
   bool rising = at[0] == 0 && at[groups] == checked.count;
   for (int64_t i = 0; i < groups && rising; i++) rising = at[i] <= at[i + 1];
   if (!rising) fail(ErrorKind::value, op, "the map's starts do not rise from 0 to its ", checked.count, " pairs");
-  checked.pairs = {map.inputs.data<int32_t>(), map.outputs.data<int32_t>(), at, kernels, inputs, outputs};
+  checked.pairs = {map.inputs.data<int32_t>(), map.outputs.data<int32_t>(), at, kernels, inputs, outputs, map.blockRows};
   return checked;
 }
 
@@ -53,7 +56,7 @@ CheckedMap requireMap(Context& context, const PairMap& given, int64_t kernels, i
 Tensor pack(Context& context, const Matrices& weight, const Pairs& pairs, int64_t parts, const char* op) {
   const DType dtype = weight.values.dtype;
   const auto size = static_cast<int64_t>(itemSize(dtype));
-  const int64_t matrix = MD_CALL(paddedColumns)(dtype, weight.columns) * weight.depth, blocks = blocksOf(pairs.outputRows);
+  const int64_t matrix = MD_CALL(paddedColumns)(dtype, weight.columns) * weight.depth, blocks = blocksOf(pairs);
   Tensor packed = empty(context, dtype, {weight.kernels, matrix}, op);
   parallelFor(context.pool, weight.kernels, (weight.kernels + parts - 1) / parts, [&](int64_t begin, int64_t end) {
     for (int64_t k = begin; k < end; k++) {
@@ -72,7 +75,7 @@ Tensor pack(Context& context, const Matrices& weight, const Pairs& pairs, int64_
 std::vector<int64_t> shareRows(const Pairs& pairs, int64_t columns, int64_t parts) {
   std::vector<int64_t> work(static_cast<size_t>(pairs.kernels), 0), begins(static_cast<size_t>(parts) + 1, pairs.kernels * columns);
   int64_t total = 0;
-  for (int64_t group = 0; group < blocksOf(pairs.outputRows) * pairs.kernels; group++) {
+  for (int64_t group = 0; group < blocksOf(pairs) * pairs.kernels; group++) {
     const int64_t count = pairs.starts[group + 1] - pairs.starts[group];
     work[static_cast<size_t>(group % pairs.kernels)] += count;
     total += count * columns;
@@ -96,7 +99,7 @@ PairMap mapPairs(Context& context, const Tensor& given, int64_t inputs, const ch
   requireDType(given, DType::i32, op, "neighbours");
   requireRank(given, 2, op, "neighbours");
   const Tensor neighbours = contiguous(context, given, op);
-  const int64_t outputs = neighbours.dim(0), kernels = neighbours.dim(1), blocks = blocksOf(outputs);
+  const int64_t outputs = neighbours.dim(0), kernels = neighbours.dim(1), blocks = blocksOf(outputs, kBlockRows);
   if (neighbours.numel() > INT32_MAX) fail(ErrorKind::shape, op, "neighbours has shape ", given.shape.str(), ", expected fewer than 2^31 elements");
   PairMap map;
   map.starts = empty(context, DType::i32, {blocks * kernels + 1}, op);
@@ -127,13 +130,15 @@ PairMap transpose(Context& context, const PairMap& given, int64_t kernels, int64
   for (int64_t h = 0; h < checked.count; h++) {
     if (pairs.inputs[h] < 0 || pairs.inputs[h] >= inputs) failPairs(pairs, op);
   }
-  const int64_t groups = blocksOf(inputs) * kernels, fromGroups = blocksOf(outputs) * kernels;
-  PairMap map{empty(context, DType::i32, {checked.count}, op), empty(context, DType::i32, {checked.count}, op), empty(context, DType::i32, {groups + 1}, op)};
+  int64_t blockRows = kBlockRows;
+  while (blockRows * context.pool.threads() < inputs && checked.count < kFewPairs * kernels * blocksOf(inputs, blockRows)) blockRows *= 2;
+  const int64_t groups = blocksOf(inputs, blockRows) * kernels, fromGroups = blocksOf(pairs) * kernels;
+  PairMap map{empty(context, DType::i32, {checked.count}, op), empty(context, DType::i32, {checked.count}, op), empty(context, DType::i32, {groups + 1}, op), blockRows};
   int32_t* starts = map.starts.data<int32_t>();
   std::fill_n(starts, groups + 1, 0);
   const auto eachPair = [&](auto&& body) {
     for (int64_t group = 0; group < fromGroups; group++) {
-      for (int32_t h = pairs.starts[group]; h < pairs.starts[group + 1]; h++) body(pairs.inputs[h] / kBlockRows * kernels + group % kernels, h);
+      for (int32_t h = pairs.starts[group]; h < pairs.starts[group + 1]; h++) body(pairs.inputs[h] / blockRows * kernels + group % kernels, h);
     }
   };
   eachPair([&](int64_t group, int32_t) { starts[group + 1]++; });
@@ -149,18 +154,18 @@ PairMap transpose(Context& context, const PairMap& given, int64_t kernels, int64
 
 Tensor multiply(Context& context, const PairMap& given, const Tensor& x, const Matrices& weight, const Tensor* bias, int64_t outputs, const char* op) {
   const CheckedMap checked = requireMap(context, given, weight.kernels, x.dim(0), outputs, op);
-  const int64_t blocks = blocksOf(outputs);
+  const int64_t blocks = blocksOf(checked.pairs), blockRows = given.blockRows;
   const int64_t parts = std::min<int64_t>(std::clamp<int64_t>(checked.count * weight.depth * weight.columns / kMultiplyGrain, 1, context.pool.threads()), blocks);
   const Tensor source = contiguous(context, x, op), packed = pack(context, weight, checked.pairs, std::max<int64_t>(1, parts), op);
   const Tensor added = bias ? contiguous(context, *bias, op) : Tensor{};
   Tensor out = empty(context, x.dtype, {outputs, weight.columns}, op);
   const Product product{x.dtype, checked.pairs, weight.depth, weight.columns, source.raw(), packed.raw(), bias ? added.raw() : nullptr, out.raw()};
   const int64_t padded = MD_CALL(paddedColumns)(x.dtype, weight.columns);
-  const Tensor sums = empty(context, x.dtype, {parts, kBlockRows * padded}, op);
+  const Tensor sums = empty(context, x.dtype, {parts, blockRows * padded}, op);
   std::atomic<bool> valid{true};
   parallelFor(context.pool, parts, 1, [&](int64_t first, int64_t last) {
     for (int64_t part = first; part < last; part++) {
-      char* own = static_cast<char*>(sums.raw()) + part * kBlockRows * padded * static_cast<int64_t>(itemSize(x.dtype));
+      char* own = static_cast<char*>(sums.raw()) + part * blockRows * padded * static_cast<int64_t>(itemSize(x.dtype));
       if (!MD_CALL(multiplyBlocks)(product, blocks * part / parts, blocks * (part + 1) / parts, own)) valid = false;
     }
   });

@@ -10,18 +10,20 @@ namespace md::gathered_gemm {
 /// Output rows whose sums stay in cache while the offsets pass over them.
 constexpr int64_t kBlockRows = 256;
 
-/// H pairs (input row, output row), by block of kBlockRows output rows, then offset, then output row.
+/// H pairs (input row, output row), by block of `blockRows` output rows, then offset, then output row.
 struct PairMap {
   Tensor inputs;   // i32 [H]
   Tensor outputs;  // i32 [H]
   Tensor starts;   // i32 [blocks * K + 1]: offset k of block b has pairs starts[b * K + k] … starts[b * K + k + 1]
+  int64_t blockRows = kBlockRows;
 };
 
 /// neighbours [outputs, K] i32: the input row at each offset of an output row, -1 where there is none. ValueError for an
 /// index outside -1 … inputs-1.
 PairMap mapPairs(Context& context, const Tensor& neighbours, int64_t inputs, const char* op);
 
-/// The same pairs the other way round; `inputs` rows become the outputs, `outputs` rows the inputs.
+/// The same pairs the other way round; `inputs` rows become the outputs, `outputs` rows the inputs. Few pairs come in larger
+/// blocks.
 PairMap transpose(Context& context, const PairMap& map, int64_t kernels, int64_t inputs, int64_t outputs, const char* op);
 
 /// K matrices [columns, depth] in a contiguous tensor, by their element strides.
@@ -46,7 +48,7 @@ struct Pairs {
   const int32_t* inputs;
   const int32_t* outputs;
   const int32_t* starts;
-  int64_t kernels, inputRows, outputRows;
+  int64_t kernels, inputRows, outputRows, blockRows;
 };
 
 /// Counts pairs by offset among output rows [begin, end); false where an index is out of range.
@@ -68,7 +70,7 @@ struct Product {
   const void* bias;    // or null
   void* out;
 };
-/// Blocks [begin, end); `sums` holds kBlockRows padded rows. False where a pair leaves its block or its rows.
+/// Blocks [begin, end); `sums` holds blockRows padded rows. False where a pair leaves its block or its rows.
 MD_KERNEL(bool, multiplyBlocks, const Product& product, int64_t begin, int64_t end, void* sums)
 
 struct OuterProduct {
