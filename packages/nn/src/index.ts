@@ -1,3 +1,4 @@
+export * from "./clip/index.js";
 export { type Layer, ModuleDict, ModuleList, Sequential } from "./containers.js";
 export { construct } from "./construct.js";
 export * as init from "./init.js";
