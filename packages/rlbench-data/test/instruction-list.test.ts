@@ -5,9 +5,8 @@ import { DataError, readInstructionTexts, readVariationInstructions } from "../s
 import { goldensFolder, missing } from "./support/paths.js";
 import { temporaryFolder } from "./support/temporary-folder.js";
 
-const folder = temporaryFolder();
 const at = (name: string, content: unknown): string => {
-  const file = join(folder, name);
+  const file = join(temporaryFolder(), name);
   writeFileSync(file, typeof content === "string" ? content : JSON.stringify(content));
   return file;
 };
