@@ -25,7 +25,9 @@ export function readWeights(file: string, wanted: (name: string) => boolean): We
 
 /** Whether a name is one of the text model's, in OpenAI's or HuggingFace's terms; the causal mask is no weight. */
 export const isTextName = (name: string): boolean =>
-  (openaiText.test(name) && !name.endsWith(".attn_mask")) || name === "text_projection.weight" || name.startsWith("text_model.");
+  (openaiText.test(name) && !name.endsWith(".attn_mask")) ||
+  name === "text_projection.weight" ||
+  name.startsWith("text_model.");
 
 const openaiText = /^(transformer\.resblocks|token_embedding|ln_final)\.|^(positional_embedding|text_projection)$/;
 
