@@ -24,6 +24,7 @@ export interface EmbedOptions extends EncodeTextOptions {
   /** Safetensors file to write: a tensor [tokens, width] an instruction, under its text. */
   out: string;
   signal?: AbortSignal;
+  /** Called with 0 once the model is loaded, then after each batch. */
   onProgress?: (done: number) => void;
 }
 
@@ -52,6 +53,7 @@ export async function embedInstructions(options: EmbedOptions): Promise<Embedded
   // All of them first, lest one that is too long waste the work on the others.
   tokenizer.tokenize(texts, { contextLength: model.contextLength, truncate });
   const features: TextFeatures[] = [];
+  onProgress?.(0);
   for (let start = 0; start < texts.length; start += BATCH) {
     await setImmediate();
     if (signal?.aborted) return null;

@@ -45,32 +45,33 @@ async function run({ data, instructions, padding: kind, ...flags }: EmbedFlags):
     throw new ConfigError("data embed", "", "needs one of --data and --instructions");
   const texts = data === undefined ? readInstructionTexts(instructions!) : instructionsOf(data);
   const start = performance.now();
-  const seconds = (): number => (performance.now() - start) / 1000;
-  const embedded = await abortOnSignals((signal) => {
-    const onProgress = showProgress(texts.length, seconds);
-    return embedInstructions({ ...flags, padding, texts, signal, onProgress });
-  });
+  const embedded = await abortOnSignals((signal) =>
+    embedInstructions({ ...flags, padding, texts, signal, onProgress: showProgress(texts.length) }),
+  );
   if (!embedded) {
     console.error("minidiff: interrupted; nothing was written");
     process.exitCode = exitStatus.interrupted;
     return;
   }
   const { tokens, width } = embedded;
+  const seconds = (performance.now() - start) / 1000;
   const rows = tokens[0] === tokens[1] ? `${tokens[0]}` : `${tokens[0]} to ${tokens[1]}`;
   console.log(
-    `${embedded.instructions} instructions, ${rows} × ${width} each, in ${seconds().toFixed(1)} s → ${flags.out}`,
+    `${embedded.instructions} instructions, ${rows} × ${width} each, in ${seconds.toFixed(1)} s → ${flags.out}`,
   );
 }
 
 // A line that is drawn anew on a terminal; elsewhere one every ten seconds, and the last.
-function showProgress(total: number, seconds: () => number): (done: number) => void {
+function showProgress(total: number): (done: number) => void {
   const { stderr } = process;
-  let shown = 0;
+  let [start, shown] = [0, 0];
   return (done) => {
+    const now = performance.now();
     const last = done === total;
-    if (!stderr.isTTY && !last && seconds() - shown < 10) return;
-    shown = seconds();
-    const left = formatSeconds((shown / done) * (total - done));
+    if (done === 0) start = shown = now;
+    if (done === 0 || (!stderr.isTTY && !last && now - shown < 10_000)) return;
+    shown = now;
+    const left = formatSeconds((((now - start) / done) * (total - done)) / 1000);
     const line = `${done}/${total} instructions, ${left} left`;
     stderr.write(stderr.isTTY ? `\r\x1b[2K${line}${last ? "\n" : ""}` : `${line}\n`);
   };
