@@ -1,9 +1,6 @@
-export { AttentionPool2d } from "./attention-pool.js";
-export { Bottleneck } from "./bottleneck.js";
 export { cleanText } from "./clean-text.js";
 export { ClipError } from "./error.js";
 export { loadClipResNet, loadClipTextModel } from "./load.js";
-export { ResidualAttentionBlock } from "./residual-attention-block.js";
 export { type ClipFeatureMaps, ClipResNet, type ClipResNetSizes, normalizeClipImages } from "./resnet.js";
 export { encodeTexts, type EncodeTextOptions, type TextFeatures } from "./text-encoder.js";
 export { ClipTextModel, type ClipTextSizes } from "./text-model.js";

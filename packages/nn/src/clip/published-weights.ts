@@ -1,15 +1,14 @@
-import type { HostTensor } from "../safetensors/index.js";
-import { SafetensorsFile } from "../safetensors/index.js";
-import { readTorchCheckpointArrays } from "../torch-checkpoint/index.js";
 import { NameMap } from "../name-map.js";
+import { type HostTensor, SafetensorsFile } from "../safetensors/index.js";
+import { readTorchCheckpointArrays } from "../torch-checkpoint/index.js";
 import { ClipError } from "./error.js";
 
 /** Tensors of a weight file by name. */
 export type Weights = Map<string, HostTensor>;
 
 /**
- * Those tensors of a `.safetensors`, `.pt`, `.pth` or `.bin` file whose names are wanted. What follows `.bin` and `.pt` is
- * a state dict of PyTorch's, or a TorchScript archive as OpenAI publishes them.
+ * Those tensors of a file whose names are wanted: of a `.safetensors` file, or of a state dict or TorchScript archive of
+ * PyTorch's (`.pt`, `.pth`, `.bin`).
  *
  * @throws SafetensorsError, TorchCheckpointError; ClipError for another extension
  */

@@ -1,15 +1,15 @@
 import { compareNumbers, Generator, scope, type Tensor, tensor, zeros } from "@md/tensor";
 import { describe, expect, it } from "vitest";
 import {
-  AttentionPool2d,
   BatchNorm2d,
-  Bottleneck,
   ClipResNet,
   FeaturePyramidNetwork,
   type Module,
   normalizeClipImages,
   Parameter,
 } from "../../src/index.js";
+import { AttentionPool2d } from "../../src/clip/attention-pool.js";
+import { Bottleneck } from "../../src/clip/bottleneck.js";
 import { checkGradients, random } from "../parameter-gradients.js";
 import { attentionPool, featurePyramid, image, type Image, resnetMaps, type Weights } from "./image-reference.js";
 

@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import {
   compareNumbers,
   Generator,
@@ -11,18 +14,9 @@ import {
   zeros,
 } from "@md/tensor";
 import { describe, expect, it } from "vitest";
-import {
-  ClipError,
-  ClipTextModel,
-  ClipTokenizer,
-  encodeTexts,
-  Parameter,
-  ResidualAttentionBlock,
-} from "../../src/index.js";
+import { ClipError, ClipTextModel, ClipTokenizer, encodeTexts, Parameter } from "../../src/index.js";
+import { ResidualAttentionBlock } from "../../src/clip/residual-attention-block.js";
 import { checkGradients, random } from "../parameter-gradients.js";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { vocabularySize, writeMerges } from "./vocabulary.js";
 
 const sizes = { vocabularySize, contextLength: 9, width: 12, layers: 2, heads: 3, embedDim: 5 };
