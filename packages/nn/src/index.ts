@@ -1,11 +1,13 @@
+export * from "./clip/index.js";
 export { type Layer, ModuleDict, ModuleList, Sequential } from "./containers.js";
 export { construct } from "./construct.js";
 export * as init from "./init.js";
-export { GELU, ReLU, Sigmoid, SiLU, Tanh } from "./layers/activations.js";
+export { GELU, QuickGELU, ReLU, Sigmoid, SiLU, Tanh } from "./layers/activations.js";
 export { Conv2d, type Conv2dOptions } from "./layers/conv2d.js";
 export { DropPath } from "./layers/drop-path.js";
 export { Dropout } from "./layers/dropout.js";
 export { Embedding } from "./layers/embedding.js";
+export { FeaturePyramidNetwork } from "./layers/feature-pyramid-network.js";
 export { FiLM, type FiLMOptions } from "./layers/film.js";
 export { Linear, type LinearOptions } from "./layers/linear.js";
 export { LocalKernelQuery } from "./layers/local-kernel-query.js";
@@ -17,7 +19,7 @@ export {
   MultiheadAttention,
   type MultiheadAttentionOptions,
 } from "./layers/multihead-attention.js";
-export { BatchNorm1d, GroupNorm, LayerNorm, type NormOptions } from "./layers/norms.js";
+export { BatchNorm1d, BatchNorm2d, GroupNorm, LayerNorm, type NormOptions } from "./layers/norms.js";
 export type { LayerOptions, RandomLayerOptions } from "./layers/options.js";
 export { RotaryEmbedding3d, type RotaryEmbedding3dOptions } from "./layers/rotary-embedding-3d.js";
 export { SubMConv3d, type SubMConv3dOptions } from "./layers/subm-conv3d.js";

@@ -9,6 +9,7 @@ export * from "./random.js";
 export { readPickle } from "./read-pickle.js";
 export * from "./rlbench/camera.js";
 export * from "./rlbench/episodes.js";
+export * from "./rlbench/instruction-list.js";
 export * from "./rlbench/instructions.js";
 export * from "./rlbench/low-dim.js";
 export * from "./rotation.js";

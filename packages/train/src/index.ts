@@ -5,6 +5,7 @@ export type { DataConfig, OptimizerConfig, TrainConfig, TrainingConfig } from ".
 export { parseOverride, readConfigFile, readPreset } from "./config/sources.js";
 export { type Conversion, convertWeights, type ConvertOptions, formatConversion } from "./convert/convert.js";
 export { type DataSource, listEpisodes, loadDataset, withInstructions } from "./data.js";
+export { type Embedded, embedInstructions, type EmbedOptions, instructionsOf } from "./embed.js";
 export * from "./errors.js";
 export { DEMO_DENOISING_STEPS } from "./demo/answers.js";
 export { DEMO_SCENES, type DemoOptions, type DemoResult, runDemo } from "./demo/demo.js";

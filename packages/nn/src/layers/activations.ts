@@ -18,6 +18,12 @@ export class GELU extends Module {
     return gelu(x, this.approximate);
   }
 }
+/** x · sigmoid(1.702 x), as CLIP has it. */
+export class QuickGELU extends Module {
+  forward(x: Tensor): Tensor {
+    return x.mul(sigmoid(x.mul(1.702)));
+  }
+}
 /** x · sigmoid(x) */
 export class SiLU extends Module {
   forward(x: Tensor): Tensor {

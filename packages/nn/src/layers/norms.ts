@@ -74,11 +74,10 @@ export class GroupNorm extends AffineModule {
 }
 
 /**
- * Normalises each channel over the batch (Ioffe & Szegedy, 2015): [batch, features] or [batch, features, length] -> the
- * same. In training with the statistics of the batch, which move the running ones; in evaluation with the running ones.
- * The running variance is unbiased, as in PyTorch.
+ * Normalises each channel over the batch (Ioffe & Szegedy, 2015). In training with the statistics of the batch, which
+ * move the running ones; in evaluation with the running ones. The running variance is unbiased, as in PyTorch.
  */
-export class BatchNorm1d extends AffineModule {
+abstract class BatchNorm extends AffineModule {
   /** Share of the new statistics in the running ones. */
   readonly momentum: number;
   /** [numFeatures], from 0. */
@@ -100,12 +99,14 @@ export class BatchNorm1d extends AffineModule {
     this.numBatchesTracked = this.registerBuffer("num_batches_tracked", tensor(0, { dtype: "i64" }));
   }
 
+  /** What the axes behind the features may be. */
+  protected abstract get trailing(): readonly (readonly string[])[];
+
   forward(x: Tensor): Tensor {
     const { weight, bias, eps } = this;
-    if ((x.rank !== 2 && x.rank !== 3) || x.shape[1] !== this.numFeatures) {
-      throw new ShapeError(
-        `[BatchNorm1d] x has shape [${x.shape}], expected [batch, ${this.numFeatures}] or [batch, ${this.numFeatures}, length]`,
-      );
+    if (!this.trailing.some((axes) => x.rank === 2 + axes.length) || x.shape[1] !== this.numFeatures) {
+      const expected = this.trailing.map((axes) => `[${["batch", this.numFeatures, ...axes].join(", ")}]`);
+      throw new ShapeError(`[${this.constructor.name}] x has shape [${x.shape}], expected ${expected.join(" or ")}`);
     }
     if (!this.training) {
       const { output, mean, variance } = batchNorm(x, {
@@ -135,5 +136,19 @@ export class BatchNorm1d extends AffineModule {
 
   #track(running: Tensor, current: Tensor): void {
     assign(running, running.mul(1 - this.momentum).add(current.mul(this.momentum)));
+  }
+}
+
+/** Batch normalisation of [batch, features] or [batch, features, length] -> the same. */
+export class BatchNorm1d extends BatchNorm {
+  protected get trailing(): readonly (readonly string[])[] {
+    return [[], ["length"]];
+  }
+}
+
+/** Batch normalisation of images: [batch, features, height, width] -> the same. */
+export class BatchNorm2d extends BatchNorm {
+  protected get trailing(): readonly (readonly string[])[] {
+    return [["height", "width"]];
   }
 }

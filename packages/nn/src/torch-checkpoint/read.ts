@@ -10,6 +10,8 @@ export interface TorchReadOptions {
    * whole, where tensors stand directly in it, else the only part of it that has some.
    */
   key?: string;
+  /** Which tensors of that part to read, by their names. Default: all. */
+  wanted?: (name: string) => boolean;
 }
 
 /**
@@ -21,11 +23,12 @@ export interface TorchReadOptions {
  */
 export function readTorchCheckpointArrays(
   path: string,
-  { key }: TorchReadOptions = {},
+  { key, wanted = () => true }: TorchReadOptions = {},
 ): { arrays: Map<string, HostTensor>; key: string | null; skipped: string[] } {
   const checkpoint = parseTorchCheckpoint(readWhole(path), path);
   const selection = selectTensors(checkpoint.root, key, path);
-  return { arrays: checkpoint.read(selection.tensors), key: selection.key, skipped: selection.skipped };
+  const tensors = new Map([...selection.tensors].filter(([name]) => wanted(name)));
+  return { arrays: checkpoint.read(tensors), key: selection.key, skipped: selection.skipped };
 }
 
 /** The tensors of a PyTorch checkpoint in the current scope; see {@link readTorchCheckpointArrays}. */

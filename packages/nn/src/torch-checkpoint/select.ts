@@ -1,4 +1,4 @@
-import { describeValue, type PickleValue, TorchCheckpointError, TorchTensor } from "@md/pickle";
+import { describeValue, PickleObject, type PickleValue, TorchCheckpointError, TorchTensor } from "@md/pickle";
 
 /** Tensors of a checkpoint by dotted name. */
 export interface TensorSelection {
@@ -29,6 +29,7 @@ export function selectTensors(root: PickleValue, key: string | undefined, file: 
     return selection;
   }
   const children = [...childrenOf(root)];
+  if (root instanceof PickleObject) return { ...flattener.flatten(root), key: null };
   if (children.some(([, child]) => child instanceof TorchTensor)) return { ...flattener.flatten(root), key: null };
   const parts = children.map(([name, child]) => ({ ...flattener.flatten(child), key: name }));
   const [found, ...others] = parts.filter(({ tensors }) => tensors.size > 0);
@@ -42,8 +43,9 @@ export function selectTensors(root: PickleValue, key: string | undefined, file: 
   return { ...found, skipped: [...leftOut, ...found.skipped.map((name) => `${found.key}.${name}`)] };
 }
 
-/** Items of a dict or list by name; nothing for other values. */
+/** Items of a dict or list, or attributes of a TorchScript module, by name; nothing for other values. */
 function* childrenOf(value: PickleValue): Generator<[string, PickleValue]> {
+  if (value instanceof PickleObject) yield* value.state;
   if (Array.isArray(value)) for (let i = 0; i < value.length; i++) yield [String(i), value[i]];
   if (!(value instanceof Map)) return;
   for (const [key, item] of value)
@@ -92,7 +94,7 @@ class Flattener {
     if (value instanceof TorchTensor) {
       if (found.tensors.has(name)) this.fail(`tensor ${JSON.stringify(name)}`, "is there twice");
       found.tensors.set(name, value);
-    } else if (Array.isArray(value) || value instanceof Map) {
+    } else if (Array.isArray(value) || value instanceof Map || value instanceof PickleObject) {
       for (const [key, child] of childrenOf(value)) this.visit(`${name}.${key}`, child, depth + 1, found);
     } else {
       found.skipped.push(name);

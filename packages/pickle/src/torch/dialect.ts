@@ -34,6 +34,13 @@ allow("torch.device", (args) => {
   return args.join(":");
 });
 
+// TorchScript says of lists and dicts what they hold.
+for (const name of ["build_intlist", "build_doublelist", "build_boollist", "build_tensorlist", "restore_type_tag"])
+  allow(`torch.jit._pickle.${name}`, ([value = null]) => value);
+
+/** Whether a class is one of the module classes that a TorchScript archive defines in its own code, which is not run. */
+export const isScriptClass = (name: string): boolean => name.startsWith("__torch__.");
+
 /** The whitelist of a PyTorch file; the storages that its tensors name gather in `storages`, by key. */
 export function torchDialect(storages: Map<string, TorchStorage>): PickleDialect {
   return {

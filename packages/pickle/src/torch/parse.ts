@@ -16,7 +16,10 @@ export type StorageBytes = ReadonlyMap<string, Uint8Array<ArrayBuffer>>;
 
 /** A PyTorch checkpoint in memory. */
 export interface TorchCheckpoint {
-  /** What was saved: usually a dict, in which tensors stand as {@link TorchTensor}. */
+  /**
+   * What was saved: usually a dict, in which tensors stand as {@link TorchTensor}; of a TorchScript archive its module, a
+   * `PickleObject` of parameters, buffers and further modules.
+   */
   readonly root: PickleValue;
   /**
    * Copies tensors out, row-major; each storage is taken out once. f16 and bf16 become f32.
@@ -28,8 +31,9 @@ export interface TorchCheckpoint {
 }
 
 /**
- * Reads what `torch.save` wrote, as a zip archive (since PyTorch 1.6) or in the legacy layout. Nothing is executed: the
- * pickle may name containers, numpy arrays and scalars, and PyTorch's tensors, parameters, sizes, devices and dtypes.
+ * Reads what `torch.save` wrote, as a zip archive (since PyTorch 1.6) or in the legacy layout, or `torch.jit.save`.
+ * Nothing is executed: the pickle may name containers, numpy arrays and scalars, PyTorch's tensors, parameters, sizes,
+ * devices and dtypes, and TorchScript's module classes, of which the attributes alone are read.
  * What is allocated is bounded by 64 MiB and sixteen times the file.
  *
  * @param file name for error messages

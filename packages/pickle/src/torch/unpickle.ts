@@ -1,7 +1,7 @@
 import { PickleError } from "../errors.js";
 import { unpickleFirst } from "../unpickler.js";
 import type { PickleValue, TorchStorage } from "../values.js";
-import { torchDialect } from "./dialect.js";
+import { isScriptClass, torchDialect } from "./dialect.js";
 import { TorchCheckpointError } from "./error.js";
 
 /**
@@ -17,7 +17,7 @@ export function unpickleTorch(
   storages: Map<string, TorchStorage>,
 ): { value: PickleValue; length: number } {
   try {
-    return unpickleFirst(bytes, file, {}, torchDialect(storages));
+    return unpickleFirst(bytes, file, { isRecord: isScriptClass }, torchDialect(storages));
   } catch (cause) {
     if (!(cause instanceof PickleError)) throw cause;
     const problem = cause.message.replace(`[${file}] `, "");
