@@ -79,12 +79,12 @@ export function concatPointClouds(clouds: readonly PointCloud[]): PointCloud {
 /** Points within the box, its faces included. */
 export function cropToBounds(cloud: PointCloud, { min, max }: Bounds): PointCloud {
   const inside = (axis: number, value: number): boolean => value >= min[axis] && value <= max[axis];
-  return keepPoints(cloud, (x, y, z) => inside(0, x) && inside(1, y) && inside(2, z));
+  return filterPoints(cloud, (x, y, z) => inside(0, x) && inside(1, y) && inside(2, z));
 }
 
 /** Points higher than `tableHeight` metres: removes the table top and all below it. */
 export function removeTable(cloud: PointCloud, tableHeight: number): PointCloud {
-  return keepPoints(cloud, (_x, _y, z) => z > tableHeight);
+  return filterPoints(cloud, (_x, _y, z) => z > tableHeight);
 }
 
 /**
@@ -144,12 +144,16 @@ export function samplePoints(
   return indices;
 }
 
-function keepPoints(cloud: PointCloud, keep: (x: number, y: number, z: number) => boolean): PointCloud {
+/** Points whose position `keep` accepts, in order. */
+export function filterPoints(
+  cloud: PointCloud,
+  keep: (x: number, y: number, z: number, point: number) => boolean,
+): PointCloud {
   const { positions, colors } = cloud;
   const kept: PointCloud = { positions: new Float32Array(positions.length), colors: new Float32Array(colors.length) };
   let at = 0;
   for (let i = 0; i < positions.length; i += 3) {
-    if (!keep(positions[i], positions[i + 1], positions[i + 2])) continue;
+    if (!keep(positions[i], positions[i + 1], positions[i + 2], i / 3)) continue;
     for (let axis = 0; axis < 3; axis++) {
       kept.positions[at + axis] = positions[i + axis];
       kept.colors[at + axis] = colors[i + axis];

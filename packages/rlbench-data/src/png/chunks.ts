@@ -39,37 +39,40 @@ const BIT_DEPTHS: Readonly<Record<number, readonly number[]>> = {
  */
 export function readChunks(bytes: Buffer): PngChunks {
   if (!bytes.subarray(0, SIGNATURE.length).equals(SIGNATURE)) throw new Error("no PNG signature");
-  let header: Buffer | null = null;
+  let header: ReturnType<typeof readHeader> | null = null;
   let palette: Buffer | null = null;
   const parts: Buffer[] = [];
   for (let at = SIGNATURE.length; ;) {
     if (at + AROUND_DATA > bytes.length) throw new Error("the file ends before its last chunk");
     const length = bytes.readUInt32BE(at);
     if (at + AROUND_DATA + length > bytes.length) throw new Error("a chunk reaches beyond the file's end");
-    const type = bytes.latin1Slice(at + 4, at + 8);
+    const type = bytes.toString("latin1", at + 4, at + 8);
     if (crc32(bytes.subarray(at + 4, at + 8 + length)) !== bytes.readUInt32BE(at + 8 + length))
       throw new Error(`the checksum of chunk ${JSON.stringify(type)} is wrong`);
     const data = bytes.subarray(at + 8, at + 8 + length);
-    if ((header === null) !== (type === "IHDR"))
-      throw new Error(header === null ? "the first chunk is no header" : "a second header");
-    if (type === "IHDR") header = data;
+    if (header === null) {
+      if (type !== "IHDR") throw new Error("the first chunk is no header");
+      header = readHeader(data);
+    } else if (type === "IHDR") throw new Error("a second header");
     else if (type === "PLTE") palette = data;
     else if (type === "IDAT") parts.push(data);
     else if (type === "IEND") break;
     at += AROUND_DATA + length;
   }
-  if (header.length !== HEADER_DATA) throw new Error(`the header has ${header.length} bytes, expected ${HEADER_DATA}`);
-  const [bitDepth, colorType, compression, filter, interlace] = header.subarray(8);
+  return { ...header, palette, compressed: parts.length === 1 ? parts[0] : Buffer.concat(parts) };
+}
+
+function readHeader(data: Buffer): Omit<PngChunks, "palette" | "compressed"> {
+  if (data.length !== HEADER_DATA) throw new Error(`the header has ${data.length} bytes, expected ${HEADER_DATA}`);
+  const [bitDepth, colorType, compression, filter, interlace] = data.subarray(8);
   if (!BIT_DEPTHS[colorType]?.includes(bitDepth) || compression !== 0 || filter !== 0 || interlace > 1)
-    throw new Error(`the header has an unknown combination ${[...header.subarray(8)].join(", ")}`);
+    throw new Error(`the header has an unknown combination ${[...data.subarray(8)].join(", ")}`);
   return {
-    width: header.readUInt32BE(0),
-    height: header.readUInt32BE(4),
+    width: data.readUInt32BE(0),
+    height: data.readUInt32BE(4),
     bitDepth,
     colorType,
     interlaced: interlace === 1,
-    palette,
-    compressed: parts.length === 1 ? parts[0] : Buffer.concat(parts),
   };
 }
 
@@ -91,7 +94,7 @@ export function writeChunks(chunks: PngChunks): Buffer {
 function chunk(type: string, data: Buffer): Buffer {
   const bytes = Buffer.alloc(AROUND_DATA + data.length);
   bytes.writeUInt32BE(data.length, 0);
-  bytes.latin1Write(type, 4);
+  bytes.write(type, 4, "latin1");
   data.copy(bytes, 8);
   bytes.writeUInt32BE(crc32(bytes.subarray(4, 8 + data.length)), 8 + data.length);
   return bytes;
