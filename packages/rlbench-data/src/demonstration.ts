@@ -1,6 +1,8 @@
 import { DataError } from "./errors.js";
 import { discoverKeyPoses } from "./key-poses.js";
 import type { PointCloud } from "./point-cloud.js";
+import type { LinkBox } from "./robot/link-box.js";
+import { pandaLinkBoxes } from "./robot/panda.js";
 import { readPointCloud, RLBENCH_CAMERAS } from "./rlbench/camera.js";
 import type { Episode } from "./rlbench/episodes.js";
 import { type Instructions, readInstructions } from "./rlbench/instructions.js";
@@ -28,6 +30,8 @@ export interface Demonstration {
   keyFrames: readonly number[];
   /** World-frame point cloud at a frame, uncropped. */
   observe(frame: number): PointCloud;
+  /** World-frame boxes around the robot's links at a frame; undefined where the recording gives none. */
+  linkBoxes?(frame: number): readonly LinkBox[] | undefined;
 }
 
 /**
@@ -53,6 +57,12 @@ export function openDemonstration(
     states: lowDim.frames.map(({ gripperPose, gripperOpen }) => toGripperState(gripperPose, gripperOpen)),
     keyFrames: discoverKeyPoses(lowDim.frames, lowDim.file),
     observe: (frame) => readPointCloud(episode, lowDim, frame, cameras),
+    linkBoxes(frame) {
+      const { jointPositions, gripperJointPositions } = lowDim.frames[frame];
+      return jointPositions && gripperJointPositions
+        ? pandaLinkBoxes(jointPositions, gripperJointPositions)
+        : undefined;
+    },
   };
 }
 

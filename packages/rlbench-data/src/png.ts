@@ -81,7 +81,10 @@ function readPixels<T extends ArrayLike<number>>(
 /** The rows with their filter bytes. */
 function inflateRows(chunks: PngChunks): Uint8Array {
   const expected = filteredBytes(chunks);
-  const rows = inflateSync(chunks.compressed, { maxOutputLength: expected, chunkSize: Math.min(expected + 64, MAX_INFLATE_CHUNK) });
+  const rows = inflateSync(chunks.compressed, {
+    maxOutputLength: expected,
+    chunkSize: Math.min(expected + 64, MAX_INFLATE_CHUNK),
+  });
   if (rows.length !== expected) throw new Error(`${rows.length} bytes of pixels, expected ${expected}`);
   return rows;
 }

@@ -1,7 +1,6 @@
 import { DataError } from "./errors.js";
 import type { CounterRandom } from "./random.js";
 import type { Vector3 } from "./rotation.js";
-import type { CameraCalibration } from "./rlbench/low-dim.js";
 
 /** Coloured points in the world frame. */
 export interface PointCloud {
@@ -35,18 +34,20 @@ export function pointCount(cloud: PointCloud): number {
  *
  * @param depth metres along the optical axis, [height, width]
  * @param source name for error messages
- * @throws DataError when the image has another size or a depth is not finite
+ * @throws DataError when the image has another size, a depth is not finite, a focal length is zero, or the extrinsics
+ *   are no rigid motion
  */
 export function unprojectDepth(
   depth: Float32Array,
   width: number,
   height: number,
-  { intrinsics, extrinsics }: Pick<CameraCalibration, "intrinsics" | "extrinsics">,
+  { intrinsics, extrinsics }: { intrinsics: ArrayLike<number>; extrinsics: ArrayLike<number> },
   source: string,
 ): Float32Array {
+  checkCalibration(intrinsics, extrinsics, source);
   if (depth.length !== width * height)
     throw new DataError(source, `depth has ${depth.length} pixels, expected ${width}×${height}`);
-  const [fx, , cx, , fy, cy] = intrinsics;
+  const [fx, cx, fy, cy] = [intrinsics[0], intrinsics[2], intrinsics[4], intrinsics[5]];
   const e = extrinsics;
   const positions = new Float32Array(3 * depth.length);
   for (let v = 0, i = 0; v < height; v++) {
@@ -61,6 +62,28 @@ export function unprojectDepth(
     }
   }
   return positions;
+}
+
+/** How far from 1 and 0 products of a rotation's rows may be: recorded matrices are rounded. */
+const ORTHONORMAL_TOLERANCE = 1e-3;
+
+function checkCalibration(intrinsics: ArrayLike<number>, extrinsics: ArrayLike<number>, source: string): void {
+  if (intrinsics.length !== 9 || !Array.from(intrinsics).every(Number.isFinite))
+    throw new DataError(source, `intrinsics are [${Array.from(intrinsics).join(", ")}], expected 9 finite numbers`);
+  if (intrinsics[0] === 0 || intrinsics[4] === 0)
+    throw new DataError(source, `focal lengths are ${intrinsics[0]} and ${intrinsics[4]}, expected others than 0`);
+  if (extrinsics.length !== 16 || !Array.from(extrinsics).every(Number.isFinite))
+    throw new DataError(source, `extrinsics are [${Array.from(extrinsics).join(", ")}], expected 16 finite numbers`);
+  const e = extrinsics;
+  for (let a = 0; a < 3; a++) {
+    for (let b = a; b < 3; b++) {
+      const product = e[4 * a] * e[4 * b] + e[4 * a + 1] * e[4 * b + 1] + e[4 * a + 2] * e[4 * b + 2];
+      if (!(Math.abs(product - Number(a === b)) <= ORTHONORMAL_TOLERANCE))
+        throw new DataError(source, `extrinsics are no rotation: rows ${a} and ${b} have the product ${product}`);
+    }
+  }
+  if (e[12] !== 0 || e[13] !== 0 || e[14] !== 0 || e[15] !== 1)
+    throw new DataError(source, `extrinsics end in [${e[12]}, ${e[13]}, ${e[14]}, ${e[15]}], expected [0, 0, 0, 1]`);
 }
 
 /** All points of several clouds, in order. */

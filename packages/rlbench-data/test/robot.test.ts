@@ -23,7 +23,10 @@ const REST = [0, 0.175, 0, -0.873, 0, 1.222, 0.785];
 const OPEN = [0.04, 0.04];
 
 function cloudOf(points: readonly (readonly number[])[]): PointCloud {
-  return { positions: Float32Array.from(points.flat()), colors: Float32Array.from(points.flatMap((_, i) => [i, 0, 0])) };
+  return {
+    positions: Float32Array.from(points.flat()),
+    colors: Float32Array.from(points.flatMap((_, i) => [i, 0, 0])),
+  };
 }
 
 const left = (cloud: PointCloud): number[] => [...cloud.colors].filter((_, i) => i % 3 === 0);
@@ -59,7 +62,11 @@ describe("removal by oriented boxes", () => {
 
   test("gives the same points whatever frame the scene is in", () => {
     const random = new CounterRandom(1);
-    const points = Array.from({ length: 2000 }, () => [random.between(0, 2), random.between(1, 3), random.between(2, 4)]);
+    const points = Array.from({ length: 2000 }, () => [
+      random.between(0, 2),
+      random.between(1, 3),
+      random.between(2, 4),
+    ]);
     const boxes = [turned, gripper];
     const [cos, sin] = [Math.cos(1), Math.sin(1)];
     const turn = ([x, y, z]: readonly number[]): [number, number, number] => [cos * x - sin * y, sin * x + cos * y, z];

@@ -39,14 +39,38 @@ const RLBENCH_TIP: Pose = { position: [0.0015, 0.0014, 0.2172], quaternion: turn
  * Emika's `franka_description` have the same extents to 5 mm.
  */
 const ARM_BOXES: readonly (readonly [min: Vector3, max: Vector3])[] = [
-  [[-0.142, -0.1, -0.005], [0.077, 0.1, 0.147]],
-  [[-0.061, -0.136, -0.197], [0.061, 0.061, 0.061]],
-  [[-0.061, -0.203, -0.063], [0.061, 0.061, 0.136]],
-  [[-0.061, -0.063, -0.126], [0.144, 0.116, 0.062]],
-  [[-0.144, -0.061, -0.06], [0.06, 0.133, 0.116]],
-  [[-0.06, -0.06, -0.265], [0.06, 0.135, 0.058]],
-  [[-0.052, -0.058, -0.05], [0.137, 0.088, 0.061]],
-  [[-0.051, -0.051, 0.044], [0.089, 0.088, 0.107]],
+  [
+    [-0.142, -0.1, -0.005],
+    [0.077, 0.1, 0.147],
+  ],
+  [
+    [-0.061, -0.136, -0.197],
+    [0.061, 0.061, 0.061],
+  ],
+  [
+    [-0.061, -0.203, -0.063],
+    [0.061, 0.061, 0.136],
+  ],
+  [
+    [-0.061, -0.063, -0.126],
+    [0.144, 0.116, 0.062],
+  ],
+  [
+    [-0.144, -0.061, -0.06],
+    [0.06, 0.133, 0.116],
+  ],
+  [
+    [-0.06, -0.06, -0.265],
+    [0.06, 0.135, 0.058],
+  ],
+  [
+    [-0.052, -0.058, -0.05],
+    [0.137, 0.088, 0.061],
+  ],
+  [
+    [-0.051, -0.051, 0.044],
+    [0.089, 0.088, 0.107],
+  ],
 ];
 /** Of the hand and of its connector in the hand's frame, which lies in the flange. */
 const HAND_BOXES: readonly (readonly [name: string, min: Vector3, max: Vector3])[] = [
@@ -54,7 +78,10 @@ const HAND_BOXES: readonly (readonly [name: string, min: Vector3, max: Vector3])
   ["connector", [-0.013, -0.108, -0.037], [0.013, -0.038, 0]],
 ];
 /** Of a finger, seen from the hand; y counts from the finger's own position outward. */
-const FINGER_BOX: readonly [min: Vector3, max: Vector3] = [[-0.015, -0.004, 0.05], [0.015, 0.033, 0.116]];
+const FINGER_BOX: readonly [min: Vector3, max: Vector3] = [
+  [-0.015, -0.004, 0.05],
+  [0.015, 0.033, 0.116],
+];
 
 /**
  * Boxes around the links of RLBench's Panda, in the world frame.
@@ -63,10 +90,7 @@ const FINGER_BOX: readonly [min: Vector3, max: Vector3] = [[-0.015, -0.004, 0.05
  * @param gripperJointPositions metres of each finger from the middle, [2]
  * @throws DataError when there are fewer or more numbers, or one is not finite
  */
-export function pandaLinkBoxes(
-  jointPositions: ArrayLike<number>,
-  gripperJointPositions: ArrayLike<number>,
-): LinkBox[] {
+export function pandaLinkBoxes(jointPositions: ArrayLike<number>, gripperJointPositions: ArrayLike<number>): LinkBox[] {
   checkNumbers("gripper_joint_positions", gripperJointPositions, 2);
   const frames = jointFrames(jointPositions);
   const hand = composePoses(frames[PANDA_JOINTS], { position: [0, 0, FLANGE], quaternion: turnAboutZ(HAND_TURN) });
