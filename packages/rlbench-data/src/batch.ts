@@ -2,7 +2,7 @@ import { DataError } from "./errors.js";
 import type { KeyPoseDataset, KeyPoseSample } from "./key-pose-dataset.js";
 import { jitterPoints, SceneMotion } from "./pipeline/augment.js";
 import { type Sampling, samplePointsNear } from "./pipeline/sampling.js";
-import { pointCount, RLBENCH_WORKSPACE_CENTER, samplePoints } from "./point-cloud.js";
+import { pointCount, RLBENCH_WORKSPACE_CENTER, samplePoints, takeRows } from "./point-cloud.js";
 import { CounterRandom } from "./random.js";
 import { quaternionToRotationBins, type Vector3 } from "./rotation.js";
 
@@ -206,13 +206,11 @@ function drawPoints(
     sampling === "uniform"
       ? samplePoints(pointCount(cloud), points, random, source)
       : samplePointsNear(cloud, gripper.position, points, random, source);
-  const first = b * points * 3;
-  for (let i = 0, at = first; i < indices.length; i++, at += 3) {
-    const from = 3 * indices[i];
-    motion.movePoint(cloud.positions, from, batch.points, at);
-    for (let channel = 0; channel < 3; channel++) batch.colors[at + channel] = cloud.colors[from + channel];
-  }
-  if (pointJitter > 0) jitterPoints(batch.points.subarray(first, first + 3 * points), pointJitter, random);
+  const [first, last] = [3 * b * points, 3 * (b + 1) * points];
+  const moved = batch.points.subarray(first, last);
+  motion.movePoints(cloud.positions, indices, moved);
+  takeRows(cloud.colors, indices, batch.colors.subarray(first, last));
+  if (pointJitter > 0) jitterPoints(moved, pointJitter, random);
 }
 
 function checkRanges(values: Record<string, number>): void {

@@ -167,6 +167,16 @@ export function samplePoints(
   return indices;
 }
 
+/** Copies rows of three numbers: row i of `taken` is row `indices[i]` of `values`. */
+export function takeRows(values: Float32Array, indices: Int32Array, taken: Float32Array): void {
+  for (let i = 0, to = 0; i < indices.length; i++, to += 3) {
+    const from = 3 * indices[i];
+    taken[to] = values[from];
+    taken[to + 1] = values[from + 1];
+    taken[to + 2] = values[from + 2];
+  }
+}
+
 /** Points whose position `keep` accepts, in order. */
 export function filterPoints(
   cloud: PointCloud,

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import {
   centerCloud,
@@ -295,6 +296,15 @@ describe("batches", () => {
     expect(drawBatch(prepareKeyPoses([demonstration]), full)).toEqual(batch);
     expect(drawBatch(dataset, { ...full, seed: 4 }).points).not.toEqual(batch.points);
     expect(drawBatch(dataset, { ...full, step: 6 }).points).not.toEqual(batch.points);
+  });
+
+  // A run that is resumed must draw what it would have drawn when it began.
+  test("what is drawn without new options does not change from version to version", () => {
+    const batch = drawBatch(dataset, { ...options, rotationRange: 45, jitter: 0.01 });
+    const hash = createHash("sha256");
+    for (const values of [batch.points, batch.colors, batch.proprio, batch.targetPosition, batch.targetQuaternion])
+      hash.update(new Uint8Array(values.buffer));
+    expect(hash.digest("hex")).toBe("1b6e11304671f88b9e6f7229ed788504e976b927b0691622cd353b8ead19af0d");
   });
 
   test("ranges that make no sense", () => {

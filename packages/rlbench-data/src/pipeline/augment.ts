@@ -16,19 +16,38 @@ export class SceneMotion {
     this.sin = Math.sin((degrees * Math.PI) / 180);
   }
 
-  /** Moves the point at `source[from]` to `target[to]`. */
-  movePoint(source: ArrayLike<number>, from: number, target: Float32Array | number[], to: number): void {
-    const x = source[from] - this.center[0];
-    const y = source[from + 1] - this.center[1];
-    target[to] = this.cos * x - this.sin * y + this.center[0] + this.shift[0];
-    target[to + 1] = this.sin * x + this.cos * y + this.center[1] + this.shift[1];
-    target[to + 2] = source[from + 2] + this.shift[2];
+  /**
+   * The moved points of these indices.
+   *
+   * @param positions [n, 3]
+   * @param moved where they go, [indices, 3]
+   */
+  movePoints(positions: Float32Array, indices: Int32Array, moved: Float32Array): void {
+    const { cos, sin } = this;
+    const [centerX, centerY] = this.center;
+    const [shiftX, shiftY, shiftZ] = this.shift;
+    for (let i = 0, to = 0; i < indices.length; i++, to += 3) {
+      const from = 3 * indices[i];
+      const x = positions[from] - centerX;
+      const y = positions[from + 1] - centerY;
+      moved[to] = cos * x - sin * y + centerX + shiftX;
+      moved[to + 1] = sin * x + cos * y + centerY + shiftY;
+      moved[to + 2] = positions[from + 2] + shiftZ;
+    }
   }
 
   moveGripper({ position, quaternion, open }: GripperState): GripperState {
-    const moved: [number, number, number] = [0, 0, 0];
-    this.movePoint(position, 0, moved, 0);
-    return { position: moved, quaternion: turnQuaternionAboutZ(quaternion, this.degrees), open };
+    const x = position[0] - this.center[0];
+    const y = position[1] - this.center[1];
+    return {
+      position: [
+        this.cos * x - this.sin * y + this.center[0] + this.shift[0],
+        this.sin * x + this.cos * y + this.center[1] + this.shift[1],
+        position[2] + this.shift[2],
+      ],
+      quaternion: turnQuaternionAboutZ(quaternion, this.degrees),
+      open,
+    };
   }
 }
 

@@ -1,5 +1,5 @@
 import { DataError } from "../errors.js";
-import { concatPointClouds, pointCount, type PointCloud, unprojectDepth } from "../point-cloud.js";
+import { concatPointClouds, pointCount, type PointCloud, takeRows, unprojectDepth } from "../point-cloud.js";
 import type { CounterRandom } from "../random.js";
 import type { LinkBox } from "../robot/link-box.js";
 import { prepareCloud, type PrepareOptions } from "./prepare.js";
@@ -75,20 +75,10 @@ export function prepareRgbd(
   const fused = concatPointClouds(images.map((image, i) => rgbdPointCloud(image, `${source} image ${i}`)));
   const cloud = prepareCloud(fused, { outliers: "statistical", ...prepare }, source, robot);
   const n = pointCount(cloud);
-  return n <= maxPoints ? cloud : takePoints(cloud, random.choose(n, maxPoints));
-}
-
-/** The points of these indices, in their order. */
-export function takePoints(cloud: PointCloud, indices: Int32Array): PointCloud {
-  const taken: PointCloud = {
-    positions: new Float32Array(3 * indices.length),
-    colors: new Float32Array(3 * indices.length),
-  };
-  indices.forEach((index, i) => {
-    for (let axis = 0; axis < 3; axis++) {
-      taken.positions[3 * i + axis] = cloud.positions[3 * index + axis];
-      taken.colors[3 * i + axis] = cloud.colors[3 * index + axis];
-    }
-  });
+  if (n <= maxPoints) return cloud;
+  const indices = random.choose(n, maxPoints);
+  const taken = { positions: new Float32Array(3 * maxPoints), colors: new Float32Array(3 * maxPoints) };
+  takeRows(cloud.positions, indices, taken.positions);
+  takeRows(cloud.colors, indices, taken.colors);
   return taken;
 }
