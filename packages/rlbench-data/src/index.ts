@@ -11,7 +11,7 @@ export { prepareRgbd, type RgbdImage, type RgbdOptions, rgbdPointCloud } from ".
 export { type Sampling, samplePointsNear } from "./pipeline/sampling.js";
 export * from "./point-cloud.js";
 export * from "./random.js";
-export { readDepthPng, readPng, type RgbImage } from "./png.js";
+export { decodePng, readDepthPng, readPng, type RgbImage } from "./png.js";
 export { readPickle } from "./read-pickle.js";
 export * from "./rlbench/camera.js";
 export * from "./rlbench/episodes.js";

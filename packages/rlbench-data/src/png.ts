@@ -19,15 +19,24 @@ const SLACK_BYTES = 65536;
 const MAX_INFLATE_CHUNK = 2 ** 22;
 
 /**
- * Reads a PNG of a known size as 8-bit RGB: of RGB, RGB with alpha (which is not read) or a palette, interlaced or
- * not. The size is checked before anything is decompressed, decompression stops at the bytes that such an image has,
- * and a file larger than such an image can be is refused.
+ * Reads a PNG file of a known size as 8-bit RGB: see {@link decodePng}. A file larger than such an image can be is
+ * refused.
  *
- * @throws DataError naming the file: missing, truncated, corrupt (checksums are verified), of another size or kind,
- *   rows missing
+ * @throws DataError naming the file: missing, too large, or as {@link decodePng}
  */
 export function readPng(file: string, width: number, height: number): RgbImage {
-  const data = readPixels(file, width, height, (chunks) => {
+  return decodePng(readImage(file, width, height), file, width, height);
+}
+
+/**
+ * Decodes a PNG of a known size as 8-bit RGB: of RGB, RGB with alpha (which is not read) or a palette, interlaced or
+ * not. The size is checked before anything is decompressed, and decompression stops at the bytes that such an image has.
+ *
+ * @param source name for error messages
+ * @throws DataError naming the source: truncated, corrupt (checksums are verified), of another size or kind, rows missing
+ */
+export function decodePng(bytes: Buffer, source: string, width: number, height: number): RgbImage {
+  const data = decodePixels(bytes, source, width, height, (chunks) => {
     const { bitDepth, colorType, interlaced } = chunks;
     if (bitDepth === 8 && colorType === ColorType.rgb && !interlaced)
       return unfilterRgb(inflateRows(chunks), width, height);
@@ -37,7 +46,7 @@ export function readPng(file: string, width: number, height: number): RgbImage {
     }
     if (bitDepth === 8 && colorType === ColorType.rgb) return decodeWithLibrary(chunks).data;
     if (bitDepth === 8 && colorType === ColorType.rgbAlpha) return dropAlpha(decodeWithLibrary(chunks).data);
-    throw new DataError(file, `image is not 8-bit RGB: its colour type is ${colorType} with ${bitDepth} bits`);
+    throw new DataError(source, `image is not 8-bit RGB: its colour type is ${colorType} with ${bitDepth} bits`);
   });
   return { width, height, data: new Uint8Array(data.buffer, data.byteOffset, data.byteLength) };
 }
@@ -50,7 +59,7 @@ export function readPng(file: string, width: number, height: number): RgbImage {
  * @throws DataError as {@link readPng}
  */
 export function readDepthPng(file: string, width: number, height: number, unit = 0.001): Float32Array {
-  const steps = readPixels(file, width, height, (chunks) => {
+  const steps = decodePixels(readImage(file, width, height), file, width, height, (chunks) => {
     if (chunks.bitDepth === 16 && chunks.colorType === ColorType.grey) return decodeWithLibrary(chunks).data;
     throw new DataError(
       file,
@@ -60,21 +69,24 @@ export function readDepthPng(file: string, width: number, height: number, unit =
   return Float32Array.from(steps, (step) => step * unit);
 }
 
-function readPixels<T extends ArrayLike<number>>(
-  file: string,
+const readImage = (file: string, width: number, height: number): Buffer =>
+  readBoundedFile(file, MAX_BYTES_PER_PIXEL * width * height + SLACK_BYTES);
+
+function decodePixels<T extends ArrayLike<number>>(
+  bytes: Buffer,
+  source: string,
   width: number,
   height: number,
-  decodePixels: (chunks: PngChunks) => T,
+  decodeChunks: (chunks: PngChunks) => T,
 ): T {
-  const bytes = readBoundedFile(file, MAX_BYTES_PER_PIXEL * width * height + SLACK_BYTES);
   try {
     const chunks = readChunks(bytes);
     if (chunks.width !== width || chunks.height !== height)
-      throw new DataError(file, `image is ${chunks.width}×${chunks.height}, expected ${width}×${height}`);
-    return decodePixels(chunks);
+      throw new DataError(source, `image is ${chunks.width}×${chunks.height}, expected ${width}×${height}`);
+    return decodeChunks(chunks);
   } catch (error) {
     if (error instanceof DataError) throw error;
-    throw new DataError(file, `PNG is corrupt or truncated: ${(error as Error).message}`, { cause: error });
+    throw new DataError(source, `PNG is corrupt or truncated: ${(error as Error).message}`, { cause: error });
   }
 }
 
