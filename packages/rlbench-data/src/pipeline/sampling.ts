@@ -39,10 +39,33 @@ export function samplePointsNear(
     // 1 - u lies in (0, 1].
     keys[i] = -Math.log(1 - random.uniform()) * Math.exp(-1 / Math.max(distance, NEAR));
   }
-  const limit = keys.slice().sort()[count - 1];
+  const limit = select(keys.slice(), count - 1);
   const indices = new Int32Array(count);
   let taken = 0;
   for (let i = 0; i < n && taken < count; i++) if (keys[i] < limit) indices[taken++] = i;
   for (let i = 0; i < n && taken < count; i++) if (keys[i] === limit) indices[taken++] = i;
   return indices;
+}
+
+/** The number that would be at `rank` if `values` were sorted; shuffles them (Hoare's quickselect). */
+function select(values: Float64Array, rank: number): number {
+  let low = 0;
+  let high = values.length - 1;
+  while (low < high) {
+    const pivot = values[(low + high) >> 1];
+    let i = low;
+    let j = high;
+    while (i <= j) {
+      while (values[i] < pivot) i++;
+      while (values[j] > pivot) j--;
+      if (i > j) break;
+      const swap = values[i];
+      values[i++] = values[j];
+      values[j--] = swap;
+    }
+    if (rank <= j) high = j;
+    else if (rank >= i) low = i;
+    else break;
+  }
+  return values[rank];
 }

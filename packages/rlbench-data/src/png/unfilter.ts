@@ -75,8 +75,8 @@ function unfilterPaeth(words: DataView, from: number, to: number, stride: number
     const toLeft = magnitudes((above | SIGNS) - upperLeft);
     const toAbove = magnitudes((left | SIGNS) - upperLeft);
     const toUpperLeft = magnitudes(((left + above) | SIGNS) - 2 * upperLeft);
-    const notLeft = lanesBelow(toAbove, toLeft) | lanesBelow(toUpperLeft, toLeft);
-    const other = above ^ ((above ^ upperLeft) & lanesBelow(toUpperLeft, toAbove));
+    const notLeft = fill(below(toAbove, toLeft) | below(toUpperLeft, toLeft));
+    const other = above ^ ((above ^ upperLeft) & fill(below(toUpperLeft, toAbove)));
     left = (readLanes(words, from + i) + (left ^ ((left ^ other) & notLeft))) & BYTES;
     words.setUint16(to + i, (left & 255) | ((left >> 2) & 0xff00), true);
     words.setUint8(to + i + 2, left >> 20);
@@ -95,8 +95,8 @@ function magnitudes(lanes: number): number {
   return ((lanes & BELOW_SIGNS) ^ ((negative << 9) - negative)) + negative;
 }
 
-/** 511 in each lane where a < b, else 0; both below 512. */
-function lanesBelow(a: number, b: number): number {
-  const below = ~((a | SIGNS) - b) & SIGNS;
-  return below - (below >>> 9);
-}
+/** The sign bit of each lane where a < b; both are below 512. */
+const below = (a: number, b: number): number => ~((a | SIGNS) - b) & SIGNS;
+
+/** 511 in each lane whose sign bit is set. */
+const fill = (signs: number): number => signs - (signs >>> 9);
