@@ -19,6 +19,7 @@ export * from "./rlbench/instructions.js";
 export * from "./rlbench/low-dim.js";
 export * from "./robot/link-box.js";
 export { pandaLinkBoxes, pandaTipPose } from "./robot/panda.js";
+export { storedLinkBox } from "./robot/stored-boxes.js";
 export type { Pose } from "./robot/pose.js";
 export * from "./rotation.js";
 export { makeReachEpisode, type ReachEpisode, SYNTHETIC_TASK, toDemonstration } from "./synthetic/episode.js";

@@ -15,6 +15,7 @@ import {
   readCameraFrame,
   readLowDim,
   removeRobot,
+  storedLinkBox,
 } from "../src/index.js";
 import { readPng } from "../src/png.js";
 import { lowDimFolder, missing, rlbenchFolder } from "./support/paths.js";
@@ -77,6 +78,25 @@ describe("removal by oriented boxes", () => {
     const remaining = left(removeRobot(cloudOf(points), boxes));
     expect(remaining.length).toBeLessThan(2000);
     expect(left(removeRobot(cloudOf(points.map(turn)), moved))).toEqual(remaining);
+  });
+
+  test("takes boxes as 3D-LOTUS stores them", () => {
+    const box = Float32Array.of(-0.1, 0.1, -0.2, 0.2, -0.3, 0.3);
+    const pose = Float32Array.of(1, 2, 3, 0, 0, 0, 1);
+    const points = cloudOf([
+      [1.05, 2.15, 3.25],
+      [1.15, 2, 3],
+      [1, 2.25, 3],
+      [1, 2, 2.65],
+    ]);
+    const arm = storedLinkBox({ name: "Panda_link3_respondable", box, pose });
+    expect(left(removeRobot(points, [arm]))).toEqual([1, 2, 3]);
+    const fingers = ["Panda_leftfinger_visual", "Panda_gripper_visual"].map((name) =>
+      storedLinkBox({ name, box, pose }),
+    );
+    expect(fingers.map(({ part }) => part)).toEqual(["gripper", "gripper"]);
+    expect(left(removeRobot(points, fingers))).toEqual([0, 1, 2, 3]);
+    expect(() => storedLinkBox({ name: "link", box, pose: box })).toThrow(/\[box of link\] has 6 and 6 numbers/);
   });
 
   test("refuses a box that is none", () => {
