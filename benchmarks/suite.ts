@@ -29,7 +29,7 @@ export interface BenchCase {
   /** Of results against f64 and against peers, relative. Default 1e-4. */
   tolerance?: number;
   /** Default: 1 thread, and as many as are used at most. */
-  threads?: "most";
+  threads?: "one" | "most";
   metrics?: () => Metric[];
   /** A point of a curve over size. */
   curve?: { name: string; x: number };

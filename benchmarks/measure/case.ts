@@ -86,7 +86,8 @@ export async function measureCase(suite: string, bench: BenchCase, around: Surro
 }
 
 async function measure(bench: BenchCase, around: Surroundings, result: CaseResult): Promise<void> {
-  const threadCounts = bench.threads === "most" ? around.threads.slice(-1) : around.threads;
+  const { one, most } = { one: around.threads.slice(0, 1), most: around.threads.slice(-1) };
+  const threadCounts = bench.threads === undefined ? around.threads : { one, most }[bench.threads];
   const host = bench.inputs?.() ?? [];
   const inputs = host.map(({ data, shape }) => tensor(data, { shape }));
   const outputs = check(bench, inputs, threadCounts, result);

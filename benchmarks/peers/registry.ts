@@ -27,6 +27,10 @@ const specs: readonly PeerSpec[] = [
     command: "/usr/bin/python3",
     args: ["-B", join(folder, "torch_peer.py"), String(threads)],
   })),
+  spec("pillow", "apt-get install python3-pil python3-numpy", (threads) => ({
+    command: "/usr/bin/python3",
+    args: ["-B", join(folder, "pillow_peer.py"), String(threads)],
+  })),
   script("onnxruntime", "onnxruntime.mjs"),
   script("jax-js", "jax.mjs"),
   script("tfjs", "tensorflow.mjs"),

@@ -2,6 +2,7 @@ import type { Suite } from "../suite.js";
 import { attentionSuite } from "./attention.js";
 import { autogradOverheadSuite } from "./autograd-overhead.js";
 import { convSuite } from "./conv.js";
+import { dataSuite } from "./data.js";
 import { elementwiseSuite } from "./elementwise.js";
 import { gemmSuite } from "./gemm.js";
 import { level2Suite } from "./level2.js";
@@ -27,4 +28,5 @@ export const suites: readonly Suite[] = [
   trainStepSuite,
   samplingSuite,
   level2Suite,
+  dataSuite,
 ];

@@ -1,9 +1,10 @@
-import type { GripperState } from "./demonstration.js";
 import { DataError } from "./errors.js";
 import type { KeyPoseDataset, KeyPoseSample } from "./key-pose-dataset.js";
-import { pointCount, RLBENCH_WORKSPACE_CENTER, samplePoints } from "./point-cloud.js";
+import { jitterPoints, SceneMotion } from "./pipeline/augment.js";
+import { type Sampling, samplePointsNear } from "./pipeline/sampling.js";
+import { pointCount, RLBENCH_WORKSPACE_CENTER, samplePoints, takeRows } from "./point-cloud.js";
 import { CounterRandom } from "./random.js";
-import { quaternionToRotationBins, turnQuaternionAboutZ, type Vector3 } from "./rotation.js";
+import { quaternionToRotationBins, type Vector3 } from "./rotation.js";
 
 /** B training states as flat, row-major arrays. */
 export interface KeyPoseBatch {
@@ -54,6 +55,10 @@ export interface DrawOptions {
   rotationRange?: number;
   /** Scenes are shifted by up to this many metres either way an axis. Default 0. */
   jitter?: number;
+  /** Each point is moved by up to this many metres either way an axis, poses are not. Default 0. */
+  pointJitter?: number;
+  /** Default "uniform". */
+  sampling?: Sampling;
   /** What scenes are turned about, in metres. Default {@link RLBENCH_WORKSPACE_CENTER}. */
   center?: Vector3;
 }
@@ -64,6 +69,8 @@ export interface CollateOptions {
   seed: number;
   /** Points a scene. */
   points: number;
+  /** Default "uniform". */
+  sampling?: Sampling;
   /** Degrees by which every scene is turned about z. Default 0. */
   turn?: number;
   /** What scenes are turned about, in metres. Default {@link RLBENCH_WORKSPACE_CENTER}. */
@@ -85,10 +92,10 @@ const PURPOSE = { order: 1, draw: 2, collate: 3 } as const;
  * @throws DataError when a count, range or the seed makes no sense, or the batch is too large
  */
 export function drawBatch(dataset: KeyPoseDataset, options: DrawOptions): KeyPoseBatch {
-  const { seed, step, batchSize, points, rotationRange = 0, jitter = 0, center } = options;
+  const { seed, step, batchSize, points, rotationRange = 0, jitter = 0, pointJitter = 0 } = options;
   checkCounts({ step, batchSize, points }, { step: 0, batchSize: 1, points: 1 });
   checkSize(batchSize, points);
-  checkRanges({ rotationRange, jitter });
+  checkRanges({ rotationRange, jitter, pointJitter });
   const total = dataset.samples.length;
   let order: { epoch: number; indices: Int32Array } | undefined;
   const picks = Array.from({ length: batchSize }, (_, b): Pick => {
@@ -107,7 +114,7 @@ export function drawBatch(dataset: KeyPoseDataset, options: DrawOptions): KeyPos
     ];
     return { index, wording, turn, shift, random };
   });
-  return assemble(dataset, picks, points, center);
+  return assemble(dataset, picks, options);
 }
 
 /**
@@ -117,7 +124,7 @@ export function drawBatch(dataset: KeyPoseDataset, options: DrawOptions): KeyPos
  * @throws DataError when there are no indices or one is out of range
  */
 export function collate(dataset: KeyPoseDataset, indices: ArrayLike<number>, options: CollateOptions): KeyPoseBatch {
-  const { seed, points, turn = 0, center } = options;
+  const { seed, points, turn = 0 } = options;
   checkCounts({ points, indices: indices.length }, { points: 1, indices: 1 });
   checkSize(indices.length, points);
   checkRanges({ turn: Math.abs(turn) });
@@ -126,7 +133,7 @@ export function collate(dataset: KeyPoseDataset, indices: ArrayLike<number>, opt
       throw new DataError("collate", `there is no state ${index} of ${dataset.samples.length}`);
     return { index, wording: 0, turn, shift: [0, 0, 0], random: new CounterRandom(seed, [PURPOSE.collate, index, 0]) };
   });
-  return assemble(dataset, picks, points, center);
+  return assemble(dataset, picks, options);
 }
 
 /** One state of a batch: which, and how it is drawn. */
@@ -138,12 +145,16 @@ interface Pick {
   random: CounterRandom;
 }
 
-function assemble(
-  dataset: KeyPoseDataset,
-  picks: readonly Pick[],
-  pointsPerScene: number,
-  center: Vector3 = RLBENCH_WORKSPACE_CENTER,
-): KeyPoseBatch {
+/** What decides the points of a scene, beside its {@link Pick}. */
+interface SceneOptions {
+  points: number;
+  sampling?: Sampling;
+  pointJitter?: number;
+  center?: Vector3;
+}
+
+function assemble(dataset: KeyPoseDataset, picks: readonly Pick[], options: SceneOptions): KeyPoseBatch {
+  const { points: pointsPerScene, center = RLBENCH_WORKSPACE_CENTER } = options;
   const size = picks.length;
   const instructionDim = dataset.instructionDim;
   const chosen = picks.map(({ index, wording }) => dataset.samples[index].embeddings[wording]);
@@ -169,7 +180,7 @@ function assemble(
   picks.forEach((pick, b) => {
     const sample = dataset.samples[pick.index];
     const motion = new SceneMotion(pick.turn, pick.shift, center);
-    drawPoints(batch, b, sample, pick.random, motion);
+    drawPoints(batch, b, sample, pick.random, motion, options);
     batch.instruction.set(chosen[b].data, b * instructionTokens * instructionDim);
     const gripper = motion.moveGripper(sample.gripper);
     batch.proprio.set([...gripper.position, ...gripper.quaternion, gripper.open], 8 * b);
@@ -185,47 +196,21 @@ function assemble(
 function drawPoints(
   batch: KeyPoseBatch,
   b: number,
-  sample: KeyPoseSample,
+  { cloud, gripper, episode, frame }: KeyPoseSample,
   random: CounterRandom,
   motion: SceneMotion,
+  { points, sampling = "uniform", pointJitter = 0 }: SceneOptions,
 ): void {
-  const { cloud } = sample;
-  const source = `${sample.episode} frame ${sample.frame}`;
-  const indices = samplePoints(pointCount(cloud), batch.pointsPerScene, random, source);
-  for (let i = 0, at = b * batch.pointsPerScene * 3; i < indices.length; i++, at += 3) {
-    const from = 3 * indices[i];
-    motion.movePoint(cloud.positions, from, batch.points, at);
-    for (let channel = 0; channel < 3; channel++) batch.colors[at + channel] = cloud.colors[from + channel];
-  }
-}
-
-/** A turn about the vertical axis through a centre, then a shift. */
-class SceneMotion {
-  private readonly cos: number;
-  private readonly sin: number;
-
-  constructor(
-    private readonly degrees: number,
-    private readonly shift: Vector3,
-    private readonly center: Vector3,
-  ) {
-    this.cos = Math.cos((degrees * Math.PI) / 180);
-    this.sin = Math.sin((degrees * Math.PI) / 180);
-  }
-
-  movePoint(source: ArrayLike<number>, from: number, target: Float32Array | number[], to: number): void {
-    const x = source[from] - this.center[0];
-    const y = source[from + 1] - this.center[1];
-    target[to] = this.cos * x - this.sin * y + this.center[0] + this.shift[0];
-    target[to + 1] = this.sin * x + this.cos * y + this.center[1] + this.shift[1];
-    target[to + 2] = source[from + 2] + this.shift[2];
-  }
-
-  moveGripper({ position, quaternion, open }: GripperState): GripperState {
-    const moved: [number, number, number] = [0, 0, 0];
-    this.movePoint(position, 0, moved, 0);
-    return { position: moved, quaternion: turnQuaternionAboutZ(quaternion, this.degrees), open };
-  }
+  const source = `${episode} frame ${frame}`;
+  const indices =
+    sampling === "uniform"
+      ? samplePoints(pointCount(cloud), points, random, source)
+      : samplePointsNear(cloud, gripper.position, points, random, source);
+  const [first, last] = [3 * b * points, 3 * (b + 1) * points];
+  const moved = batch.points.subarray(first, last);
+  motion.movePoints(cloud.positions, indices, moved);
+  takeRows(cloud.colors, indices, batch.colors.subarray(first, last));
+  if (pointJitter > 0) jitterPoints(moved, pointJitter, random);
 }
 
 function checkRanges(values: Record<string, number>): void {

@@ -1,10 +1,12 @@
 import { DataError } from "./errors.js";
 import { discoverKeyPoses } from "./key-poses.js";
 import type { PointCloud } from "./point-cloud.js";
+import type { LinkBox } from "./robot/link-box.js";
+import { pandaLinkBoxes } from "./robot/panda.js";
 import { readPointCloud, RLBENCH_CAMERAS } from "./rlbench/camera.js";
 import type { Episode } from "./rlbench/episodes.js";
 import { type Instructions, readInstructions } from "./rlbench/instructions.js";
-import { readLowDim } from "./rlbench/low-dim.js";
+import { type LowDimFrame, readLowDim } from "./rlbench/low-dim.js";
 
 /** Where the gripper is and whether it is open. */
 export interface GripperState {
@@ -28,6 +30,8 @@ export interface Demonstration {
   keyFrames: readonly number[];
   /** World-frame point cloud at a frame, uncropped. */
   observe(frame: number): PointCloud;
+  /** World-frame boxes around the robot's links at a frame; undefined where the recording does not tell them. */
+  linkBoxes?: (frame: number) => readonly LinkBox[];
 }
 
 /**
@@ -53,8 +57,14 @@ export function openDemonstration(
     states: lowDim.frames.map(({ gripperPose, gripperOpen }) => toGripperState(gripperPose, gripperOpen)),
     keyFrames: discoverKeyPoses(lowDim.frames, lowDim.file),
     observe: (frame) => readPointCloud(episode, lowDim, frame, cameras),
+    linkBoxes: lowDim.frames.every(hasJoints)
+      ? (frame) => pandaLinkBoxes(lowDim.frames[frame].jointPositions!, lowDim.frames[frame].gripperJointPositions!)
+      : undefined,
   };
 }
+
+const hasJoints = ({ jointPositions, gripperJointPositions }: LowDimFrame): boolean =>
+  jointPositions !== null && gripperJointPositions !== null;
 
 /** A gripper state from a pose of position and quaternion xyzw, [7]. */
 export function toGripperState(pose: ArrayLike<number>, open: number): GripperState {

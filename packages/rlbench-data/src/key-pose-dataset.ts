@@ -1,17 +1,8 @@
 import type { Demonstration, GripperState } from "./demonstration.js";
 import { DataError } from "./errors.js";
 import { type InstructionEmbedding, type InstructionEncoder, hashedWordEncoder } from "./instruction-embedding.js";
-import {
-  type Bounds,
-  cropToBounds,
-  pointCount,
-  type PointCloud,
-  removeTable,
-  RLBENCH_BOUNDS,
-  RLBENCH_TABLE_HEIGHT,
-  RLBENCH_WORKSPACE_CENTER,
-  voxelDownsample,
-} from "./point-cloud.js";
+import { prepareCloud, type PrepareOptions } from "./pipeline/prepare.js";
+import { type Bounds, type PointCloud, RLBENCH_WORKSPACE_CENTER } from "./point-cloud.js";
 import type { Instructions } from "./rlbench/instructions.js";
 import type { Vector3 } from "./rotation.js";
 
@@ -34,13 +25,7 @@ export interface KeyPoseSample {
 }
 
 /** How observations become training states. */
-export interface KeyPoseDatasetOptions {
-  /** Points outside are dropped. Default {@link RLBENCH_BOUNDS}. */
-  bounds?: Bounds;
-  /** Points up to this height in metres are dropped; null keeps the table. Default {@link RLBENCH_TABLE_HEIGHT}. */
-  tableHeight?: number | null;
-  /** Edge of the down-sampling voxels in metres. Default 0.01. */
-  voxelSize?: number;
+export interface KeyPoseDatasetOptions extends PrepareOptions {
   /** Take frames between key poses too, not only the previous key frame. Default false. */
   everyFrame?: boolean;
   /** With `everyFrame`, every how many frames, counted from the previous key frame. Default 1. */
@@ -83,7 +68,8 @@ export function prepareKeyPoses(
     keyFrames.forEach((keyFrame, keyPoseIndex) => {
       const from = keyPoseIndex === 0 ? 0 : keyFrames[keyPoseIndex - 1];
       for (let frame = from; frame < (everyFrame ? keyFrame : from + 1); frame += stride) {
-        const cloud = prepareCloud(demonstration.observe(frame), options, `${id} frame ${frame}`);
+        const robot = (options.removeRobot ?? "nothing") === "nothing" ? undefined : demonstration.linkBoxes?.(frame);
+        const cloud = prepareCloud(demonstration.observe(frame), options, `${id} frame ${frame}`, robot);
         const [gripper, target] = [states[frame], states[keyFrame]];
         checkState(gripper, `${id} frame ${frame}`);
         checkState(target, `${id} frame ${keyFrame}`);
@@ -98,27 +84,6 @@ export function prepareKeyPoses(
 function checkState({ position, quaternion, open }: GripperState, source: string): void {
   if (![...position, ...quaternion, open].every(Number.isFinite))
     throw new DataError(source, "the gripper's state is not finite");
-}
-
-/**
- * Crops to the workspace, removes the table and down-samples by voxels.
- *
- * @param source name for error messages
- * @throws DataError when a position is not finite or no point is left
- */
-export function prepareCloud(
-  cloud: PointCloud,
-  options: Pick<KeyPoseDatasetOptions, "bounds" | "tableHeight" | "voxelSize">,
-  source: string,
-): PointCloud {
-  const { bounds = RLBENCH_BOUNDS, tableHeight = RLBENCH_TABLE_HEIGHT, voxelSize = 0.01 } = options;
-  if (!cloud.positions.every(Number.isFinite))
-    throw new DataError(source, "the point cloud has positions that are not finite");
-  const cropped = cropToBounds(cloud, bounds);
-  const cleared = tableHeight === null ? cropped : removeTable(cropped, tableHeight);
-  if (pointCount(cleared) === 0)
-    throw new DataError(source, "the point cloud is empty after workspace crop and table removal");
-  return voxelDownsample(cleared, voxelSize);
 }
 
 /**

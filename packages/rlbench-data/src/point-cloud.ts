@@ -1,7 +1,6 @@
 import { DataError } from "./errors.js";
 import type { CounterRandom } from "./random.js";
 import type { Vector3 } from "./rotation.js";
-import type { CameraCalibration } from "./rlbench/low-dim.js";
 
 /** Coloured points in the world frame. */
 export interface PointCloud {
@@ -35,18 +34,20 @@ export function pointCount(cloud: PointCloud): number {
  *
  * @param depth metres along the optical axis, [height, width]
  * @param source name for error messages
- * @throws DataError when the image has another size or a depth is not finite
+ * @throws DataError when the image has another size, a depth is not finite, a focal length is zero, or the extrinsics
+ *   are no rigid motion
  */
 export function unprojectDepth(
   depth: Float32Array,
   width: number,
   height: number,
-  { intrinsics, extrinsics }: Pick<CameraCalibration, "intrinsics" | "extrinsics">,
+  { intrinsics, extrinsics }: { intrinsics: ArrayLike<number>; extrinsics: ArrayLike<number> },
   source: string,
 ): Float32Array {
+  checkCalibration(intrinsics, extrinsics, source);
   if (depth.length !== width * height)
     throw new DataError(source, `depth has ${depth.length} pixels, expected ${width}×${height}`);
-  const [fx, , cx, , fy, cy] = intrinsics;
+  const [fx, cx, fy, cy] = [intrinsics[0], intrinsics[2], intrinsics[4], intrinsics[5]];
   const e = extrinsics;
   const positions = new Float32Array(3 * depth.length);
   for (let v = 0, i = 0; v < height; v++) {
@@ -61,6 +62,28 @@ export function unprojectDepth(
     }
   }
   return positions;
+}
+
+/** How far from 1 and 0 products of a rotation's rows may be: recorded matrices are rounded. */
+const ORTHONORMAL_TOLERANCE = 1e-3;
+
+function checkCalibration(intrinsics: ArrayLike<number>, extrinsics: ArrayLike<number>, source: string): void {
+  if (intrinsics.length !== 9 || !Array.from(intrinsics).every(Number.isFinite))
+    throw new DataError(source, `intrinsics are [${Array.from(intrinsics).join(", ")}], expected 9 finite numbers`);
+  if (intrinsics[0] === 0 || intrinsics[4] === 0)
+    throw new DataError(source, `focal lengths are ${intrinsics[0]} and ${intrinsics[4]}, expected others than 0`);
+  if (extrinsics.length !== 16 || !Array.from(extrinsics).every(Number.isFinite))
+    throw new DataError(source, `extrinsics are [${Array.from(extrinsics).join(", ")}], expected 16 finite numbers`);
+  const e = extrinsics;
+  for (let a = 0; a < 3; a++) {
+    for (let b = a; b < 3; b++) {
+      const product = e[4 * a] * e[4 * b] + e[4 * a + 1] * e[4 * b + 1] + e[4 * a + 2] * e[4 * b + 2];
+      if (!(Math.abs(product - Number(a === b)) <= ORTHONORMAL_TOLERANCE))
+        throw new DataError(source, `extrinsics are no rotation: rows ${a} and ${b} have the product ${product}`);
+    }
+  }
+  if (e[12] !== 0 || e[13] !== 0 || e[14] !== 0 || e[15] !== 1)
+    throw new DataError(source, `extrinsics end in [${e[12]}, ${e[13]}, ${e[14]}, ${e[15]}], expected [0, 0, 0, 1]`);
 }
 
 /** All points of several clouds, in order. */
@@ -79,12 +102,12 @@ export function concatPointClouds(clouds: readonly PointCloud[]): PointCloud {
 /** Points within the box, its faces included. */
 export function cropToBounds(cloud: PointCloud, { min, max }: Bounds): PointCloud {
   const inside = (axis: number, value: number): boolean => value >= min[axis] && value <= max[axis];
-  return keepPoints(cloud, (x, y, z) => inside(0, x) && inside(1, y) && inside(2, z));
+  return filterPoints(cloud, (x, y, z) => inside(0, x) && inside(1, y) && inside(2, z));
 }
 
 /** Points higher than `tableHeight` metres: removes the table top and all below it. */
 export function removeTable(cloud: PointCloud, tableHeight: number): PointCloud {
-  return keepPoints(cloud, (_x, _y, z) => z > tableHeight);
+  return filterPoints(cloud, (_x, _y, z) => z > tableHeight);
 }
 
 /**
@@ -144,12 +167,26 @@ export function samplePoints(
   return indices;
 }
 
-function keepPoints(cloud: PointCloud, keep: (x: number, y: number, z: number) => boolean): PointCloud {
+/** Copies rows of three numbers: row i of `taken` is row `indices[i]` of `values`. */
+export function takeRows(values: Float32Array, indices: Int32Array, taken: Float32Array): void {
+  for (let i = 0, to = 0; i < indices.length; i++, to += 3) {
+    const from = 3 * indices[i];
+    taken[to] = values[from];
+    taken[to + 1] = values[from + 1];
+    taken[to + 2] = values[from + 2];
+  }
+}
+
+/** Points whose position `keep` accepts, in order. */
+export function filterPoints(
+  cloud: PointCloud,
+  keep: (x: number, y: number, z: number, point: number) => boolean,
+): PointCloud {
   const { positions, colors } = cloud;
   const kept: PointCloud = { positions: new Float32Array(positions.length), colors: new Float32Array(colors.length) };
   let at = 0;
   for (let i = 0; i < positions.length; i += 3) {
-    if (!keep(positions[i], positions[i + 1], positions[i + 2])) continue;
+    if (!keep(positions[i], positions[i + 1], positions[i + 2], i / 3)) continue;
     for (let axis = 0; axis < 3; axis++) {
       kept.positions[at + axis] = positions[i + axis];
       kept.colors[at + axis] = colors[i + axis];

@@ -6,6 +6,8 @@ function framesOf(picture: string): LowDimFrame[] {
   return [...picture].map((state) => ({
     gripperPose: new Float64Array(7),
     gripperOpen: state === "M" || state === "S" ? 0 : 1,
+    jointPositions: null,
+    gripperJointPositions: null,
     jointVelocities: Float64Array.of(state.toLowerCase() === "s" ? 0.1 : -0.2, 0),
     cameras: new Map(),
   }));

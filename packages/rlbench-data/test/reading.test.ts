@@ -82,7 +82,7 @@ test("an image of another size or kind, or far too large a file, is refused", ()
   writeFileSync(file, Buffer.concat([right, Buffer.alloc(2 ** 20)]));
   expect(read).toThrow(/too many/);
   writeFileSync(file, "hello");
-  expect(read).toThrow(/is no PNG/);
+  expect(read).toThrow(/no PNG/);
 });
 
 test("a PNG whose checksums are right but whose pixels are not is refused", () => {
@@ -116,7 +116,7 @@ test("a PNG whose checksums are right but whose pixels are not is refused", () =
     ["the rest after the end", [header(4, 3), pixels(rows.subarray(13)), end, pixels(rows)], /26 bytes of pixels/],
     ["far more rows", [header(4, 3), pixels(Buffer.alloc(2 ** 24)), end], /corrupt or truncated/],
     ["a second header", [header(4, 3), header(4, 2 ** 31 - 1), pixels(rows), end], /a second header/],
-    ["interlacing", [header(4, 3, 1), pixels(rows), end], /interlacing/],
+    ["rows of no pass", [header(4, 3, 1), pixels(rows), end], /39 bytes of pixels, expected 4/],
     ["a filter that is none", [header(4, 3), pixels(Buffer.alloc(39, 9)), end], /corrupt or truncated/],
   ];
   for (const [what, chunks, message] of hostile) {

@@ -55,6 +55,7 @@ export function loadDataset(
   return prepareKeyPoses(demonstrations, {
     voxelSize: config.voxelSize,
     tableHeight: config.tableHeight,
+    removeRobot: config.removeRobot,
     everyFrame: config.everyFrame && !options.keyPosesOnly,
     stride: config.stride,
     encoder: instructionEncoder(config),

@@ -63,6 +63,14 @@ describe("configuration", () => {
     expect(() => resolve(parseOverride("optimizer.learningRate=.nan"))).toThrow(ConfigError);
   });
 
+  it("names the words that a choice has", () => {
+    const { data } = resolve(parseOverride("data.removeRobot=arm and gripper"), parseOverride("data.sampling=uniform"));
+    expect(data).toMatchObject({ removeRobot: "arm and gripper", sampling: "uniform", pointJitter: 0 });
+    expect(() => resolve(parseOverride("data.sampling=gripper"))).toThrow(
+      /data\.sampling is "gripper" \(a text\), expected "uniform" or "near gripper"/,
+    );
+  });
+
   it("does not let a key reach a prototype", () => {
     expect(() => resolve(parseOverride("__proto__.polluted=1"))).toThrow(/__proto__ is unknown/);
     expect(() => resolve(readConfigFile(write("__proto__:\n  polluted: 1\n")))).toThrow(/__proto__ is unknown/);

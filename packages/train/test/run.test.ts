@@ -162,6 +162,22 @@ describe("Run", () => {
     await expect(Run.start({ ...options, model: "./absent.mjs" })).rejects.toThrow(/absent\.mjs does not exist/);
   });
 
+  it("draws points as the configuration says", async () => {
+    const losses = async (name: string, ...settings: string[]): Promise<unknown[]> => {
+      const run = await start(name, ...settings.map(parseOverride));
+      await run.train();
+      run.dispose();
+      return trainLines(name);
+    };
+    const plain = await losses("plain");
+    expect(await losses("said", "data.sampling=uniform", "data.pointJitter=0")).toEqual(plain);
+    expect(await losses("near", "data.sampling=near gripper")).not.toEqual(plain);
+    expect(await losses("jittered", "data.pointJitter=0.002")).not.toEqual(plain);
+    await expect(start("robot", parseOverride("data.removeRobot=arm"))).rejects.toThrow(
+      /episode0 frame 0\] has neither boxes of the robot's links nor joint positions/,
+    );
+  });
+
   it("runs a module file on the user's word alone", async () => {
     const evil = join(folder, "evil.mjs");
     const traces = join(folder, "traces");

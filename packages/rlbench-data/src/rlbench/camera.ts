@@ -89,9 +89,10 @@ export function cameraPointCloud(view: CameraFrame, source: string): PointCloud 
  */
 export function decodeDepth(rgb: Uint8Array, { near, far }: Pick<CameraCalibration, "near" | "far">): Float32Array {
   const depth = new Float32Array(rgb.length / 3);
-  for (let i = 0; i < depth.length; i++) {
-    const steps = 65536 * rgb[3 * i] + 256 * rgb[3 * i + 1] + rgb[3 * i + 2];
-    depth[i] = near + (steps / DEPTH_STEPS) * (far - near);
+  const range = far - near;
+  for (let i = 0, at = 0; i < depth.length; i++, at += 3) {
+    const steps = (rgb[at] << 16) | (rgb[at + 1] << 8) | rgb[at + 2];
+    depth[i] = near + (steps / DEPTH_STEPS) * range;
   }
   return depth;
 }

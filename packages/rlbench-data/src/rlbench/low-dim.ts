@@ -23,6 +23,10 @@ export interface LowDimFrame {
   gripperOpen: number;
   /** Radians a second, [joints]; null where the recording has none. */
   jointVelocities: Float64Array | null;
+  /** Radians, [joints]; null where the recording has none. */
+  jointPositions: Float64Array | null;
+  /** Metres of each finger from the middle, [2]; null where the recording has none. */
+  gripperJointPositions: Float64Array | null;
   /** Calibration of each camera named in `misc`. */
   cameras: ReadonlyMap<string, CameraCalibration>;
 }
@@ -51,11 +55,16 @@ export function readLowDim(episode: Pick<Episode, "directory">): LowDim {
 function readFrame(observation: PickleValue, fields: Fields): LowDimFrame {
   if (!(observation instanceof PickleObject)) throw fields.error("observation", `is ${describeValue(observation)}`);
   const { state } = observation;
-  const velocities = state.get("joint_velocities") ?? null;
+  const optional = (name: string, length?: number): Float64Array | null => {
+    const value = state.get(name) ?? null;
+    return value === null ? null : fields.vector(name, value, length);
+  };
   return {
     gripperPose: fields.vector("gripper_pose", state.get("gripper_pose"), 7),
     gripperOpen: fields.number("gripper_open", state.get("gripper_open")),
-    jointVelocities: velocities === null ? null : fields.vector("joint_velocities", velocities),
+    jointVelocities: optional("joint_velocities"),
+    jointPositions: optional("joint_positions"),
+    gripperJointPositions: optional("gripper_joint_positions", 2),
     cameras: readCameras(state.get("misc") ?? null, fields),
   };
 }

@@ -47,6 +47,8 @@ export function makeReachEpisode(seed: number, index: number): ReachEpisode {
     return {
       gripperPose: Float64Array.of(...position, ...GRIPPER_QUATERNION),
       gripperOpen: 1,
+      jointPositions: null,
+      gripperJointPositions: null,
       jointVelocities: new Float64Array(JOINTS).fill(progress === 0.5 ? MOVING_VELOCITY : 0),
       cameras: SYNTHETIC_CAMERAS,
     };

@@ -56,7 +56,7 @@ async function run(flags: SampleFlags): Promise<void> {
   const dataset = loadDataset(episodes, data, { keyPosesOnly: true });
   const index = dataset.samples.findIndex(({ keyPoseIndex }) => keyPoseIndex === keyPose);
   if (index < 0) throw new DataError(episodes[0]!.id, `has no key pose ${keyPose}, only ${dataset.samples.length}`);
-  const batch = collate(dataset, [index], { seed, points: data.points, turn });
+  const batch = collate(dataset, [index], { seed, points: data.points, sampling: data.sampling, turn });
   const policy = await checkpoint.loadPolicy({ model: flags.model });
   const drawn = drawCandidates(policy, batch, options);
   policy.dispose();

@@ -51,6 +51,16 @@ export const text = (fallback: string): Field<string> => ({
   accepts: (value) => typeof value === "string" && value !== "",
 });
 
+/** One of a few words. */
+export const oneOf = <T extends string>(fallback: T, ...others: readonly T[]): Field<T> => {
+  const words: readonly unknown[] = [fallback, ...others];
+  return {
+    default: fallback,
+    expected: words.map((word) => `"${String(word)}"`).join(" or "),
+    accepts: (value) => words.includes(value),
+  };
+};
+
 /** A list of names. */
 export const names: Field<readonly string[]> = {
   default: [],

@@ -1,4 +1,17 @@
-import { type AnySchema, above, flag, integer, like, names, optional, type Schema, text, within } from "./fields.js";
+import type { RobotRemoval, Sampling } from "@md/rlbench-data";
+import {
+  type AnySchema,
+  above,
+  flag,
+  integer,
+  like,
+  names,
+  oneOf,
+  optional,
+  type Schema,
+  text,
+  within,
+} from "./fields.js";
 
 /** Everything that decides a training run, beside the demonstrations themselves. */
 export type TrainConfig = {
@@ -21,6 +34,10 @@ export type DataConfig = {
   voxelSize: number;
   /** Points up to this height are dropped, metres; null keeps the table. */
   tableHeight: number | null;
+  /** What of the robot is dropped from the cloud. */
+  removeRobot: RobotRemoval;
+  /** How the points of a scene are drawn. */
+  sampling: Sampling;
   /** Take frames between key poses too. */
   everyFrame: boolean;
   /** With `everyFrame`, every how many frames. */
@@ -29,6 +46,8 @@ export type DataConfig = {
   rotationRange: number;
   /** Scenes are shifted by up to this many metres either way an axis. */
   jitter: number;
+  /** Each point is moved by up to this many metres either way an axis. */
+  pointJitter: number;
   /** Names of the cameras; null: those of RLBench that the episode has. */
   cameras: readonly string[] | null;
   /** Components of a hashed word. */
@@ -77,10 +96,13 @@ const sections = {
     points: integer(1024, 1, 2 ** 20),
     voxelSize: above(0.01, 0),
     tableHeight: { ...optional(within(0.755, -100, 100)), default: 0.755 },
+    removeRobot: oneOf<RobotRemoval>("nothing", "arm", "arm and gripper"),
+    sampling: oneOf<Sampling>("uniform", "near gripper"),
     everyFrame: flag(false),
     stride: integer(1, 1),
     rotationRange: within(0, 0, 180),
     jitter: within(0, 0, 1),
+    pointJitter: within(0, 0, 1),
     cameras: optional(names),
     instructionDim: integer(128, 1, 2 ** 16),
     instructionFile: optional(text("")),

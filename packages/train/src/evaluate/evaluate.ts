@@ -1,6 +1,6 @@
 import { setImmediate } from "node:timers/promises";
 import type { Policy, SolverOptions } from "@md/diffusion";
-import { collate, type KeyPoseBatch, type KeyPoseDataset } from "@md/rlbench-data";
+import { collate, type KeyPoseBatch, type KeyPoseDataset, type Sampling } from "@md/rlbench-data";
 import { aggregate, drawCandidates, type PredictOptions, type Prediction } from "./predict.js";
 import { type Score, score, type Truth } from "./score.js";
 
@@ -17,6 +17,8 @@ export interface KeyPoseResult extends Score {
 export interface EvaluateOptions extends PredictOptions {
   /** Points a scene. */
   points: number;
+  /** How they are drawn. Default "uniform". */
+  sampling?: Sampling;
   /** Degrees by which every scene is turned about z. Default 0. */
   turn?: number;
   /** Scenes at a time. Default 8. */
@@ -54,12 +56,13 @@ export async function evaluateAnswers(
 /** The states of a data set in order, some at a time. Yields to the event loop between batches. */
 export async function* batches(
   dataset: KeyPoseDataset,
-  { points, turn = 0, batchSize = 8, seed }: Pick<EvaluateOptions, "points" | "turn" | "batchSize" | "seed">,
+  options: Pick<EvaluateOptions, "points" | "sampling" | "turn" | "batchSize" | "seed">,
 ): AsyncGenerator<KeyPoseBatch> {
+  const { points, sampling, turn = 0, batchSize = 8, seed } = options;
   const total = dataset.samples.length;
   for (let first = 0; first < total; first += batchSize) {
     const indices = Array.from({ length: Math.min(batchSize, total - first) }, (_, i) => first + i);
-    yield collate(dataset, indices, { seed, points, turn });
+    yield collate(dataset, indices, { seed, points, sampling, turn });
     await setImmediate();
   }
 }

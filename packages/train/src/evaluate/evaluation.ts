@@ -57,8 +57,8 @@ export async function evaluateCheckpoint(options: EvaluationOptions): Promise<Ev
   const { metadata, file } = checkpoint;
   const { turn = 0, samples = 16, solver, steps, shift, seed = 0 } = options;
   const { dataset, heldOut } = loadEvaluationData(checkpoint, options);
-  const { points } = metadata.config.data;
-  const settings: EvaluateOptions = { points, turn, samples, solver, steps, shift, seed };
+  const { points, sampling } = metadata.config.data;
+  const settings: EvaluateOptions = { points, sampling, turn, samples, solver, steps, shift, seed };
   const policy = await checkpoint.loadPolicy({ model: options.model });
   const keyPoses = await evaluate(policy, dataset, settings).finally(() => policy.dispose());
   return {

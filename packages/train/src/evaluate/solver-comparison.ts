@@ -42,10 +42,11 @@ export async function compareSolvers(options: SolverComparisonOptions): Promise<
   using policy = await checkpoint.loadPolicy({ model: options.model });
   const solvers = options.solvers ?? policy.solvers;
   if (!solvers) throw new ConfigError("--solver", "", `is "all", but ${metadata.policy.name} has no choice of solvers`);
+  const { points, sampling } = metadata.config.data;
   const rows: SolverComparison["rows"] = [];
   for (const solver of solvers) {
     for (const steps of options.steps) {
-      const settings = { points: metadata.config.data.points, turn, samples, seed, solver, steps, shift };
+      const settings = { points, sampling, turn, samples, seed, solver, steps, shift };
       const summary = summarize(await evaluate(policy, dataset, settings));
       rows.push({ name: `${solver}, ${steps} steps`, solver, steps, summary });
     }

@@ -7,9 +7,9 @@ export function batchSource(
   dataset: KeyPoseDataset,
   { seed, data, training }: TrainConfig,
 ): (index: number) => PolicyBatch {
-  const { points, rotationRange, jitter } = data;
+  const { points, sampling, rotationRange, jitter, pointJitter } = data;
   const { batchSize } = training;
-  return (step) => drawBatch(dataset, { seed, step, batchSize, points, rotationRange, jitter });
+  return (step) => drawBatch(dataset, { seed, step, batchSize, points, sampling, rotationRange, jitter, pointJitter });
 }
 
 /** What a policy has to know of its training data. */

@@ -177,7 +177,8 @@ export class Run {
 
   private async validate(dataset: KeyPoseDataset): Promise<void> {
     const { trainer, parts } = this;
-    const options = { points: parts.config.data.points, samples: VALIDATION_SAMPLES, seed: parts.config.seed };
+    const { seed, data } = parts.config;
+    const options = { points: data.points, sampling: data.sampling, samples: VALIDATION_SAMPLES, seed };
     const judge = (): ReturnType<typeof evaluate> => evaluate(trainer.policy, dataset, options);
     const results = trainer.ema ? await trainer.ema.withAverages(judge) : await judge();
     this.metrics.write({
