@@ -1,5 +1,7 @@
+import type { RecordedEpisode } from "./episode-source.js";
 import { DataError } from "./errors.js";
 import { discoverKeyPoses } from "./key-poses.js";
+import { observationCloud } from "./observation-cloud.js";
 import type { PointCloud } from "./point-cloud.js";
 import { readPointCloud, RLBENCH_CAMERAS } from "./rlbench/camera.js";
 import type { Episode } from "./rlbench/episodes.js";
@@ -26,6 +28,8 @@ export interface Demonstration {
   states: readonly GripperState[];
   /** Ascending frames of the key poses. */
   keyFrames: readonly number[];
+  /** What to reach at each key frame. Default: the state at that frame. */
+  keyPoses?: readonly GripperState[];
   /** World-frame point cloud at a frame, uncropped. */
   observe(frame: number): PointCloud;
 }
@@ -53,6 +57,30 @@ export function openDemonstration(
     states: lowDim.frames.map(({ gripperPose, gripperOpen }) => toGripperState(gripperPose, gripperOpen)),
     keyFrames: discoverKeyPoses(lowDim.frames, lowDim.file),
     observe: (frame) => readPointCloud(episode, lowDim, frame, cameras),
+  };
+}
+
+/**
+ * An episode of any format as a demonstration; images are read when a frame is observed.
+ *
+ * @param options.cameras Default: those of front, left_shoulder, right_shoulder and wrist that the episode has, and all
+ *   of them where it has none of these.
+ */
+export function demonstrationOf(
+  episode: RecordedEpisode,
+  options: { cameras?: readonly string[] } = {},
+): Demonstration {
+  const known = RLBENCH_CAMERAS.filter((camera) => episode.cameras.includes(camera));
+  const cameras = options.cameras ?? (known.length > 0 ? known : episode.cameras);
+  const { ref, file, instructions, states, keyFrames, keyPoses } = episode;
+  return {
+    task: ref.task,
+    id: ref.id,
+    instructions,
+    states,
+    keyFrames,
+    keyPoses,
+    observe: (frame) => observationCloud(episode.readFrame(frame, cameras), `${file} frame ${frame}`),
   };
 }
 

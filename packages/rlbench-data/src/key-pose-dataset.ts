@@ -73,7 +73,7 @@ export function prepareKeyPoses(
   const encoded = new Map<string, InstructionEmbedding>();
   const samples: KeyPoseSample[] = [];
   for (const demonstration of demonstrations) {
-    const { task, id, instructions, states, keyFrames } = demonstration;
+    const { task, id, instructions, states, keyFrames, keyPoses } = demonstration;
     if (keyFrames.length === 0) throw new DataError(id, "has no key pose");
     const embeddings = instructions.texts.map((text) => {
       const embedding = encoded.get(text) ?? encoder.encode(text);
@@ -84,7 +84,7 @@ export function prepareKeyPoses(
       const from = keyPoseIndex === 0 ? 0 : keyFrames[keyPoseIndex - 1];
       for (let frame = from; frame < (everyFrame ? keyFrame : from + 1); frame += stride) {
         const cloud = prepareCloud(demonstration.observe(frame), options, `${id} frame ${frame}`);
-        const [gripper, target] = [states[frame], states[keyFrame]];
+        const [gripper, target] = [states[frame], keyPoses?.[keyPoseIndex] ?? states[keyFrame]];
         checkState(gripper, `${id} frame ${frame}`);
         checkState(target, `${id} frame ${keyFrame}`);
         samples.push({ task, episode: id, frame, keyPoseIndex, instructions, embeddings, cloud, gripper, target });

@@ -1,13 +1,14 @@
 import type { Observation } from "@md/diffusion";
 import {
-  type Episode,
+  type Demonstration,
+  demonstrationOf,
+  type EpisodeRef,
   hashedWordEncoder,
   type InstructionEmbedding,
   type InstructionEncoder,
   type KeyPoseDataset,
   loadInstructionEmbeddings,
-  openDemonstration,
-  openRLBench,
+  openDataset,
   prepareKeyPoses,
   selectEpisodes,
 } from "@md/rlbench-data";
@@ -25,10 +26,10 @@ export interface DataSource {
 }
 
 /** The episodes that a source means. */
-export function listEpisodes({ root, tasks, episodes, ids }: DataSource): Episode[] {
-  const folder = openRLBench(root);
+export function listEpisodes({ root, tasks, episodes, ids }: DataSource): EpisodeRef[] {
+  const folder = openDataset(root);
   return (tasks ?? folder.tasks).flatMap((task) => {
-    const all = folder.episodes(task);
+    const all = folder.listEpisodes(task);
     const selected = episodes === undefined ? all : selectEpisodes(all, episodes);
     return selected.filter(({ id }) => ids?.has(id) ?? true);
   });
@@ -44,14 +45,17 @@ export function instructionEncoder({ instructionFile, instructionDim }: DataConf
  *
  * @param options.keyPosesOnly one state a key pose, whatever the configuration says about frames between. Default false.
  */
-export function loadDataset(
-  episodes: readonly Episode[],
+export async function loadDataset(
+  episodes: readonly EpisodeRef[],
   config: DataConfig,
   options: { keyPosesOnly?: boolean } = {},
-): KeyPoseDataset {
-  const demonstrations = episodes.map((episode) =>
-    openDemonstration(episode, { cameras: config.cameras ?? undefined }),
-  );
+): Promise<KeyPoseDataset> {
+  const sources = new Map([...new Set(episodes.map(({ root }) => root))].map((root) => [root, openDataset(root)]));
+  const demonstrations: Demonstration[] = [];
+  for (const ref of episodes) {
+    const episode = await sources.get(ref.root)!.readEpisode(ref);
+    demonstrations.push(demonstrationOf(episode, { cameras: config.cameras ?? undefined }));
+  }
   return prepareKeyPoses(demonstrations, {
     voxelSize: config.voxelSize,
     tableHeight: config.tableHeight,

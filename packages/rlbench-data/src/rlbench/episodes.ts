@@ -81,7 +81,7 @@ export function parseEpisodes(selection: string): number[] {
  *
  * @throws DataError when an index has no episode
  */
-export function selectEpisodes(episodes: readonly Episode[], selection: string): Episode[] {
+export function selectEpisodes<E extends { index: number }>(episodes: readonly E[], selection: string): E[] {
   return parseEpisodes(selection).map((index) => {
     const episode = episodes.find((candidate) => candidate.index === index);
     if (!episode)

@@ -1,0 +1,56 @@
+import { resolve } from "node:path";
+import { toGripperState } from "../demonstration.js";
+import type { EpisodeRef, EpisodeSource, RecordedEpisode } from "../episode-source.js";
+import { discoverKeyPoses } from "../key-poses.js";
+import { listCameras, RLBENCH_CAMERAS, readCameraFrame } from "./camera.js";
+import { type Episode, openRLBench } from "./episodes.js";
+import { readInstructions } from "./instructions.js";
+import { readLowDim } from "./low-dim.js";
+
+/** Opens raw RLBench demonstrations as a source of episodes; see `openRLBench`. */
+export function openRLBenchSource(root: string): EpisodeSource {
+  const folder = openRLBench(root);
+  const list = (task: string): EpisodeRef[] =>
+    folder.episodes(task).map(({ directory, ...episode }) => ({ ...episode, root, location: resolve(directory) }));
+  return {
+    format: "rlbench",
+    root,
+    tasks: folder.tasks,
+    listEpisodes: (task) => (task === undefined ? folder.tasks.flatMap(list) : list(task)),
+    readEpisode: async (ref) => readRLBenchEpisode(ref),
+  };
+}
+
+/** The episode that a reference names, for the functions that read raw demonstrations. */
+export function toRLBenchEpisode({ task, variation, index, id, location }: EpisodeRef): Episode {
+  return { task, variation, index, id, directory: location };
+}
+
+/**
+ * Opens a raw RLBench episode. Its cameras are those of which it has images, and of RLBench's usual four those that it
+ * has a calibration of: a frame of which images or calibration are missing is an error.
+ */
+function readRLBenchEpisode(ref: EpisodeRef): RecordedEpisode {
+  const episode = toRLBenchEpisode(ref);
+  const lowDim = readLowDim(episode);
+  const calibrated = lowDim.frames[0].cameras;
+  const expected = RLBENCH_CAMERAS.filter((camera) => calibrated.has(camera));
+  const cameras = [...new Set([...listCameras(episode), ...expected])].sort();
+  const states = lowDim.frames.map(({ gripperPose, gripperOpen }) => toGripperState(gripperPose, gripperOpen));
+  const keyFrames = discoverKeyPoses(lowDim.frames, lowDim.file);
+  return {
+    ref,
+    file: lowDim.file,
+    instructions: readInstructions(episode),
+    states,
+    keyFrames,
+    keyPoses: keyFrames.map((frame) => states[frame]),
+    recordedFrames: null,
+    trajectories: null,
+    cameras,
+    readFrame: (frame, chosen = cameras) => ({
+      kind: "depth images",
+      cameras: chosen.map((name) => ({ name, ...readCameraFrame(episode, lowDim, name, frame) })),
+    }),
+  };
+}
