@@ -11,7 +11,7 @@ export * from "./point-cloud.js";
 export * from "./random.js";
 export { readPickle } from "./read-pickle.js";
 export * from "./rlbench/camera.js";
-export * from "./rlbench/episodes.js";
+export { type Episode, openRLBench, parseEpisodes, type RLBenchRoot, selectEpisodes } from "./rlbench/episodes.js";
 export * from "./rlbench/instructions.js";
 export * from "./rlbench/low-dim.js";
 export { toRLBenchEpisode } from "./rlbench/source.js";

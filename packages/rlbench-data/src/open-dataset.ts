@@ -1,4 +1,9 @@
+import { statSync } from "node:fs";
 import type { EpisodeSource } from "./episode-source.js";
+import { DataError } from "./errors.js";
+import { LOTUS_FILE, openLotusSource } from "./formats/lotus/source.js";
+import { findTaskVariationFolders } from "./formats/task-variation-source.js";
+import { isRLBench } from "./rlbench/episodes.js";
 import { openRLBenchSource } from "./rlbench/source.js";
 
 /** What opening a data set does about what cannot be read. */
@@ -12,6 +17,10 @@ export interface OpenDatasetOptions {
  *
  * @throws DataError when the folder is missing or holds no format that is known
  */
-export function openDataset(root: string, _options: OpenDatasetOptions = {}): EpisodeSource {
+export function openDataset(root: string, { onBad }: OpenDatasetOptions = {}): EpisodeSource {
+  if (!statSync(root, { throwIfNoEntry: false })?.isDirectory()) throw new DataError(root, "is no folder");
+  if (isRLBench(root)) return openRLBenchSource(root);
+  const lotus = findTaskVariationFolders(root, (name) => name === LOTUS_FILE);
+  if (lotus.length > 0) return openLotusSource(root, lotus, onBad);
   return openRLBenchSource(root);
 }

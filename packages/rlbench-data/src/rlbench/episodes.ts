@@ -90,6 +90,12 @@ export function selectEpisodes<E extends { index: number }>(episodes: readonly E
   });
 }
 
+/** Whether a folder has tasks in a layout that {@link openRLBench} reads. */
+export function isRLBench(root: string): boolean {
+  const isLayout = (name: string): boolean => name === ALL_VARIATIONS || /^variation\d{1,6}$/.test(name);
+  return listFolders(root).some((task) => listFolders(join(root, task)).some(isLayout));
+}
+
 function findEpisodes(root: string, task: string): Episode[] {
   const taskFolder = join(root, task);
   const folders = listFolders(taskFolder);
