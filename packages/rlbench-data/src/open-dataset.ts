@@ -1,6 +1,7 @@
 import { statSync } from "node:fs";
 import type { EpisodeSource } from "./episode-source.js";
 import { DataError } from "./errors.js";
+import { isPackage, openDiffuserActorSource } from "./formats/diffuser-actor/source.js";
 import { LOTUS_FILE, openLotusSource } from "./formats/lotus/source.js";
 import { findTaskVariationFolders } from "./formats/task-variation-source.js";
 import { isRLBench } from "./rlbench/episodes.js";
@@ -22,5 +23,10 @@ export function openDataset(root: string, { onBad }: OpenDatasetOptions = {}): E
   if (isRLBench(root)) return openRLBenchSource(root);
   const lotus = findTaskVariationFolders(root, (name) => name === LOTUS_FILE);
   if (lotus.length > 0) return openLotusSource(root, lotus, onBad);
-  return openRLBenchSource(root);
+  const packages = findTaskVariationFolders(root, isPackage);
+  if (packages.length > 0) return openDiffuserActorSource(root, packages, onBad);
+  throw new DataError(
+    root,
+    "holds no episodes: neither RLBench (TASK/variationN/episodes/episodeK) nor 3D-LOTUS (TASK+N/data.mdb) nor 3D Diffuser Actor (TASK+N/epK.dat)",
+  );
 }

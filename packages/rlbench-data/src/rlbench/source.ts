@@ -1,6 +1,7 @@
 import { resolve } from "node:path";
 import { toGripperState } from "../demonstration.js";
 import type { EpisodeRef, EpisodeSource, RecordedEpisode } from "../episode-source.js";
+import { DataError } from "../errors.js";
 import { discoverKeyPoses } from "../key-poses.js";
 import { listCameras, RLBENCH_CAMERAS, readCameraFrame } from "./camera.js";
 import { type Episode, openRLBench } from "./episodes.js";
@@ -33,6 +34,7 @@ export function toRLBenchEpisode({ task, variation, index, id, location }: Episo
 function readRLBenchEpisode(ref: EpisodeRef): RecordedEpisode {
   const episode = toRLBenchEpisode(ref);
   const lowDim = readLowDim(episode);
+  if (lowDim.frames.length < 2) throw new DataError(lowDim.file, "has one frame, expected at least 2");
   const calibrated = lowDim.frames[0].cameras;
   const expected = RLBENCH_CAMERAS.filter((camera) => calibrated.has(camera));
   const cameras = [...new Set([...listCameras(episode), ...expected])].sort();
