@@ -1,10 +1,17 @@
 export * from "./batch.js";
+export * from "./dataset-info.js";
 export * from "./demonstration.js";
+export { bytesInMemory, type ByteSource, withFileBytes } from "./byte-source.js";
 export * from "./episode-source.js";
 export * from "./errors.js";
+export * from "./formats/compact/convert.js";
+export { decodeBlosc } from "./formats/blosc.js";
+export { LmdbReader } from "./formats/lmdb.js";
+export { decodeMsgpack, type MsgpackValue } from "./formats/msgpack-numpy.js";
 export * from "./instruction-embedding.js";
 export * from "./key-pose-dataset.js";
 export * from "./key-poses.js";
+export { keySteps } from "./key-steps.js";
 export { observationCloud } from "./observation-cloud.js";
 export * from "./open-dataset.js";
 export * from "./point-cloud.js";
@@ -16,6 +23,7 @@ export * from "./rlbench/instructions.js";
 export * from "./rlbench/low-dim.js";
 export { toRLBenchEpisode } from "./rlbench/source.js";
 export * from "./rotation.js";
+export { type InstructionLists, readInstructionLists } from "./taskvar.js";
 export { makeReachEpisode, type ReachEpisode, SYNTHETIC_TASK, toDemonstration } from "./synthetic/episode.js";
 export { renderScene, SYNTHETIC_CAMERAS, SYNTHETIC_IMAGE_SIZE } from "./synthetic/ray-cast.js";
 export {

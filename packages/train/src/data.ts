@@ -8,7 +8,9 @@ import {
   type InstructionEncoder,
   type KeyPoseDataset,
   loadInstructionEmbeddings,
+  type OnBad,
   openDataset,
+  orSkipAsync,
   prepareKeyPoses,
   selectEpisodes,
 } from "@md/rlbench-data";
@@ -23,11 +25,13 @@ export interface DataSource {
   episodes?: string;
   /** Ids of the episodes meant, of those that the rest selects. Default: all. */
   ids?: ReadonlySet<string>;
+  /** Called with each episode or part that cannot be read, which is then left out. Default: the error is thrown. */
+  onBad?: OnBad;
 }
 
 /** The episodes that a source means. */
-export function listEpisodes({ root, tasks, episodes, ids }: DataSource): EpisodeRef[] {
-  const folder = openDataset(root);
+export function listEpisodes({ root, tasks, episodes, ids, onBad }: DataSource): EpisodeRef[] {
+  const folder = openDataset(root, { onBad });
   return (tasks ?? folder.tasks).flatMap((task) => {
     const all = folder.listEpisodes(task);
     const selected = episodes === undefined ? all : selectEpisodes(all, episodes);
@@ -44,24 +48,28 @@ export function instructionEncoder({ instructionFile, instructionDim }: DataConf
  * Reads episodes into training states.
  *
  * @param options.keyPosesOnly one state a key pose, whatever the configuration says about frames between. Default false.
+ * @param options.onBad called with what is wrong with an episode, which is then left out. Default: it is thrown.
  */
 export async function loadDataset(
   episodes: readonly EpisodeRef[],
   config: DataConfig,
-  options: { keyPosesOnly?: boolean } = {},
+  options: { keyPosesOnly?: boolean; onBad?: OnBad } = {},
 ): Promise<KeyPoseDataset> {
-  const sources = new Map([...new Set(episodes.map(({ root }) => root))].map((root) => [root, openDataset(root)]));
+  const { keyPosesOnly = false, onBad } = options;
+  const roots = new Set(episodes.map(({ root }) => root));
+  const sources = new Map([...roots].map((root) => [root, openDataset(root, { onBad: () => undefined })]));
   const demonstrations: Demonstration[] = [];
   for (const ref of episodes) {
-    const episode = await sources.get(ref.root)!.readEpisode(ref);
-    demonstrations.push(demonstrationOf(episode, { cameras: config.cameras ?? undefined }));
+    const episode = await orSkipAsync(onBad, () => sources.get(ref.root)!.readEpisode(ref));
+    if (episode) demonstrations.push(demonstrationOf(episode, { cameras: config.cameras ?? undefined }));
   }
   return prepareKeyPoses(demonstrations, {
     voxelSize: config.voxelSize,
     tableHeight: config.tableHeight,
-    everyFrame: config.everyFrame && !options.keyPosesOnly,
+    everyFrame: config.everyFrame && !keyPosesOnly,
     stride: config.stride,
     encoder: instructionEncoder(config),
+    onBad,
   });
 }
 

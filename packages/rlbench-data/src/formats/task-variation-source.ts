@@ -1,7 +1,7 @@
 import { readdirSync } from "node:fs";
 import { basename, join } from "node:path";
 import type { EpisodeFormat, EpisodeRef, EpisodeSource, RecordedEpisode } from "../episode-source.js";
-import { DataError } from "../errors.js";
+import { DataError, type OnBad, orSkip } from "../errors.js";
 import { parseTaskVariation, type TaskVariation } from "../taskvar.js";
 
 /** A folder `TASK+VARIATION` of episodes. */
@@ -48,7 +48,7 @@ export function sourceOf(
   format: EpisodeFormat,
   root: string,
   folders: readonly TaskVariationFolder[],
-  onBad: ((error: Error) => void) | undefined,
+  onBad: OnBad | undefined,
   { list, read }: TaskVariationFormat,
 ): EpisodeSource {
   const byTask = new Map<string, EpisodeRef[]>();
@@ -56,15 +56,14 @@ export function sourceOf(
   const order = (a: TaskVariation, b: TaskVariation): number =>
     a.task < b.task ? -1 : a.task > b.task ? 1 : a.variation - b.variation;
   for (const folder of [...folders].sort(order)) {
-    attempt(onBad, () => {
+    orSkip(onBad, () => {
       const episodes = list(folder).sort((a, b) => a.number - b.number);
       for (const { number, ...ref } of episodes) {
         const name = `${ref.task}+${ref.variation} episode ${number}`;
         const twin = seen.get(name);
         if (twin !== undefined) {
-          const duplicate = new DataError(ref.location, `is ${name}, which ${twin} is already`);
-          attempt(onBad, () => {
-            throw duplicate;
+          orSkip(onBad, () => {
+            throw new DataError(ref.location, `is ${name}, which ${twin} is already`);
           });
           continue;
         }
@@ -88,15 +87,6 @@ export function sourceOf(
     },
     readEpisode: async (ref) => read(ref),
   };
-}
-
-function attempt(onBad: ((error: Error) => void) | undefined, body: () => void): void {
-  try {
-    body();
-  } catch (error) {
-    if (!onBad) throw error;
-    onBad(error as Error);
-  }
 }
 
 const byName = (a: { name: string }, b: { name: string }): number => (a.name < b.name ? -1 : 1);

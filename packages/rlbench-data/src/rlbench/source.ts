@@ -1,7 +1,7 @@
 import { resolve } from "node:path";
 import { toGripperState } from "../demonstration.js";
 import type { EpisodeRef, EpisodeSource, RecordedEpisode } from "../episode-source.js";
-import { DataError } from "../errors.js";
+import { DataError, type OnBad } from "../errors.js";
 import { discoverKeyPoses } from "../key-poses.js";
 import { listCameras, RLBENCH_CAMERAS, readCameraFrame } from "./camera.js";
 import { type Episode, openRLBench } from "./episodes.js";
@@ -9,8 +9,8 @@ import { readInstructions } from "./instructions.js";
 import { readLowDim } from "./low-dim.js";
 
 /** Opens raw RLBench demonstrations as a source of episodes; see `openRLBench`. */
-export function openRLBenchSource(root: string): EpisodeSource {
-  const folder = openRLBench(root);
+export function openRLBenchSource(root: string, onBad?: OnBad): EpisodeSource {
+  const folder = openRLBench(root, { onBad });
   const list = (task: string): EpisodeRef[] =>
     folder.episodes(task).map(({ directory, ...episode }) => ({ ...episode, root, location: resolve(directory) }));
   return {

@@ -87,7 +87,8 @@ export async function loadEvaluationData(
   const heldOut = heldOutIds(episodes, data.root, metadata);
   const seen = episodes.find(({ id }) => !heldOut.has(id));
   if (mustBeHeldOut && seen) throw new CheckpointError(file, `was trained on ${seen.id}, which is not held out`);
-  return { dataset: await loadDataset(episodes, metadata.config.data, { keyPosesOnly: true }), heldOut };
+  const dataset = await loadDataset(episodes, metadata.config.data, { keyPosesOnly: true, onBad: data.onBad });
+  return { dataset, heldOut };
 }
 
 // Ids of the episodes that the checkpoint was not trained on.

@@ -82,7 +82,10 @@ export class Run {
     const both = selected.find((episode) => !episodes.includes(episode));
     if (data.episodes !== undefined && both)
       throw new ConfigError("train", "--episodes", `and --val-episodes both select ${both.id}`);
-    const training = await loadDataset(episodes, config.data);
+    const training = await loadDataset(episodes, config.data, { onBad: data.onBad });
+    const judged = validation
+      ? await loadDataset(heldOut, config.data, { keyPosesOnly: true, onBad: validation.onBad })
+      : null;
     const statistics = dataStatistics(training, config.data);
     const policy = createPolicy(factory, config, statistics, batchSource(training, config)(0));
     const parts: RunParts = {
@@ -90,15 +93,15 @@ export class Run {
       config,
       policy,
       training,
-      validation: validation ? await loadDataset(heldOut, config.data, { keyPosesOnly: true }) : null,
+      validation: judged,
       metadata: {
         policy: { name: config.model, config: policy.config },
         statistics,
         config,
         trainedOn: {
           root: resolve(data.root),
-          episodes: idsOf(episodes),
-          heldOut: validation ? { root: resolve(validation.root), episodes: idsOf(heldOut) } : null,
+          episodes: idsIn(episodes, training),
+          heldOut: validation && judged ? { root: resolve(validation.root), episodes: idsIn(heldOut, judged) } : null,
         },
       },
     };
@@ -210,7 +213,11 @@ class RecentRate {
   }
 }
 
-const idsOf = (episodes: readonly EpisodeRef[]): string[] => episodes.map(({ id }) => id);
+// Of the episodes that were not left out as unreadable.
+function idsIn(episodes: readonly EpisodeRef[], dataset: KeyPoseDataset): string[] {
+  const read = new Set(dataset.samples.map(({ episode }) => episode));
+  return episodes.map(({ id }) => id).filter((id) => read.has(id));
+}
 
 function withoutHeldOut(episodes: EpisodeRef[], heldOut: readonly EpisodeRef[]): EpisodeRef[] {
   const locations = new Set(heldOut.map(({ location }) => location));

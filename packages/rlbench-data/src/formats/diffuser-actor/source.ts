@@ -2,7 +2,7 @@ import { readdirSync } from "node:fs";
 import { join, relative, resolve } from "node:path";
 import { unpickleWithTensors } from "@md/pickle";
 import type { EpisodeRef, EpisodeSource } from "../../episode-source.js";
-import { DataError } from "../../errors.js";
+import { DataError, type OnBad } from "../../errors.js";
 import { readBoundedFile } from "../../read-file.js";
 import { findInstructionLists, instructionsOf } from "../../taskvar.js";
 import { decodeBlosc } from "../blosc.js";
@@ -18,7 +18,7 @@ export const isPackage = (name: string): boolean => name.endsWith(".dat");
 export function openDiffuserActorSource(
   root: string,
   folders: readonly TaskVariationFolder[],
-  onBad?: (error: Error) => void,
+  onBad?: OnBad,
 ): EpisodeSource {
   const lists = findInstructionLists(root);
   return sourceOf("3d-diffuser-actor", root, folders, onBad, {

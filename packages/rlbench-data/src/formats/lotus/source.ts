@@ -1,7 +1,7 @@
 import { relative, resolve } from "node:path";
 import { withFileBytes } from "../../byte-source.js";
 import type { EpisodeRef, EpisodeSource } from "../../episode-source.js";
-import { DataError } from "../../errors.js";
+import { DataError, type OnBad } from "../../errors.js";
 import { findInstructionLists, instructionsOf } from "../../taskvar.js";
 import { describeKey, LmdbReader } from "../lmdb.js";
 import { sourceOf, type TaskVariationFolder } from "../task-variation-source.js";
@@ -13,11 +13,7 @@ export const LOTUS_FILE = "data.mdb";
  * Opens 3D-LOTUS key steps: folders `TASK+VARIATION` with an LMDB each, in which every key `episodeN` has a
  * msgpack-numpy value. Opening lists keys and reads no value.
  */
-export function openLotusSource(
-  root: string,
-  folders: readonly TaskVariationFolder[],
-  onBad?: (error: Error) => void,
-): EpisodeSource {
+export function openLotusSource(root: string, folders: readonly TaskVariationFolder[], onBad?: OnBad): EpisodeSource {
   const lists = findInstructionLists(root);
   return sourceOf("3d-lotus", root, folders, onBad, {
     list: (folder) => listKeys(root, folder),

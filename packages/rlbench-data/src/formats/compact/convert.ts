@@ -1,0 +1,136 @@
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { join, resolve } from "node:path";
+import type { EpisodeRef, EpisodeSource } from "../../episode-source.js";
+import { DataError, type OnBad, orSkip, orSkipAsync } from "../../errors.js";
+import { keySteps } from "../../key-steps.js";
+import { openDataset } from "../../open-dataset.js";
+import { openCompactEpisode } from "./decode.js";
+import { episodeFile, INDEX_FILE } from "./source.js";
+import { writeCompactEpisode, writeCompactIndex } from "./write.js";
+
+/** Says, until the index is written, what an unfinished conversion converts. */
+const UNFINISHED_FILE = "conversion.json";
+
+/** What {@link convertDataset} converts. */
+export interface ConvertOptions {
+  /** Folder of episodes in any format. */
+  from: string;
+  /** Folder to write; new, empty, or that of an interrupted conversion of the same data, which then goes on. */
+  to: string;
+  /** Called with each episode or part that cannot be read, which is then left out. Default: the error is thrown. */
+  onBad?: OnBad;
+  /** Called after each episode. */
+  onProgress?: (progress: ConvertProgress) => void;
+  /** Ends the conversion after the episode at hand; the same call goes on with it. */
+  signal?: AbortSignal;
+}
+
+/** How far a conversion is. */
+export interface ConvertProgress {
+  done: number;
+  total: number;
+  /** The last episode. */
+  id: string;
+}
+
+/** Outcome of a conversion. */
+export interface ConvertResult {
+  /** False when it was aborted. */
+  finished: boolean;
+  /** Episodes written now. */
+  written: number;
+  /** Episodes that an interrupted conversion had written. */
+  kept: number;
+  /** Episodes left out because they cannot be read. */
+  skipped: number;
+  /** Bytes written now. */
+  bytes: number;
+}
+
+/**
+ * Converts the key steps of a data set to the compact format. Each episode is read back after it is written, and is in
+ * its place whole or not at all; the index comes last.
+ *
+ * @throws DataError when `to` holds anything else, or an episode cannot be read and there is no `onBad`
+ */
+export async function convertDataset(options: ConvertOptions): Promise<ConvertResult> {
+  const { from, to, onBad, onProgress, signal } = options;
+  const source = openDataset(from, { onBad });
+  const episodes = source.listEpisodes();
+  prepareFolder(from, to);
+  const result: ConvertResult = { finished: false, written: 0, kept: 0, skipped: 0, bytes: 0 };
+  const present: EpisodeRef[] = [];
+  for (const [position, ref] of episodes.entries()) {
+    if (signal?.aborted) return result;
+    const outcome = await convertEpisode(source, ref, to, onBad);
+    if (outcome === undefined) result.skipped++;
+    else {
+      present.push(ref);
+      if (outcome === "kept") result.kept++;
+      else {
+        result.written++;
+        result.bytes += outcome;
+      }
+    }
+    onProgress?.({ done: position + 1, total: episodes.length, id: ref.id });
+    // So that a signal is seen between episodes that never wait.
+    await new Promise((next) => setImmediate(next));
+  }
+  if (present.length === 0) throw new DataError(from, "has no episode that can be converted");
+  writeCompactIndex(to, present);
+  rmSync(join(to, UNFINISHED_FILE));
+  return { ...result, finished: true };
+}
+
+// Bytes written, "kept" for an episode that is there already, or undefined for one that is skipped.
+async function convertEpisode(
+  source: EpisodeSource,
+  ref: EpisodeRef,
+  to: string,
+  onBad: OnBad | undefined,
+): Promise<number | "kept" | undefined> {
+  const file = episodeFile(to, ref.id);
+  // One that does not open is written anew.
+  const kept =
+    existsSync(file) &&
+    orSkip(
+      () => undefined,
+      () => openCompactEpisode({ ...ref, location: file }),
+    );
+  if (kept) return "kept";
+  return orSkipAsync(onBad, async () => writeCompactEpisode(to, keySteps(await source.readEpisode(ref))));
+}
+
+function prepareFolder(from: string, to: string): void {
+  const marker = join(to, UNFINISHED_FILE);
+  const origin = realpathSync(from);
+  if (existsSync(join(to, INDEX_FILE))) throw new DataError(to, `holds a data set already (${INDEX_FILE})`);
+  if (existsSync(marker)) {
+    const begun = readOrigin(marker);
+    if (begun !== origin) throw new DataError(marker, `is of a conversion of ${String(begun)}, not of ${origin}`);
+    return;
+  }
+  if (existsSync(to) && readdirSync(to).length > 0)
+    throw new DataError(to, "is not empty, and of no interrupted conversion");
+  if (`${resolve(to)}/`.startsWith(`${origin}/`)) throw new DataError(to, `lies within ${origin}, which is converted`);
+  mkdirSync(to, { recursive: true });
+  writeFileSync(`${marker}.partial`, `${JSON.stringify({ from: origin })}\n`);
+  renameSync(`${marker}.partial`, marker);
+}
+
+function readOrigin(marker: string): unknown {
+  try {
+    return (JSON.parse(readFileSync(marker, "utf8")) as { from?: unknown } | null)?.from;
+  } catch (error) {
+    throw new DataError(marker, `cannot be read: ${(error as Error).message}`, { cause: error });
+  }
+}
