@@ -86,7 +86,7 @@ export async function describeDataset(source: EpisodeSource, onBad?: OnBad): Pro
       for (const name of episode.cameras) cameras.add(name);
       poses.push(...episode.keyPoses.map(({ position }) => position));
     }
-    const variations = new Set(read.flatMap(({ ref }) => ref.variation ?? []));
+    const variations = new Set(read.flatMap(({ variation }) => variation ?? []));
     tasks.push({
       task,
       variations: [...variations].sort((a, b) => a - b),

@@ -43,6 +43,8 @@ export interface EpisodeSource {
 /** One episode: what is known of every frame, and random access to what was seen. */
 export interface RecordedEpisode {
   readonly ref: EpisodeRef;
+  /** Of the task; null where neither the reference nor the episode tells. */
+  readonly variation: number | null;
   /** The file to name in errors. */
   readonly file: string;
   readonly instructions: Instructions;

@@ -1,8 +1,11 @@
-import { resolve } from "node:path";
+import { existsSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { describeValue } from "@md/pickle";
 import { toGripperState } from "../demonstration.js";
 import type { EpisodeRef, EpisodeSource, RecordedEpisode } from "../episode-source.js";
 import { DataError, type OnBad } from "../errors.js";
 import { discoverKeyPoses } from "../key-poses.js";
+import { readPickle } from "../read-pickle.js";
 import { listCameras, RLBENCH_CAMERAS, readCameraFrame } from "./camera.js";
 import { type Episode, openRLBench } from "./episodes.js";
 import { readInstructions } from "./instructions.js";
@@ -42,6 +45,7 @@ function readRLBenchEpisode(ref: EpisodeRef): RecordedEpisode {
   const keyFrames = discoverKeyPoses(lowDim.frames, lowDim.file);
   return {
     ref,
+    variation: ref.variation ?? readVariation(episode),
     file: lowDim.file,
     instructions: readInstructions(episode),
     states,
@@ -55,4 +59,14 @@ function readRLBenchEpisode(ref: EpisodeRef): RecordedEpisode {
       cameras: chosen.map((name) => ({ name, ...readCameraFrame(episode, lowDim, name, frame) })),
     }),
   };
+}
+
+/** Variation of an episode of the `all_variations` layout, from its `variation_number.pkl`; null where there is none. */
+function readVariation({ directory }: Episode): number | null {
+  const file = join(directory, "variation_number.pkl");
+  if (!existsSync(file)) return null;
+  const value = readPickle(file);
+  if (typeof value !== "number" || !Number.isSafeInteger(value) || value < 0)
+    throw new DataError(file, `holds ${describeValue(value)}, expected the number of a variation`);
+  return value;
 }

@@ -26,7 +26,7 @@ export function openCompactEpisode(ref: EpisodeRef): RecordedEpisode {
       );
     if (id !== ref.id || task !== ref.task) throw new DataError(file, `id is ${String(id)}, expected ${ref.id}`);
     const fields = new Fields(view, bytes);
-    const { cameras, links, kind, instructions } = readMetadata(view.metadata, file);
+    const { variation, cameras, links, kind, instructions } = readMetadata(view.metadata, file);
     const states = fields.states("states");
     const keyPoses = fields.states("key_poses");
     const keyFrames = fields.frames("key_frames", keyPoses.length);
@@ -34,6 +34,7 @@ export function openCompactEpisode(ref: EpisodeRef): RecordedEpisode {
       throw new DataError(file, `key_frames are ${keyFrames.join(", ")} of ${states.length} frames`);
     return {
       ref,
+      variation,
       file,
       instructions,
       states,
@@ -57,7 +58,13 @@ export function openCompactEpisode(ref: EpisodeRef): RecordedEpisode {
 function readMetadata(
   metadata: Record<string, string>,
   file: string,
-): { cameras: string[]; links: string[] | null; kind: Observation["kind"]; instructions: Instructions } {
+): {
+  variation: number | null;
+  cameras: string[];
+  links: string[] | null;
+  kind: Observation["kind"];
+  instructions: Instructions;
+} {
   const parse = (field: string): unknown => {
     try {
       return JSON.parse(metadata[field] ?? "null");
@@ -67,7 +74,9 @@ function readMetadata(
   };
   const isTexts = (value: unknown): value is string[] =>
     Array.isArray(value) && value.every((text) => typeof text === "string");
-  const [cameras, links] = [parse("cameras"), parse("links")];
+  const [variation, cameras, links] = [parse("variation"), parse("cameras"), parse("links")];
+  const isVariation = variation === null || (Number.isSafeInteger(variation) && (variation as number) >= 0);
+  if (!isVariation) throw new DataError(file, "metadata variation is no number");
   if (!isTexts(cameras)) throw new DataError(file, "metadata cameras is no list of names");
   if (links !== null && !isTexts(links)) throw new DataError(file, "metadata links is no list of names");
   const kind = KINDS.find((name) => name === metadata.kind);
@@ -75,7 +84,7 @@ function readMetadata(
   const { texts, source } = (parse("instructions") ?? {}) as Record<string, unknown>;
   const known = SOURCES.find((name) => name === source);
   if (!isTexts(texts) || texts.length === 0 || !known) throw new DataError(file, "metadata instructions are malformed");
-  return { cameras, links, kind, instructions: { texts, source: known } };
+  return { variation: variation as number | null, cameras, links, kind, instructions: { texts, source: known } };
 }
 
 function readObservation(

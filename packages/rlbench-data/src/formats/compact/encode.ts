@@ -30,7 +30,7 @@ export const stateRows = (states: readonly GripperState[]): StoredArray =>
  * @throws whatever reading the episode's frames throws
  */
 export function encodeEpisode(episode: RecordedEpisode): Buffer {
-  const { ref, states, keyFrames, keyPoses, recordedFrames, trajectories, instructions, cameras } = episode;
+  const { ref, variation, states, keyFrames, keyPoses, recordedFrames, trajectories, instructions, cameras } = episode;
   const tensors = new Map<string, StoredArray>([
     ["states", stateRows(states)],
     ["key_frames", i32([keyFrames.length], keyFrames)],
@@ -44,7 +44,7 @@ export function encodeEpisode(episode: RecordedEpisode): Buffer {
     format: EPISODE_FORMAT,
     version: EPISODE_VERSION,
     task: ref.task,
-    variation: JSON.stringify(ref.variation),
+    variation: JSON.stringify(variation),
     index: JSON.stringify(ref.index),
     id: ref.id,
     instructions: JSON.stringify({ texts: instructions.texts, source: instructions.source }),

@@ -31,6 +31,7 @@ export function packagedEpisode(
   const states = gripper.map((row, step) => fields.state(`gripper[${step}]`, row));
   return {
     ref,
+    variation: ref.variation,
     file,
     instructions,
     states,

@@ -29,6 +29,7 @@ export function decodeKeySteps(
   const keyFrames = states.map((_, step) => step).slice(1);
   return {
     ref,
+    variation: ref.variation,
     file: source,
     instructions,
     states,
