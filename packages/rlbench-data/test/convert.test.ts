@@ -122,6 +122,24 @@ test("a bad episode ends a conversion by name, or is skipped and listed", async 
   );
 });
 
+test("worker threads write what one thread writes, and find the same errors", async () => {
+  const folder = temporaryFolder();
+  const from = await writePackages(join(folder, "from"), 5);
+  const [one, three] = [join(folder, "one"), join(folder, "three")];
+  await convertDataset({ from, to: one, workers: 0 });
+  expect(await convertDataset({ from, to: three, workers: 3 })).toMatchObject({ finished: true, written: 5 });
+  for (const name of ["episodes.json", ...[0, 1, 2, 3, 4].map((i) => `push+1/ep${i}.safetensors`)])
+    expect(readFileSync(join(three, name)).equals(readFileSync(join(one, name)))).toBe(true);
+  writeFileSync(join(from, "push+1/ep1.dat"), Buffer.alloc(100));
+  const to = join(folder, "bad");
+  await expect(convertDataset({ from, to, workers: 2 })).rejects.toThrow(/ep1\.dat\] blosc version is 0/);
+  expect(readdirSync(join(to, "push+1")).filter((name) => name.endsWith(".partial"))).toEqual([]);
+  const bad: string[] = [];
+  const onBad = ({ message }: Error): void => void bad.push(message);
+  expect(await convertDataset({ from, to, workers: 2, onBad })).toMatchObject({ finished: true, skipped: 1 });
+  expect(bad).toHaveLength(1);
+}, 60_000);
+
 test("a compact data set that is broken is refused by file and field", async () => {
   const folder = temporaryFolder();
   const to = join(folder, "to");

@@ -8,17 +8,21 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
+import { availableParallelism } from "node:os";
 import { join, resolve } from "node:path";
-import type { EpisodeRef, EpisodeSource } from "../../episode-source.js";
+import type { EpisodeRef } from "../../episode-source.js";
 import { DataError, type OnBad, orSkip, orSkipAsync } from "../../errors.js";
-import { keySteps } from "../../key-steps.js";
 import { openDataset } from "../../open-dataset.js";
+import { convertEpisode, type ConvertFolders } from "./convert-episode.js";
+import { ConvertWorker } from "./convert-pool.js";
 import { openCompactEpisode } from "./decode.js";
 import { episodeFile, INDEX_FILE } from "./source.js";
-import { writeCompactEpisode, writeCompactIndex } from "./write.js";
+import { writeCompactIndex } from "./write.js";
 
 /** Says, until the index is written, what an unfinished conversion converts. */
 const UNFINISHED_FILE = "conversion.json";
+const MAX_WORKERS = 8;
+const EPISODES_A_WORKER = 16;
 
 /** What {@link convertDataset} converts. */
 export interface ConvertOptions {
@@ -26,6 +30,8 @@ export interface ConvertOptions {
   from: string;
   /** Folder to write; new, empty, or that of an interrupted conversion of the same data, which then goes on. */
   to: string;
+  /** Worker threads; 0 for none. Default: by the number of episodes and processors. */
+  workers?: number;
   /** Called with each episode or part that cannot be read, which is then left out. Default: the error is thrown. */
   onBad?: OnBad;
   /** Called after each episode. */
@@ -68,46 +74,84 @@ export async function convertDataset(options: ConvertOptions): Promise<ConvertRe
   const episodes = source.listEpisodes();
   prepareFolder(from, to);
   const result: ConvertResult = { finished: false, written: 0, kept: 0, skipped: 0, bytes: 0 };
-  const present: EpisodeRef[] = [];
-  for (const [position, ref] of episodes.entries()) {
-    if (signal?.aborted) return result;
-    const outcome = await convertEpisode(source, ref, to, onBad);
-    if (outcome === undefined) result.skipped++;
-    else {
-      present.push(ref);
-      if (outcome === "kept") result.kept++;
-      else {
-        result.written++;
-        result.bytes += outcome;
-      }
-    }
-    onProgress?.({ done: position + 1, total: episodes.length, id: ref.id });
-    // So that a signal is seen between episodes that never wait.
-    await new Promise((next) => setImmediate(next));
+  const skipped = new Set<EpisodeRef>();
+  let done = 0;
+  const report = ({ id }: EpisodeRef): void => {
+    done++;
+    onProgress?.({ done, total: episodes.length, id });
+  };
+  const missing: EpisodeRef[] = [];
+  for (const ref of episodes) {
+    if (isThere(ref, to)) {
+      result.kept++;
+      report(ref);
+    } else missing.push(ref);
   }
+  const convert = async (ref: EpisodeRef, worker: ConvertWorker | null): Promise<void> => {
+    // What a worker cannot convert is tried again here, where its error is whole.
+    const byWorker = worker && (await worker.convert(ref));
+    const bytes = byWorker ?? (await orSkipAsync(onBad, () => convertEpisode(source, ref, to)));
+    if (bytes === undefined) {
+      skipped.add(ref);
+      result.skipped++;
+    } else {
+      result.written++;
+      result.bytes += bytes;
+    }
+    report(ref);
+  };
+  await inLanes(missing, options.workers ?? workersFor(missing.length), { from, to }, signal, convert);
+  if (done < episodes.length) return result;
+  const present = episodes.filter((ref) => !skipped.has(ref));
   if (present.length === 0) throw new DataError(from, "has no episode that can be converted");
   writeCompactIndex(to, present);
   rmSync(join(to, UNFINISHED_FILE));
   return { ...result, finished: true };
 }
 
-// Bytes written, "kept" for an episode that is there already, or undefined for one that is skipped.
-async function convertEpisode(
-  source: EpisodeSource,
-  ref: EpisodeRef,
-  to: string,
-  onBad: OnBad | undefined,
-): Promise<number | "kept" | undefined> {
+// Whether an interrupted conversion has written the episode. One that does not open is written anew.
+function isThere(ref: EpisodeRef, to: string): boolean {
   const file = episodeFile(to, ref.id);
-  // One that does not open is written anew.
-  const kept =
-    existsSync(file) &&
-    orSkip(
-      () => undefined,
-      () => openCompactEpisode({ ...ref, location: file }),
-    );
-  if (kept) return "kept";
-  return orSkipAsync(onBad, async () => writeCompactEpisode(to, keySteps(await source.readEpisode(ref))));
+  const ignore = (): void => undefined;
+  return existsSync(file) && orSkip(ignore, () => openCompactEpisode({ ...ref, location: file })) !== undefined;
+}
+
+// A worker thread takes longer to start than a few episodes take.
+function workersFor(episodes: number): number {
+  const most = Math.min(availableParallelism(), MAX_WORKERS);
+  return episodes < EPISODES_A_WORKER * 2 || most < 2 ? 0 : Math.min(most, Math.floor(episodes / EPISODES_A_WORKER));
+}
+
+/**
+ * Hands each episode to `body`, one at a time a lane: a worker thread each, or without workers one lane of this thread.
+ * After an error the other lanes end with the episode at hand, so that nothing is half-written.
+ */
+async function inLanes(
+  episodes: readonly EpisodeRef[],
+  workers: number,
+  folders: ConvertFolders,
+  signal: AbortSignal | undefined,
+  body: (ref: EpisodeRef, worker: ConvertWorker | null) => Promise<void>,
+): Promise<void> {
+  const queue = [...episodes];
+  const lane = async (worker: ConvertWorker | null): Promise<void> => {
+    try {
+      for (let ref = queue.shift(); ref && !signal?.aborted; ref = queue.shift()) {
+        await body(ref, worker);
+        // So that a signal is seen between episodes that never wait.
+        await new Promise((next) => setImmediate(next));
+      }
+    } catch (error) {
+      queue.length = 0;
+      throw error;
+    } finally {
+      await worker?.close();
+    }
+  };
+  const lanes = workers === 0 ? [null] : Array.from({ length: workers }, () => new ConvertWorker(folders));
+  const outcomes = await Promise.allSettled(lanes.map(lane));
+  const failed = outcomes.find(({ status }) => status === "rejected") as PromiseRejectedResult | undefined;
+  if (failed) throw failed.reason;
 }
 
 function prepareFolder(from: string, to: string): void {
