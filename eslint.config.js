@@ -2,7 +2,16 @@ import js from "@eslint/js";
 import prettier from "eslint-config-prettier";
 import tseslint from "typescript-eslint";
 
-const nodeGlobals = ["Buffer", "console", "performance", "process", "setTimeout", "structuredClone", "URL"];
+const nodeGlobals = [
+  "Buffer",
+  "console",
+  "performance",
+  "process",
+  "setImmediate",
+  "setTimeout",
+  "structuredClone",
+  "URL",
+];
 
 export default tseslint.config(
   { ignores: ["**/dist/", "**/build/", "**/prebuilds/", "**/runs/", "**/coverage/", "**/.cache/"] },

@@ -1,4 +1,4 @@
-import { existsSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { goldenOps } from "../../packages/tensor/test/goldens/ops.js";
 import { checkRlbenchGolden } from "../../packages/rlbench-data/test/support/check-rlbench-golden.js";
@@ -15,7 +15,7 @@ import type { GoldenReport } from "./report.js";
 /** A kind of golden file, known by its metadata, and what runs its cases. */
 interface Form {
   matches(golden: GoldenFile): boolean;
-  check(golden: GoldenFile, path: string): GoldenReport;
+  check(golden: GoldenFile, path: string): GoldenReport | Promise<GoldenReport>;
 }
 
 const forms: readonly Form[] = [
@@ -25,8 +25,8 @@ const forms: readonly Form[] = [
   { matches: isSerialization, check: checkSerialization },
   { matches: isSparseConv, check: checkSparseConv },
   { matches: isMiniDiffuser, check: checkMiniDiffuser },
-  { matches: isFormats, check: checkFormats },
   { matches: isRlbench, check: (_, path) => checkRlbenchGolden(path) },
+  { matches: isFormats, check: checkFormats },
 ];
 
 function isRlbench(golden: GoldenFile): boolean {
@@ -39,13 +39,14 @@ function isRlbench(golden: GoldenFile): boolean {
 }
 
 /** Runs all cases of a golden file of a known form; null where its metadata has no known form. */
-export function checkGolden(path: string): GoldenReport | null {
+export async function checkGolden(path: string): Promise<GoldenReport | null> {
   const golden = readGolden(path);
-  return forms.find(({ matches }) => matches(golden))?.check(golden, path) ?? null;
+  return (await forms.find(({ matches }) => matches(golden))?.check(golden, path)) ?? null;
 }
 
-/** A file of the folder by its name, with or without `.safetensors`. */
+/** A file of the folder by its name, with or without `.safetensors`; of a folder in it, `expected.safetensors`. */
 export function findGolden(folder: string, name: string): string {
   const exact = join(folder, name);
+  if (statSync(exact, { throwIfNoEntry: false })?.isDirectory()) return join(exact, "expected.safetensors");
   return existsSync(exact) ? exact : `${exact}.safetensors`;
 }

@@ -14,7 +14,21 @@ export function runCase(report: GoldenReport, name: string, body: () => void): v
     body();
     report.passed++;
   } catch (error) {
-    report.failed++;
-    report.messages.push(`${name}: ${error instanceof Error ? error.message : String(error)}`);
+    fail(report, name, error);
   }
+}
+
+/** {@link runCase} of a case that takes its time. */
+export async function runCaseAsync(report: GoldenReport, name: string, body: () => Promise<void>): Promise<void> {
+  try {
+    await body();
+    report.passed++;
+  } catch (error) {
+    fail(report, name, error);
+  }
+}
+
+function fail(report: GoldenReport, name: string, error: unknown): void {
+  report.failed++;
+  report.messages.push(`${name}: ${error instanceof Error ? error.message : String(error)}`);
 }

@@ -12,6 +12,7 @@ export {
   pyPersistent,
   pyTuple,
 } from "./pickler.js";
+export { type PickleWithTensors, unpickleWithTensors } from "./torch/embedded.js";
 export { encodeTorchCheckpoint, MAX_TORCH_BYTES } from "./torch/encode.js";
 export { TorchCheckpointError } from "./torch/error.js";
 export { parseTorchCheckpoint, type TorchArray, type TorchCheckpoint } from "./torch/parse.js";

@@ -1,12 +1,14 @@
+import type { RecordedEpisode } from "./episode-source.js";
 import { DataError } from "./errors.js";
 import { discoverKeyPoses } from "./key-poses.js";
+import { observationCloud } from "./observation-cloud.js";
 import type { PointCloud } from "./point-cloud.js";
 import type { LinkBox } from "./robot/link-box.js";
-import { pandaLinkBoxes } from "./robot/panda.js";
 import { readPointCloud, RLBENCH_CAMERAS } from "./rlbench/camera.js";
 import type { Episode } from "./rlbench/episodes.js";
 import { type Instructions, readInstructions } from "./rlbench/instructions.js";
-import { type LowDimFrame, readLowDim } from "./rlbench/low-dim.js";
+import { readLowDim } from "./rlbench/low-dim.js";
+import { linkBoxesOf } from "./rlbench/robot.js";
 
 /** Where the gripper is and whether it is open. */
 export interface GripperState {
@@ -28,6 +30,8 @@ export interface Demonstration {
   states: readonly GripperState[];
   /** Ascending frames of the key poses. */
   keyFrames: readonly number[];
+  /** What to reach at each key frame. Default: the state at that frame. */
+  keyPoses?: readonly GripperState[];
   /** World-frame point cloud at a frame, uncropped. */
   observe(frame: number): PointCloud;
   /** World-frame boxes around the robot's links at a frame; undefined where the recording does not tell them. */
@@ -57,14 +61,34 @@ export function openDemonstration(
     states: lowDim.frames.map(({ gripperPose, gripperOpen }) => toGripperState(gripperPose, gripperOpen)),
     keyFrames: discoverKeyPoses(lowDim.frames, lowDim.file),
     observe: (frame) => readPointCloud(episode, lowDim, frame, cameras),
-    linkBoxes: lowDim.frames.every(hasJoints)
-      ? (frame) => pandaLinkBoxes(lowDim.frames[frame].jointPositions!, lowDim.frames[frame].gripperJointPositions!)
-      : undefined,
+    linkBoxes: linkBoxesOf(lowDim) ?? undefined,
   };
 }
 
-const hasJoints = ({ jointPositions, gripperJointPositions }: LowDimFrame): boolean =>
-  jointPositions !== null && gripperJointPositions !== null;
+/**
+ * An episode of any format as a demonstration; images are read when a frame is observed.
+ *
+ * @param options.cameras Default: those of front, left_shoulder, right_shoulder and wrist that the episode has, and all
+ *   of them where it has none of these.
+ */
+export function demonstrationOf(
+  episode: RecordedEpisode,
+  options: { cameras?: readonly string[] } = {},
+): Demonstration {
+  const known = RLBENCH_CAMERAS.filter((camera) => episode.cameras.includes(camera));
+  const cameras = options.cameras ?? (known.length > 0 ? known : episode.cameras);
+  const { ref, file, instructions, states, keyFrames, keyPoses } = episode;
+  return {
+    task: ref.task,
+    id: ref.id,
+    instructions,
+    states,
+    keyFrames,
+    keyPoses,
+    observe: (frame) => observationCloud(episode.readFrame(frame, cameras), `${file} frame ${frame}`),
+    linkBoxes: episode.linkBoxes ?? undefined,
+  };
+}
 
 /** A gripper state from a pose of position and quaternion xyzw, [7]. */
 export function toGripperState(pose: ArrayLike<number>, open: number): GripperState {

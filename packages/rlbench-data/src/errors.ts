@@ -1,3 +1,5 @@
+import { PickleError, TorchCheckpointError } from "@md/pickle";
+
 /** Bad demonstration data: names the file (or the input) it was found in. */
 export class DataError extends Error {
   override readonly name: string = "DataError";
@@ -8,4 +10,36 @@ export class DataError extends Error {
     super(`[${source}] ${problem}`, options);
     this.source = source;
   }
+}
+
+/** Called with what is wrong with a part of a data set, which is then left out. */
+export type OnBad = (error: Error) => void;
+
+/**
+ * Calls `body`; bad data go to `onBad`, and the result is then undefined. Without `onBad`, and for errors that do not lie
+ * in the data, it throws.
+ */
+export function orSkip<T>(onBad: OnBad | undefined, body: () => T): T | undefined {
+  try {
+    return body();
+  } catch (error) {
+    skip(onBad, error);
+    return undefined;
+  }
+}
+
+/** {@link orSkip} of what takes its time. */
+export async function orSkipAsync<T>(onBad: OnBad | undefined, body: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await body();
+  } catch (error) {
+    skip(onBad, error);
+    return undefined;
+  }
+}
+
+function skip(onBad: OnBad | undefined, error: unknown): void {
+  const isBad = error instanceof DataError || error instanceof PickleError || error instanceof TorchCheckpointError;
+  if (!onBad || !isBad) throw error;
+  onBad(error);
 }

@@ -1,5 +1,5 @@
 import type { Demonstration, GripperState } from "./demonstration.js";
-import { DataError } from "./errors.js";
+import { DataError, type OnBad, orSkip } from "./errors.js";
 import { type InstructionEmbedding, type InstructionEncoder, hashedWordEncoder } from "./instruction-embedding.js";
 import { prepareCloud, type PrepareOptions } from "./pipeline/prepare.js";
 import { type Bounds, type PointCloud, RLBENCH_WORKSPACE_CENTER } from "./point-cloud.js";
@@ -32,6 +32,8 @@ export interface KeyPoseDatasetOptions extends PrepareOptions {
   stride?: number;
   /** Default: hashed words of 128 components. */
   encoder?: InstructionEncoder;
+  /** Called with what is wrong with a demonstration, which is then left out. Default: it is thrown. */
+  onBad?: OnBad;
 }
 
 /** Training states with their clouds prepared once and kept in memory. */
@@ -52,33 +54,45 @@ export function prepareKeyPoses(
   demonstrations: Iterable<Demonstration>,
   options: KeyPoseDatasetOptions = {},
 ): KeyPoseDataset {
-  const { everyFrame = false, stride = 1, encoder = hashedWordEncoder(128) } = options;
+  const { stride = 1, encoder = hashedWordEncoder(128), onBad } = options;
   if (!Number.isInteger(stride) || stride < 1)
     throw new DataError("prepareKeyPoses", `stride is ${stride}, expected at least 1`);
   const encoded = new Map<string, InstructionEmbedding>();
+  const embed = (text: string): InstructionEmbedding => {
+    const embedding = encoded.get(text) ?? encoder.encode(text);
+    encoded.set(text, embedding);
+    return embedding;
+  };
   const samples: KeyPoseSample[] = [];
   for (const demonstration of demonstrations) {
-    const { task, id, instructions, states, keyFrames } = demonstration;
-    if (keyFrames.length === 0) throw new DataError(id, "has no key pose");
-    const embeddings = instructions.texts.map((text) => {
-      const embedding = encoded.get(text) ?? encoder.encode(text);
-      encoded.set(text, embedding);
-      return embedding;
-    });
-    keyFrames.forEach((keyFrame, keyPoseIndex) => {
-      const from = keyPoseIndex === 0 ? 0 : keyFrames[keyPoseIndex - 1];
-      for (let frame = from; frame < (everyFrame ? keyFrame : from + 1); frame += stride) {
-        const robot = (options.removeRobot ?? "nothing") === "nothing" ? undefined : demonstration.linkBoxes?.(frame);
-        const cloud = prepareCloud(demonstration.observe(frame), options, `${id} frame ${frame}`, robot);
-        const [gripper, target] = [states[frame], states[keyFrame]];
-        checkState(gripper, `${id} frame ${frame}`);
-        checkState(target, `${id} frame ${keyFrame}`);
-        samples.push({ task, episode: id, frame, keyPoseIndex, instructions, embeddings, cloud, gripper, target });
-      }
-    });
+    samples.push(...(orSkip(onBad, () => prepareDemonstration(demonstration, options, embed)) ?? []));
   }
   if (samples.length === 0) throw new DataError("prepareKeyPoses", "there are no demonstrations");
   return { samples, instructionDim: encoder.dim };
+}
+
+function prepareDemonstration(
+  demonstration: Demonstration,
+  options: KeyPoseDatasetOptions,
+  embed: (text: string) => InstructionEmbedding,
+): KeyPoseSample[] {
+  const { everyFrame = false, stride = 1 } = options;
+  const { task, id, instructions, states, keyFrames, keyPoses } = demonstration;
+  if (keyFrames.length === 0) throw new DataError(id, "has no key pose");
+  const embeddings = instructions.texts.map(embed);
+  return keyFrames.flatMap((keyFrame, keyPoseIndex) => {
+    const samples: KeyPoseSample[] = [];
+    const from = keyPoseIndex === 0 ? 0 : keyFrames[keyPoseIndex - 1];
+    for (let frame = from; frame < (everyFrame ? keyFrame : from + 1); frame += stride) {
+      const robot = (options.removeRobot ?? "nothing") === "nothing" ? undefined : demonstration.linkBoxes?.(frame);
+      const cloud = prepareCloud(demonstration.observe(frame), options, `${id} frame ${frame}`, robot);
+      const [gripper, target] = [states[frame], keyPoses?.[keyPoseIndex] ?? states[keyFrame]];
+      checkState(gripper, `${id} frame ${frame}`);
+      checkState(target, `${id} frame ${keyFrame}`);
+      samples.push({ task, episode: id, frame, keyPoseIndex, instructions, embeddings, cloud, gripper, target });
+    }
+    return samples;
+  });
 }
 
 function checkState({ position, quaternion, open }: GripperState, source: string): void {

@@ -1,5 +1,5 @@
+import { type ByteSource, withFileBytes } from "./byte-source.js";
 import { DataError } from "./errors.js";
-import { readBoundedFile } from "./read-file.js";
 
 /** One tensor of a safetensors file, row-major. */
 export interface StoredArray {
@@ -23,7 +23,14 @@ const ELEMENTS = {
 } as const;
 
 const MAX_HEADER = 100 * 2 ** 20;
-const MAX_BYTES = 2 ** 31;
+
+/** A safetensors file whose header has been read and checked; tensors are read when they are asked for. */
+export interface SafetensorsView {
+  metadata: Record<string, string>;
+  names: readonly string[];
+  /** @throws DataError when there is no such tensor, or it cannot be read */
+  read(name: string, bytes: ByteSource): StoredArray;
+}
 
 /**
  * Reads a safetensors file whole. Every offset is checked against the file and the shape.
@@ -31,23 +38,77 @@ const MAX_BYTES = 2 ** 31;
  * @throws DataError naming the file and the tensor at fault
  */
 export function readSafetensors(file: string): SafetensorsContent {
-  const bytes = readBoundedFile(file, MAX_BYTES);
-  if (bytes.length < 8) throw new DataError(file, "is too short for a safetensors file");
-  const headerLength = Number(bytes.readBigUInt64LE(0));
-  if (headerLength > MAX_HEADER || 8 + headerLength > bytes.length)
+  return withFileBytes(file, (bytes) => {
+    const { metadata, names, read } = openSafetensors(bytes);
+    return { metadata, tensors: new Map(names.map((name) => [name, read(name, bytes)])) };
+  });
+}
+
+/**
+ * Reads the header of a safetensors file. Every offset is checked against the file and the shape.
+ *
+ * @throws DataError naming the file and the tensor at fault
+ */
+export function openSafetensors(bytes: ByteSource): SafetensorsView {
+  const { name: file } = bytes;
+  if (bytes.size < 8) throw new DataError(file, "is too short for a safetensors file");
+  const headerLength = Number(bytes.read(0, 8).readBigUInt64LE(0));
+  if (headerLength > MAX_HEADER || 8 + headerLength > bytes.size)
     throw new DataError(file, `safetensors header of ${headerLength} bytes does not fit`);
-  const header = parseHeader(bytes.toString("utf8", 8, 8 + headerLength), file);
-  const body = bytes.subarray(8 + headerLength);
-  const tensors = new Map<string, StoredArray>();
+  const header = parseHeader(bytes.read(8, headerLength).toString("utf8"), file);
+  const start = 8 + headerLength;
   const metadata: Record<string, string> = {};
+  const entries = new Map<string, TensorEntry>();
   for (const [name, entry] of Object.entries(header)) {
     if (name === "__metadata__") {
-      for (const [key, value] of Object.entries(entry as object)) metadata[key] = String(value);
+      for (const [key, value] of Object.entries((entry ?? {}) as object)) metadata[key] = String(value);
     } else {
-      tensors.set(name, readTensor(body, name, entry, file));
+      entries.set(name, checkEntry(bytes.size - start, name, entry, file));
     }
   }
-  return { metadata, tensors };
+  return {
+    metadata,
+    names: [...entries.keys()],
+    read(name, source) {
+      const entry = entries.get(name);
+      if (!entry) throw new DataError(file, `has no tensor "${name}"`);
+      const { dtype, shape, offset, length } = entry;
+      const copy = new Uint8Array(source.read(start + offset, length));
+      return { dtype, shape, data: new ELEMENTS[dtype](copy.buffer) };
+    },
+  };
+}
+
+/**
+ * Encodes a safetensors file. Tensors of wide elements come first, so that each is aligned.
+ *
+ * @throws DataError when a shape disagrees with its data
+ */
+export function encodeSafetensors({ metadata, tensors }: SafetensorsContent, source: string): Buffer {
+  const header: Record<string, unknown> = { __metadata__: metadata };
+  const width = ({ dtype }: StoredArray): number => ELEMENTS[dtype].BYTES_PER_ELEMENT;
+  const ordered = [...tensors].sort(([, a], [, b]) => width(b) - width(a));
+  let at = 0;
+  for (const [name, { dtype, shape, data }] of ordered) {
+    if (shape.reduce((product, size) => product * size, 1) !== data.length)
+      throw new DataError(source, `tensor "${name}" has ${data.length} elements, expected [${shape.join(", ")}]`);
+    header[name] = { dtype, shape, data_offsets: [at, at + data.byteLength] };
+    at += data.byteLength;
+  }
+  const json = Buffer.from(JSON.stringify(header));
+  const headerBytes = Buffer.alloc(Math.ceil(json.length / 8) * 8, " ");
+  json.copy(headerBytes);
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(headerBytes.length));
+  const parts = ordered.map(([, { data }]) => Buffer.from(data.buffer, data.byteOffset, data.byteLength));
+  return Buffer.concat([length, headerBytes, ...parts]);
+}
+
+interface TensorEntry {
+  dtype: StoredArray["dtype"];
+  shape: number[];
+  offset: number;
+  length: number;
 }
 
 function parseHeader(text: string, file: string): Record<string, unknown> {
@@ -61,7 +122,7 @@ function parseHeader(text: string, file: string): Record<string, unknown> {
   throw new DataError(file, "safetensors header is no JSON object");
 }
 
-function readTensor(body: Buffer, name: string, entry: unknown, file: string): StoredArray {
+function checkEntry(bodyBytes: number, name: string, entry: unknown, file: string): TensorEntry {
   const { dtype, shape, data_offsets: offsets } = (entry ?? {}) as Record<string, unknown>;
   if (typeof dtype !== "string" || !Object.hasOwn(ELEMENTS, dtype))
     throw new DataError(file, `tensor "${name}" has unsupported dtype ${String(dtype)}`);
@@ -69,12 +130,11 @@ function readTensor(body: Buffer, name: string, entry: unknown, file: string): S
   if (!isSizes(offsets) || offsets.length !== 2)
     throw new DataError(file, `tensor "${name}" has no valid data_offsets`);
   const [start, end] = offsets;
-  const Elements = ELEMENTS[dtype as keyof typeof ELEMENTS];
-  const expected = shape.reduce((product, size) => product * size, Elements.BYTES_PER_ELEMENT);
-  if (!(start <= end && end <= body.length && end - start === expected))
+  const known = dtype as StoredArray["dtype"];
+  const expected = shape.reduce((product, size) => product * size, ELEMENTS[known].BYTES_PER_ELEMENT);
+  if (!(start <= end && end <= bodyBytes && end - start === expected))
     throw new DataError(file, `tensor "${name}" ${dtype} [${shape.join(", ")}] does not fit bytes ${start} to ${end}`);
-  const copy = new Uint8Array(body.subarray(start, end));
-  return { dtype: dtype as StoredArray["dtype"], shape, data: new Elements(copy.buffer) };
+  return { dtype: known, shape, offset: start, length: end - start };
 }
 
 function isSizes(value: unknown): value is number[] {

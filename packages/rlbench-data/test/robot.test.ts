@@ -146,7 +146,7 @@ test("forward kinematics meet the gripper poses of real demonstrations", (contex
   const roots = [rlbenchFolder, lowDimFolder].filter(existsSync);
   if (roots.length === 0) return context.skip(missing(rlbenchFolder));
   const errors = roots
-    .map(openRLBench)
+    .map((root) => openRLBench(root))
     .flatMap((root) => root.tasks.flatMap((task) => root.episodes(task)))
     .flatMap((episode) => readLowDim(episode).frames)
     .map(({ jointPositions, jointVelocities, gripperPose }) => {

@@ -1,7 +1,7 @@
 import { createRequire } from "node:module";
 import { Command } from "commander";
 import { addConvert } from "./commands/convert.js";
-import { addDataEmbed } from "./commands/data-embed.js";
+import { addData } from "./commands/data.js";
 import { addDemo } from "./commands/demo.js";
 import { addEval } from "./commands/eval.js";
 import { describeFailure } from "./commands/failure.js";
@@ -16,7 +16,7 @@ const program = new Command("minidiff")
   .description("train and judge diffusion policies on robot demonstrations")
   .version(version)
   .exitOverride();
-for (const add of [addDemo, addTrain, addEval, addSample, addInfo, addConvert, addDataEmbed]) add(program);
+for (const add of [addDemo, addTrain, addEval, addSample, addInfo, addConvert, addData]) add(program);
 
 try {
   await program.parseAsync();

@@ -1,13 +1,16 @@
 import type { Observation } from "@md/diffusion";
 import {
-  type Episode,
+  type Demonstration,
+  demonstrationOf,
+  type EpisodeRef,
   hashedWordEncoder,
   type InstructionEmbedding,
   type InstructionEncoder,
   type KeyPoseDataset,
   loadInstructionEmbeddings,
-  openDemonstration,
-  openRLBench,
+  type OnBad,
+  openDataset,
+  orSkipAsync,
   prepareKeyPoses,
   selectEpisodes,
 } from "@md/rlbench-data";
@@ -22,13 +25,15 @@ export interface DataSource {
   episodes?: string;
   /** Ids of the episodes meant, of those that the rest selects. Default: all. */
   ids?: ReadonlySet<string>;
+  /** Called with each episode or part that cannot be read, which is then left out. Default: the error is thrown. */
+  onBad?: OnBad;
 }
 
 /** The episodes that a source means. */
-export function listEpisodes({ root, tasks, episodes, ids }: DataSource): Episode[] {
-  const folder = openRLBench(root);
+export function listEpisodes({ root, tasks, episodes, ids, onBad }: DataSource): EpisodeRef[] {
+  const folder = openDataset(root, { onBad });
   return (tasks ?? folder.tasks).flatMap((task) => {
-    const all = folder.episodes(task);
+    const all = folder.listEpisodes(task);
     const selected = episodes === undefined ? all : selectEpisodes(all, episodes);
     return selected.filter(({ id }) => ids?.has(id) ?? true);
   });
@@ -43,22 +48,29 @@ export function instructionEncoder({ instructionFile, instructionDim }: DataConf
  * Reads episodes into training states.
  *
  * @param options.keyPosesOnly one state a key pose, whatever the configuration says about frames between. Default false.
+ * @param options.onBad called with what is wrong with an episode, which is then left out. Default: it is thrown.
  */
-export function loadDataset(
-  episodes: readonly Episode[],
+export async function loadDataset(
+  episodes: readonly EpisodeRef[],
   config: DataConfig,
-  options: { keyPosesOnly?: boolean } = {},
-): KeyPoseDataset {
-  const demonstrations = episodes.map((episode) =>
-    openDemonstration(episode, { cameras: config.cameras ?? undefined }),
-  );
+  options: { keyPosesOnly?: boolean; onBad?: OnBad } = {},
+): Promise<KeyPoseDataset> {
+  const { keyPosesOnly = false, onBad } = options;
+  const roots = new Set(episodes.map(({ root }) => root));
+  const sources = new Map([...roots].map((root) => [root, openDataset(root, { onBad: () => undefined })]));
+  const demonstrations: Demonstration[] = [];
+  for (const ref of episodes) {
+    const episode = await orSkipAsync(onBad, () => sources.get(ref.root)!.readEpisode(ref));
+    if (episode) demonstrations.push(demonstrationOf(episode, { cameras: config.cameras ?? undefined }));
+  }
   return prepareKeyPoses(demonstrations, {
     voxelSize: config.voxelSize,
     tableHeight: config.tableHeight,
     removeRobot: config.removeRobot,
-    everyFrame: config.everyFrame && !options.keyPosesOnly,
+    everyFrame: config.everyFrame && !keyPosesOnly,
     stride: config.stride,
     encoder: instructionEncoder(config),
+    onBad,
   });
 }
 

@@ -8,9 +8,8 @@ import {
   type TextFeatures,
   writeSafetensors,
 } from "@md/nn";
-import { readInstructions } from "@md/rlbench-data";
+import { openDataset } from "@md/rlbench-data";
 import { scope, tensor } from "@md/tensor";
-import { listEpisodes } from "./data.js";
 import { ConfigError } from "./errors.js";
 import { checkOutFolder, makeOutFolder } from "./out-folder.js";
 
@@ -72,6 +71,10 @@ export async function embedInstructions(options: EmbedOptions): Promise<Embedded
 }
 
 /** The distinct instructions of a folder of demonstrations, as training would look them up. */
-export function instructionsOf(root: string): string[] {
-  return [...new Set(listEpisodes({ root }).flatMap((episode) => readInstructions(episode).texts))];
+export async function instructionsOf(root: string): Promise<string[]> {
+  const source = openDataset(root);
+  const texts = new Set<string>();
+  for (const ref of source.listEpisodes())
+    (await source.readEpisode(ref)).instructions.texts.forEach((text) => texts.add(text));
+  return [...texts];
 }

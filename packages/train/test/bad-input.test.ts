@@ -76,7 +76,7 @@ describe("recordings", () => {
     [
       "a depth that is not finite",
       (at) => patchNumber(join(at, "low_dim_obs.pkl"), "front_camera_far", 1e308),
-      /episode1 front\] depth at pixel \(\d+, \d+\) is Infinity/,
+      /episode1\/low_dim_obs\.pkl frame 0 front\] depth at pixel \(\d+, \d+\) is Infinity/,
     ],
     [
       "NaN in a calibration",

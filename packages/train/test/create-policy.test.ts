@@ -15,7 +15,7 @@ import toyPolicy from "./support/toy-policy.js";
 const config = resolveConfig([], toyPolicy.defaults);
 const { folder, data, remove } = makeFixture(2);
 afterAll(remove);
-const dataset = loadDataset(listEpisodes({ root: data }), config.data);
+const dataset = await loadDataset(listEpisodes({ root: data }), config.data);
 const batch = batchSource(dataset, config)(0);
 const statistics = { positionBounds: { min: [-1, -1, -1], max: [1, 1, 1] }, instructionDim: 8 };
 

@@ -80,7 +80,7 @@ it.each([
     const sizes = { embedDim: 12, numHeads: 2, numLayers: 1, samples: 2, instructionDim: config.instructionDim };
     const generator = new Generator(1);
     using policy = new MiniDiffuserLight({ ...sizes, predictionType, numTrainTimesteps: K } as object, { generator });
-    const table = await compareSolversOnScenes(policy, loadScenes(root, config), { points: 32, seed: 0 });
+    const table = await compareSolversOnScenes(policy, await loadScenes(root, config), { points: 32, seed: 0 });
     expect(table!.scenes).toBe(3);
     const { titles, rows } = solverTable(table!);
     expect(titles).toEqual(["solver", ...steps.map((count) => `${count} steps`)]);

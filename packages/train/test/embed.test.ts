@@ -84,12 +84,12 @@ describe("minidiff data embed", () => {
   const files = ["--text-model", textModel, "--vocabulary", vocabulary];
   const train = ["train", "--data", data, "--model", toyPolicyFile, "data.points=32", "--steps", "2"];
 
-  test("embeds the instructions of a folder, with which it trains", () => {
+  test("embeds the instructions of a folder, with which it trains", async () => {
     const out = at("folder.safetensors");
     const run = minidiff("data", "embed", ...files, "--data", data, "--out", out, "--padding", "none");
     expect([run.status, run.stderr]).toEqual([0, expect.stringMatching(/^(\d+)\/\1 instructions, 0s left$/m)]);
     expect(run.stdout).toMatch(/instructions, \d+ to \d+ × 64 each, in [\d.]+ s → .*folder\.safetensors/);
-    expect([...readSafetensors(out).tensors.keys()].sort()).toEqual(instructionsOf(data).sort());
+    expect([...readSafetensors(out).tensors.keys()].sort()).toEqual((await instructionsOf(data)).sort());
     const trained = minidiff(...train, "--out", at("run"), `data.instructionFile=${out}`);
     expect([trained.status, trained.stderr]).toEqual([0, expect.stringContaining("step 2/2")]);
   });

@@ -1,6 +1,6 @@
 import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { DataError } from "../errors.js";
+import { DataError, type OnBad, orSkip } from "../errors.js";
 
 /** One recorded episode on disk; plain data, so it can be sent to a worker thread. */
 export interface Episode {
@@ -37,12 +37,13 @@ const ALL_VARIATIONS = "all_variations";
  * Opens a folder of raw RLBench demonstrations in either layout,
  * `TASK/variationN/episodes/episodeK` or `TASK/all_variations/episodes/episodeK`.
  *
- * @throws DataError when the folder is missing or holds no demonstrations
+ * @param options.onBad called with what is wrong with an episode or task, which is then left out. Default: it is thrown.
+ * @throws DataError when the folder is missing or holds no demonstrations, or an episode's number is there twice
  */
-export function openRLBench(root: string): RLBenchRoot {
+export function openRLBench(root: string, options: { onBad?: OnBad } = {}): RLBenchRoot {
   const byTask = new Map<string, Episode[]>();
   for (const task of listFolders(root)) {
-    const episodes = findEpisodes(root, task);
+    const episodes = orSkip(options.onBad, () => findEpisodes(root, task, options.onBad)) ?? [];
     if (episodes.length > 0) byTask.set(task, episodes);
   }
   if (byTask.size === 0)
@@ -81,7 +82,7 @@ export function parseEpisodes(selection: string): number[] {
  *
  * @throws DataError when an index has no episode
  */
-export function selectEpisodes(episodes: readonly Episode[], selection: string): Episode[] {
+export function selectEpisodes<E extends { index: number }>(episodes: readonly E[], selection: string): E[] {
   return parseEpisodes(selection).map((index) => {
     const episode = episodes.find((candidate) => candidate.index === index);
     if (!episode)
@@ -90,20 +91,26 @@ export function selectEpisodes(episodes: readonly Episode[], selection: string):
   });
 }
 
-function findEpisodes(root: string, task: string): Episode[] {
+/** Whether a folder has tasks in a layout that {@link openRLBench} reads. */
+export function isRLBench(root: string): boolean {
+  const isLayout = (name: string): boolean => name === ALL_VARIATIONS || /^variation\d{1,6}$/.test(name);
+  return listFolders(root).some((task) => listFolders(join(root, task)).some(isLayout));
+}
+
+function findEpisodes(root: string, task: string, onBad: OnBad | undefined): Episode[] {
   const taskFolder = join(root, task);
   const folders = listFolders(taskFolder);
   if (folders.includes(ALL_VARIATIONS))
-    return numbered(join(taskFolder, ALL_VARIATIONS, "episodes"), "episode").map(({ number, name, path }) => ({
+    return numbered(join(taskFolder, ALL_VARIATIONS, "episodes"), "episode", onBad).map(({ number, name, path }) => ({
       task,
       variation: null,
       index: number,
       id: `${task}/${ALL_VARIATIONS}/${name}`,
       directory: path,
     }));
-  return numbered(taskFolder, "variation")
+  return numbered(taskFolder, "variation", onBad)
     .flatMap((variation) =>
-      numbered(join(variation.path, "episodes"), "episode").map(({ name, path }) => ({
+      numbered(join(variation.path, "episodes"), "episode", onBad).map(({ name, path }) => ({
         task,
         variation: variation.number,
         id: `${task}/${variation.name}/${name}`,
@@ -113,10 +120,24 @@ function findEpisodes(root: string, task: string): Episode[] {
     .map((episode, index) => ({ ...episode, index }));
 }
 
-function numbered(folder: string, prefix: string): { number: number; name: string; path: string }[] {
+function numbered(
+  folder: string,
+  prefix: string,
+  onBad: OnBad | undefined,
+): { number: number; name: string; path: string }[] {
+  const seen = new Map<number, string>();
   return listFolders(folder)
     .filter((name) => name.startsWith(prefix) && /^\d{1,6}$/.test(name.slice(prefix.length)))
-    .map((name) => ({ number: Number(name.slice(prefix.length)), name, path: join(folder, name) }))
+    .flatMap((name) => {
+      const entry = { number: Number(name.slice(prefix.length)), name, path: join(folder, name) };
+      const twin = seen.get(entry.number);
+      seen.set(entry.number, twin ?? name);
+      if (twin === undefined) return [entry];
+      orSkip(onBad, () => {
+        throw new DataError(entry.path, `is ${prefix} ${entry.number}, which ${twin} is already`);
+      });
+      return [];
+    })
     .sort((a, b) => a.number - b.number);
 }
 

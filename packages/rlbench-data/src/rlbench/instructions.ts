@@ -10,7 +10,7 @@ export interface Instructions {
   /** At least one, the first is the canonical one. */
   texts: string[];
   /** `"task name"`: the recording has none, the text is the task's name with spaces for underscores. */
-  source: "variation_descriptions" | "task name";
+  source: "variation_descriptions" | "taskvars_instructions" | "task name";
 }
 
 const FILE = "variation_descriptions.pkl";

@@ -17,10 +17,8 @@ interface EmbedFlags {
 }
 
 /** `minidiff data embed`. */
-export function addDataEmbed(program: Command): void {
-  const data = program.commands.find((command) => command.name() === "data") ?? program.command("data");
+export function addDataEmbed(data: Command): void {
   data
-    .description("prepare data for training")
     .command("embed")
     .description("write the embeddings of instructions by CLIP's text model")
     .requiredOption("--text-model <file>", "CLIP's weights: .pt, .pth, .bin or .safetensors")
@@ -43,7 +41,7 @@ async function run({ data, instructions, padding: kind, ...flags }: EmbedFlags):
   if (!padding) throw new ConfigError("--padding", "", `is "${kind}", expected ${paddings.join(", ")}`);
   if ((data === undefined) === (instructions === undefined))
     throw new ConfigError("data embed", "", "needs one of --data and --instructions");
-  const texts = data === undefined ? readInstructionTexts(instructions!) : instructionsOf(data);
+  const texts = data === undefined ? readInstructionTexts(instructions!) : await instructionsOf(data);
   const start = performance.now();
   const embedded = await abortOnSignals((signal) =>
     embedInstructions({ ...flags, padding, texts, signal, onProgress: showProgress(texts.length) }),

@@ -8,6 +8,7 @@ import {
 } from "../evaluate/evaluation.js";
 import { compareSolvers, formatSolverComparison, type SolverComparison } from "../evaluate/solver-comparison.js";
 import { dataSource, parseInteger, parseNumber, parseSolver, solverHelp, solverOptions } from "./options.js";
+import { listSkipped, skipBadFlag, skipBadHelp } from "./skip-bad.js";
 
 interface EvalFlags {
   checkpoint: string;
@@ -22,6 +23,7 @@ interface EvalFlags {
   steps?: string;
   shift?: string;
   seed: string;
+  skipBad?: boolean;
   json?: boolean;
 }
 
@@ -42,6 +44,7 @@ export function addEval(program: Command): void {
     .option("--steps <counts>", "denoising steps; several, separated by commas, are compared")
     .option("--shift <factor>", "of euler and heun: over 1 puts more steps where there is more noise")
     .option("--seed <seed>", "seed of the candidates", "0")
+    .option(skipBadFlag, skipBadHelp)
     .option("--json", "print everything as JSON")
     .action(run);
 }
@@ -53,7 +56,7 @@ async function run(flags: EvalFlags): Promise<void> {
   const source: EvaluationSource = {
     checkpoint: flags.checkpoint,
     model: flags.model,
-    data: dataSource(flags.data, flags.task, flags.valEpisodes ?? flags.episodes),
+    data: dataSource(flags.data, flags.task, flags.valEpisodes ?? flags.episodes, listSkipped(flags.skipBad)),
     mustBeHeldOut: flags.valEpisodes !== undefined,
     turn: parseNumber("--turn", flags.turn),
     samples: parseInteger("--samples", flags.samples, 1),

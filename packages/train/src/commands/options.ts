@@ -1,4 +1,5 @@
 import { type Solver, type SolverOptions, solvers } from "@md/diffusion";
+import type { OnBad } from "@md/rlbench-data";
 import type { ConfigLayer } from "../config/resolve.js";
 import { parseOverride } from "../config/sources.js";
 import type { DataSource } from "../data.js";
@@ -47,8 +48,13 @@ export const flagLayer = (flag: string, key: string, value: string): ConfigLayer
   source: flag,
 });
 
-/** Where demonstrations come from, of `--data`, `--task` and a selection of episodes. */
-export function dataSource(root: string, task: string | undefined, episodes: string | undefined): DataSource {
+/** Where demonstrations come from, of `--data`, `--task`, a selection of episodes and `--skip-bad`. */
+export function dataSource(
+  root: string,
+  task: string | undefined,
+  episodes: string | undefined,
+  onBad?: OnBad,
+): DataSource {
   const tasks = task?.split(",").map((name) => name.trim());
-  return { root, ...(tasks && { tasks }), ...(episodes !== undefined && { episodes }) };
+  return { root, ...(tasks && { tasks }), ...(episodes !== undefined && { episodes }), ...(onBad && { onBad }) };
 }

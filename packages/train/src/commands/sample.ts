@@ -53,7 +53,7 @@ async function run(flags: SampleFlags): Promise<void> {
   using checkpoint = new Checkpoint(flags.checkpoint);
   const { data } = checkpoint.metadata.config;
   const episodes = listEpisodes(dataSource(flags.data, flags.task, String(episode)));
-  const dataset = loadDataset(episodes, data, { keyPosesOnly: true });
+  const dataset = await loadDataset(episodes, data, { keyPosesOnly: true });
   const index = dataset.samples.findIndex(({ keyPoseIndex }) => keyPoseIndex === keyPose);
   if (index < 0) throw new DataError(episodes[0]!.id, `has no key pose ${keyPose}, only ${dataset.samples.length}`);
   const batch = collate(dataset, [index], { seed, points: data.points, sampling: data.sampling, turn });

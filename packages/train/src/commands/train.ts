@@ -12,6 +12,7 @@ import { remainingSignalWarning } from "../run/signal.js";
 import { exitStatus } from "./failure.js";
 import { abortOnSignals } from "./interrupt.js";
 import { dataSource, flagLayer } from "./options.js";
+import { listSkipped, skipBadFlag, skipBadHelp } from "./skip-bad.js";
 
 interface TrainFlags {
   data?: string;
@@ -27,6 +28,7 @@ interface TrainFlags {
   seed?: string;
   model?: string;
   resume?: string;
+  skipBad?: boolean;
 }
 
 /** `minidiff train`. */
@@ -35,7 +37,7 @@ export function addTrain(program: Command): void {
     .command("train")
     .description("train a policy on RLBench demonstrations")
     .argument("[overrides...]", "assignments such as policy.embedDim=96")
-    .option("--data <dir>", "folder of demonstrations, TASK/…/episodes/episodeN")
+    .option("--data <dir>", "folder of demonstrations, in any format that minidiff data info reads")
     .option("--task <names>", "tasks to train on, separated by commas (default: all)")
     .option("--out <run>", "folder for checkpoint and metrics")
     .option("--episodes <selection>", 'episodes to train on, such as "0-3,7" (default: all)')
@@ -47,6 +49,7 @@ export function addTrain(program: Command): void {
     .option("--max-minutes <minutes>", "limit of time; with --steps, whichever comes first")
     .option("--seed <seed>", "seed of initialisation, data order and noise")
     .option("--model <name>", "registered policy, or a module file that exports one; the file is run")
+    .option(skipBadFlag, skipBadHelp)
     .option(
       "--resume <run>",
       "go on with an interrupted run; --steps, --max-minutes and --model alone may be given with it",
@@ -99,17 +102,18 @@ async function start(flags: TrainFlags, overrides: readonly string[]): Promise<R
   await configureRun({ layers, model });
   if (hasCheckpoint(out))
     throw new ConfigError("train", "--out", `${out} holds a run already; --resume it, or name another folder`);
+  const onBad = listSkipped(flags.skipBad);
   return Run.start({
     out,
     model,
     layers,
-    data: dataSource(data, task, episodes),
-    ...(valEpisodes !== undefined && { validation: dataSource(data, task, valEpisodes) }),
+    data: dataSource(data, task, episodes, onBad),
+    ...(valEpisodes !== undefined && { validation: dataSource(data, task, valEpisodes, onBad) }),
   });
 }
 
 function resume(run: string, flags: TrainFlags, overrides: readonly string[]): Promise<Run> {
-  const others = ["data", "task", "out", "episodes", "valEpisodes", "config", "seed"] as const;
+  const others = ["data", "task", "out", "episodes", "valEpisodes", "config", "seed", "skipBad"] as const;
   const given = others.find((name) => flags[name] !== undefined);
   if (given || flags.set.length > 0 || overrides.length > 0) {
     throw new ConfigError("train", "--resume", "takes all but --steps, --max-minutes and --model from the checkpoint");

@@ -61,7 +61,7 @@ export async function runDemo(options: DemoOptions): Promise<DemoResult> {
     validation: { root: unseen.root, episodes: validation },
   });
   const { config, policy } = run.parts;
-  const toJudge = loadScenes(unseen.root, config.data);
+  const toJudge = await loadScenes(unseen.root, config.data);
   clock.end("loading");
   log(describeRun(run));
   await run.train({ signal, display });

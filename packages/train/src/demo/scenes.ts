@@ -1,10 +1,10 @@
 import { existsSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import {
-  type Episode,
   type KeyPoseDataset,
   readReachScene,
   type ReachScene,
+  toRLBenchEpisode,
   writeSyntheticReach,
 } from "@md/rlbench-data";
 import type { DataConfig } from "../config/schema.js";
@@ -38,10 +38,10 @@ export interface ScenesToJudge {
 }
 
 /** Reads demonstrations of {@link provideScenes}: one key pose a scene. */
-export function loadScenes(root: string, config: DataConfig): ScenesToJudge {
-  const episodes: readonly Episode[] = listEpisodes({ root });
+export async function loadScenes(root: string, config: DataConfig): Promise<ScenesToJudge> {
+  const episodes = listEpisodes({ root });
   return {
-    dataset: loadDataset(episodes, config, { keyPosesOnly: true }),
-    scenes: episodes.map((episode) => readReachScene(episode)),
+    dataset: await loadDataset(episodes, config, { keyPosesOnly: true }),
+    scenes: episodes.map((episode) => readReachScene(toRLBenchEpisode(episode))),
   };
 }

@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import type { SolverOptions } from "@md/diffusion";
-import type { Episode, KeyPoseDataset } from "@md/rlbench-data";
+import type { EpisodeRef, KeyPoseDataset } from "@md/rlbench-data";
 import { Checkpoint } from "../checkpoint/checkpoint.js";
 import type { CheckpointMetadata } from "../checkpoint/metadata.js";
 import { type DataSource, listEpisodes, loadDataset } from "../data.js";
@@ -56,7 +56,7 @@ export async function evaluateCheckpoint(options: EvaluationOptions): Promise<Ev
   using checkpoint = new Checkpoint(options.checkpoint);
   const { metadata, file } = checkpoint;
   const { turn = 0, samples = 16, solver, steps, shift, seed = 0 } = options;
-  const { dataset, heldOut } = loadEvaluationData(checkpoint, options);
+  const { dataset, heldOut } = await loadEvaluationData(checkpoint, options);
   const { points, sampling } = metadata.config.data;
   const settings: EvaluateOptions = { points, sampling, turn, samples, solver, steps, shift, seed };
   const policy = await checkpoint.loadPolicy({ model: options.model });
@@ -79,19 +79,20 @@ export async function evaluateCheckpoint(options: EvaluationOptions): Promise<Ev
  *
  * @throws CheckpointError when episodes that must be held out were trained on
  */
-export function loadEvaluationData(
+export async function loadEvaluationData(
   { metadata, file }: Checkpoint,
   { data, mustBeHeldOut = false }: Pick<EvaluationSource, "data" | "mustBeHeldOut">,
-): { dataset: KeyPoseDataset; heldOut: ReadonlySet<string> } {
+): Promise<{ dataset: KeyPoseDataset; heldOut: ReadonlySet<string> }> {
   const episodes = listEpisodes(data);
   const heldOut = heldOutIds(episodes, data.root, metadata);
   const seen = episodes.find(({ id }) => !heldOut.has(id));
   if (mustBeHeldOut && seen) throw new CheckpointError(file, `was trained on ${seen.id}, which is not held out`);
-  return { dataset: loadDataset(episodes, metadata.config.data, { keyPosesOnly: true }), heldOut };
+  const dataset = await loadDataset(episodes, metadata.config.data, { keyPosesOnly: true, onBad: data.onBad });
+  return { dataset, heldOut };
 }
 
 // Ids of the episodes that the checkpoint was not trained on.
-function heldOutIds(episodes: readonly Episode[], root: string, { trainedOn }: CheckpointMetadata): Set<string> {
+function heldOutIds(episodes: readonly EpisodeRef[], root: string, { trainedOn }: CheckpointMetadata): Set<string> {
   const otherFolder = trainedOn !== null && existsSync(trainedOn.root) && resolve(root) !== trainedOn.root;
   const trained = new Set(otherFolder ? [] : trainedOn?.episodes);
   return new Set(episodes.map(({ id }) => id).filter((id) => !trained.has(id)));
@@ -112,7 +113,7 @@ async function compareHeldOut(
   const from = existsSync(trainedOn.root) ? trainedOn.root : root;
   const episodes = listEpisodes({ root: from, ids: new Set(trainedOn.episodes) });
   if (episodes.length === 0) return groups;
-  const training = loadDataset(episodes, config.data, { keyPosesOnly: true });
+  const training = await loadDataset(episodes, config.data, { keyPosesOnly: true });
   const answers: [string, Answer][] = [
     ["constant answer", constantAnswer(training)],
     ["nearest neighbour", nearestNeighbourAnswer(training, unseen, settings.seed)],

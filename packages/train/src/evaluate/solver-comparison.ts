@@ -38,7 +38,7 @@ export async function compareSolvers(options: SolverComparisonOptions): Promise<
   using checkpoint = new Checkpoint(options.checkpoint);
   const { metadata, file } = checkpoint;
   const { turn = 0, samples = 16, seed = 0, shift } = options;
-  const { dataset } = loadEvaluationData(checkpoint, options);
+  const { dataset } = await loadEvaluationData(checkpoint, options);
   using policy = await checkpoint.loadPolicy({ model: options.model });
   const solvers = options.solvers ?? policy.solvers;
   if (!solvers) throw new ConfigError("--solver", "", `is "all", but ${metadata.policy.name} has no choice of solvers`);

@@ -1,6 +1,6 @@
 import { join, resolve } from "node:path";
 import type { Policy } from "@md/diffusion";
-import type { Episode, KeyPoseDataset } from "@md/rlbench-data";
+import type { EpisodeRef, KeyPoseDataset } from "@md/rlbench-data";
 import { Generator } from "@md/tensor";
 import { Checkpoint, type RunMetadata, saveCheckpoint } from "../checkpoint/checkpoint.js";
 import { checkWhole } from "../checkpoint/metadata.js";
@@ -82,7 +82,10 @@ export class Run {
     const both = selected.find((episode) => !episodes.includes(episode));
     if (data.episodes !== undefined && both)
       throw new ConfigError("train", "--episodes", `and --val-episodes both select ${both.id}`);
-    const training = loadDataset(episodes, config.data);
+    const training = await loadDataset(episodes, config.data, { onBad: data.onBad });
+    const judged = validation
+      ? await loadDataset(heldOut, config.data, { keyPosesOnly: true, onBad: validation.onBad })
+      : null;
     const statistics = dataStatistics(training, config.data);
     const policy = createPolicy(factory, config, statistics, batchSource(training, config)(0));
     const parts: RunParts = {
@@ -90,15 +93,15 @@ export class Run {
       config,
       policy,
       training,
-      validation: validation ? loadDataset(heldOut, config.data, { keyPosesOnly: true }) : null,
+      validation: judged,
       metadata: {
         policy: { name: config.model, config: policy.config },
         statistics,
         config,
         trainedOn: {
           root: resolve(data.root),
-          episodes: idsOf(episodes),
-          heldOut: validation ? { root: resolve(validation.root), episodes: idsOf(heldOut) } : null,
+          episodes: idsIn(episodes, training),
+          heldOut: validation && judged ? { root: resolve(validation.root), episodes: idsIn(heldOut, judged) } : null,
         },
       },
     };
@@ -122,7 +125,7 @@ export class Run {
     const policy = await checkpoint.loadPolicy({ weights: "model", model: options.model });
     const saved: ConfigLayer = { source: checkpoint.file, values: metadata.config };
     const config = resolveConfig([saved, ...(options.budget ?? [])], factory.defaults);
-    const pick = ({ root, episodes }: { root: string; episodes: readonly string[] }): Episode[] => {
+    const pick = ({ root, episodes }: { root: string; episodes: readonly string[] }): EpisodeRef[] => {
       const found = listEpisodes({ root, ids: new Set(episodes) });
       const absent = episodes.find((id) => !found.some((episode) => episode.id === id));
       if (absent !== undefined)
@@ -134,8 +137,8 @@ export class Run {
       out: run,
       config,
       policy,
-      training: loadDataset(pick(trainedOn), config.data),
-      validation: heldOut && loadDataset(heldOut, config.data, { keyPosesOnly: true }),
+      training: await loadDataset(pick(trainedOn), config.data),
+      validation: heldOut && (await loadDataset(heldOut, config.data, { keyPosesOnly: true })),
       metadata: { policy: metadata.policy, statistics: metadata.statistics, config, trainedOn },
     };
     return new Run(parts, checkpoint);
@@ -211,9 +214,13 @@ class RecentRate {
   }
 }
 
-const idsOf = (episodes: readonly Episode[]): string[] => episodes.map(({ id }) => id);
+// Of the episodes that were not left out as unreadable.
+function idsIn(episodes: readonly EpisodeRef[], dataset: KeyPoseDataset): string[] {
+  const read = new Set(dataset.samples.map(({ episode }) => episode));
+  return episodes.map(({ id }) => id).filter((id) => read.has(id));
+}
 
-function withoutHeldOut(episodes: Episode[], heldOut: readonly Episode[]): Episode[] {
-  const ids = new Set(heldOut.map(({ directory }) => resolve(directory)));
-  return episodes.filter(({ directory }) => !ids.has(resolve(directory)));
+function withoutHeldOut(episodes: EpisodeRef[], heldOut: readonly EpisodeRef[]): EpisodeRef[] {
+  const locations = new Set(heldOut.map(({ location }) => location));
+  return episodes.filter(({ location }) => !locations.has(location));
 }

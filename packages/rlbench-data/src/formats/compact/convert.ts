@@ -1,0 +1,180 @@
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { availableParallelism } from "node:os";
+import { join, resolve } from "node:path";
+import type { EpisodeRef } from "../../episode-source.js";
+import { DataError, type OnBad, orSkip, orSkipAsync } from "../../errors.js";
+import { openDataset } from "../../open-dataset.js";
+import { convertEpisode, type ConvertFolders } from "./convert-episode.js";
+import { ConvertWorker } from "./convert-pool.js";
+import { openCompactEpisode } from "./decode.js";
+import { episodeFile, INDEX_FILE } from "./source.js";
+import { writeCompactIndex } from "./write.js";
+
+/** Says, until the index is written, what an unfinished conversion converts. */
+const UNFINISHED_FILE = "conversion.json";
+const MAX_WORKERS = 8;
+const EPISODES_A_WORKER = 16;
+
+/** What {@link convertDataset} converts. */
+export interface ConvertOptions {
+  /** Folder of episodes in any format. */
+  from: string;
+  /** Folder to write; new, empty, or that of an interrupted conversion of the same data, which then goes on. */
+  to: string;
+  /** Worker threads; 0 for none. Default: by the number of episodes and processors. */
+  workers?: number;
+  /** Called with each episode or part that cannot be read, which is then left out. Default: the error is thrown. */
+  onBad?: OnBad;
+  /** Called after each episode. */
+  onProgress?: (progress: ConvertProgress) => void;
+  /** Ends the conversion after the episode at hand; the same call goes on with it. */
+  signal?: AbortSignal;
+}
+
+/** How far a conversion is. */
+export interface ConvertProgress {
+  done: number;
+  total: number;
+  /** The last episode. */
+  id: string;
+}
+
+/** Outcome of a conversion. */
+export interface ConvertResult {
+  /** False when it was aborted. */
+  finished: boolean;
+  /** Episodes written now. */
+  written: number;
+  /** Episodes that an interrupted conversion had written. */
+  kept: number;
+  /** Episodes left out because they cannot be read. */
+  skipped: number;
+  /** Bytes written now. */
+  bytes: number;
+}
+
+/**
+ * Converts the key steps of a data set to the compact format. Each episode is read back after it is written, and is in
+ * its place whole or not at all; the index comes last.
+ *
+ * @throws DataError when `to` holds anything else, or an episode cannot be read and there is no `onBad`
+ */
+export async function convertDataset(options: ConvertOptions): Promise<ConvertResult> {
+  const { from, to, onBad, onProgress, signal } = options;
+  const source = openDataset(from, { onBad });
+  const episodes = source.listEpisodes();
+  prepareFolder(from, to);
+  const result: ConvertResult = { finished: false, written: 0, kept: 0, skipped: 0, bytes: 0 };
+  const skipped = new Set<EpisodeRef>();
+  let done = 0;
+  const report = ({ id }: EpisodeRef): void => {
+    done++;
+    onProgress?.({ done, total: episodes.length, id });
+  };
+  const missing: EpisodeRef[] = [];
+  for (const ref of episodes) {
+    if (isThere(ref, to)) {
+      result.kept++;
+      report(ref);
+    } else missing.push(ref);
+  }
+  const convert = async (ref: EpisodeRef, worker: ConvertWorker | null): Promise<void> => {
+    // What a worker cannot convert is tried again here, where its error is whole.
+    const byWorker = worker && (await worker.convert(ref));
+    const bytes = byWorker ?? (await orSkipAsync(onBad, () => convertEpisode(source, ref, to)));
+    if (bytes === undefined) {
+      skipped.add(ref);
+      result.skipped++;
+    } else {
+      result.written++;
+      result.bytes += bytes;
+    }
+    report(ref);
+  };
+  await inLanes(missing, options.workers ?? workersFor(missing.length), { from, to }, signal, convert);
+  if (done < episodes.length) return result;
+  const present = episodes.filter((ref) => !skipped.has(ref));
+  if (present.length === 0) throw new DataError(from, "has no episode that can be converted");
+  writeCompactIndex(to, present);
+  rmSync(join(to, UNFINISHED_FILE));
+  return { ...result, finished: true };
+}
+
+// Whether an interrupted conversion has written the episode. One that does not open is written anew.
+function isThere(ref: EpisodeRef, to: string): boolean {
+  const file = episodeFile(to, ref.id);
+  const ignore = (): void => undefined;
+  return existsSync(file) && orSkip(ignore, () => openCompactEpisode({ ...ref, location: file })) !== undefined;
+}
+
+// A worker thread takes longer to start than a few episodes take.
+function workersFor(episodes: number): number {
+  const most = Math.min(availableParallelism(), MAX_WORKERS);
+  return episodes < EPISODES_A_WORKER * 2 || most < 2 ? 0 : Math.min(most, Math.floor(episodes / EPISODES_A_WORKER));
+}
+
+/**
+ * Hands each episode to `body`, one at a time a lane: a worker thread each, or without workers one lane of this thread.
+ * After an error the other lanes end with the episode at hand, so that nothing is half-written.
+ */
+async function inLanes(
+  episodes: readonly EpisodeRef[],
+  workers: number,
+  folders: ConvertFolders,
+  signal: AbortSignal | undefined,
+  body: (ref: EpisodeRef, worker: ConvertWorker | null) => Promise<void>,
+): Promise<void> {
+  const queue = [...episodes];
+  const lane = async (worker: ConvertWorker | null): Promise<void> => {
+    try {
+      for (let ref = queue.shift(); ref && !signal?.aborted; ref = queue.shift()) {
+        await body(ref, worker);
+        // So that a signal is seen between episodes that never wait.
+        await new Promise((next) => setImmediate(next));
+      }
+    } catch (error) {
+      queue.length = 0;
+      throw error;
+    } finally {
+      await worker?.close();
+    }
+  };
+  const lanes = workers === 0 ? [null] : Array.from({ length: workers }, () => new ConvertWorker(folders));
+  const outcomes = await Promise.allSettled(lanes.map(lane));
+  const failed = outcomes.find(({ status }) => status === "rejected") as PromiseRejectedResult | undefined;
+  if (failed) throw failed.reason;
+}
+
+function prepareFolder(from: string, to: string): void {
+  const marker = join(to, UNFINISHED_FILE);
+  const origin = realpathSync(from);
+  if (existsSync(join(to, INDEX_FILE))) throw new DataError(to, `holds a data set already (${INDEX_FILE})`);
+  if (existsSync(marker)) {
+    const begun = readOrigin(marker);
+    if (begun !== origin) throw new DataError(marker, `is of a conversion of ${String(begun)}, not of ${origin}`);
+    return;
+  }
+  if (existsSync(to) && readdirSync(to).length > 0)
+    throw new DataError(to, "is not empty, and of no interrupted conversion");
+  if (`${resolve(to)}/`.startsWith(`${origin}/`)) throw new DataError(to, `lies within ${origin}, which is converted`);
+  mkdirSync(to, { recursive: true });
+  writeFileSync(`${marker}.partial`, `${JSON.stringify({ from: origin })}\n`);
+  renameSync(`${marker}.partial`, marker);
+}
+
+function readOrigin(marker: string): unknown {
+  try {
+    return (JSON.parse(readFileSync(marker, "utf8")) as { from?: unknown } | null)?.from;
+  } catch (error) {
+    throw new DataError(marker, `cannot be read: ${(error as Error).message}`, { cause: error });
+  }
+}
