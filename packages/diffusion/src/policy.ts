@@ -1,5 +1,6 @@
 import type { Generator, Tensor } from "@md/tensor";
 import type { Module } from "@md/nn";
+import type { PositionBounds } from "./positions.js";
 import type { Solver, SolverOptions } from "./sampler.js";
 
 /** B training states as flat row-major arrays; what `drawBatch` of `@md/rlbench-data` returns fits. */
@@ -70,7 +71,7 @@ export interface ActionSample {
 /** What the data has to say to a policy before training. */
 export interface DataStatistics {
   /** Box of the target positions, augmentation included, metres. */
-  positionBounds: { readonly min: readonly number[]; readonly max: readonly number[] };
+  positionBounds: PositionBounds;
   instructionDim: number;
 }
 

@@ -1,5 +1,7 @@
 import { ValueError } from "@md/tensor";
-import { ROTATION_BINS } from "./light/config.js";
+
+/** 5° bins an axis of Euler angles. */
+export const ROTATION_BINS = 72;
 
 const BIN_RADIANS = (2 * Math.PI) / ROTATION_BINS;
 const HALF_TURN = ROTATION_BINS / 2;

@@ -269,6 +269,7 @@ describe("DiffuserActor", () => {
 
   it("names what is wrong with a batch or a configuration", () => {
     const generator = new Generator(1);
+    expect(() => make({ mlpRatio: 0.001 })).toThrow(/"mlpRatio" is 0.001, which makes 0 hidden channels of 24/);
     expect(() => make({ embedDim: 25 })).toThrow(/"embedDim" is 25, expected a multiple of numHeads = 2/);
     expect(() => make({ headLayers: 0 })).toThrow(ConfigKeyError);
     expect(() => make({ headLayer: 2 } as object)).toThrow(/headLayer.*headLayers/);

@@ -7,8 +7,10 @@ export { type Conversion, convertWeights, type ConvertOptions, formatConversion 
 export { type DataSource, listEpisodes, loadDataset, withInstructions } from "./data.js";
 export * from "./errors.js";
 export { DEMO_DENOISING_STEPS } from "./demo/answers.js";
+export type { Check } from "./demo/checks.js";
 export { DEMO_SCENES, type DemoOptions, type DemoResult, runDemo } from "./demo/demo.js";
-export { constantAnswer, nearestNeighbourAnswer } from "./evaluate/baselines.js";
+export type { AmbiguousScenes, AnswerRow, Judgement } from "./demo/judge.js";
+export { type Answer, constantAnswer, nearestNeighbourAnswer } from "./evaluate/baselines.js";
 export { evaluate, evaluateAnswers, type EvaluateOptions, type KeyPoseResult } from "./evaluate/evaluate.js";
 export {
   type Evaluation,
@@ -37,5 +39,5 @@ export { charts, htmlPage, htmlTable, paragraph, type Section } from "./report/h
 export { type Frame, palette, Plot } from "./report/svg.js";
 export { batchSource, dataStatistics } from "./run/batches.js";
 export { createPolicy } from "./run/create-policy.js";
-export { Run } from "./run/run.js";
+export { Run, type RunParts } from "./run/run.js";
 export { type StepMetrics, Trainer, type TrainerOptions } from "./trainer.js";

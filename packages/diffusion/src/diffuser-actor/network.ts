@@ -2,9 +2,9 @@ import { LayerNorm, Linear, MLP, Module, type Parameter, parameter, TimestepEmbe
 import { cat, type Generator, randn, rotaryTable, tensor, type Tensor, type VoxelHash } from "@md/tensor";
 import { actionMask, type BlockMemory, type ConditionLayout, NonInvasiveBlock } from "../light/block.js";
 import { BlockStack } from "../light/block-stack.js";
-import { positionFeatureDim, positionFeatures, PositionNormalizer } from "../light/positions.js";
 import { SceneEncoder } from "../light/scene-encoder.js";
 import type { Observation } from "../policy.js";
+import { positionFeatureDim, positionFeatures, PositionNormalizer } from "../positions.js";
 import type { DiffuserActorConfig } from "./config.js";
 
 /** Numbers of a pose: normalised position, first and second column of the rotation matrix. */
