@@ -22,7 +22,13 @@ export { releasedNames } from "./mini-diffuser/released-names.js";
 export * from "./policy.js";
 export { getPolicy, importPolicy, policyNames, registerPolicy } from "./registry.js";
 export type { PositionBounds } from "./positions.js";
-export { ROTATION_BINS, rotation6dOfBins, rotation6dOfQuaternions, rotation6dToBins } from "./rotation.js";
+export {
+  ROTATION_BINS,
+  rotation6dOfBins,
+  rotation6dOfQuaternions,
+  rotation6dToBins,
+  rotation6dToQuaternions,
+} from "./rotation.js";
 export {
   createSampler,
   runSampler,

@@ -59,6 +59,8 @@ export interface ActionSample {
   position: Float32Array;
   /** Most likely 5° Euler bins, [B, C, L, 3]. */
   rotationBins: Int32Array;
+  /** The rotations exactly, unit quaternions xyzw, [B, C, L, 4], of a policy that does not classify bins. */
+  quaternion?: Float32Array;
   /** Probability that the gripper is open, [B, C, L]. */
   open: Float32Array;
   /**

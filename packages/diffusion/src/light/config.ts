@@ -60,7 +60,9 @@ const cells: Field<readonly number[]> = {
   default: [16],
   expected: "an array of finite numbers above 0",
   accepts: (value) =>
-    Array.isArray(value) && value.length > 0 && value.every((size: unknown) => Number.isFinite(size) && (size as number) > 0),
+    Array.isArray(value) &&
+    value.length > 0 &&
+    value.every((size: unknown) => Number.isFinite(size) && (size as number) > 0),
 };
 
 /** What comes from the data. */

@@ -138,7 +138,9 @@ export const miniDiffuserDefaults = (): Record<string, unknown> =>
   Object.fromEntries(Object.entries(optionFields).map(([key, field]) => [key, field.default]));
 
 /** A configuration without anything left to decide. */
-export type ResolvedMiniDiffuserConfig = Readonly<MiniDiffuserConfig & { betaSchedule: BetaSchedule; positionLoss: "l1" | "l2" }>;
+export type ResolvedMiniDiffuserConfig = Readonly<
+  MiniDiffuserConfig & { betaSchedule: BetaSchedule; positionLoss: "l1" | "l2" }
+>;
 
 /** `given` completed with defaults and frozen. ValueError for an unknown key, ConfigKeyError for an ill-valued one. */
 export function resolveMiniDiffuserConfig(given: unknown): ResolvedMiniDiffuserConfig {

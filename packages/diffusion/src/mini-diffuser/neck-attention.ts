@@ -150,7 +150,6 @@ export class NeckAttention extends Module {
 
 const rotate = (x: Tensor, rotary: Tensor | undefined): Tensor => (rotary ? applyRotary(x, rotary) : x);
 
-
 const counts = (offsets: Int32Array): number[] => Array.from(offsets.subarray(1), (end, i) => end - offsets[i]!);
 
 function varlenOf(items: number, samples: number, lengths: readonly number[]): AttentionMask {

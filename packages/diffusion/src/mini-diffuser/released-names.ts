@@ -1,7 +1,6 @@
 import { NameMap, type NameRule, registerNameMap } from "@md/nn";
 import type { MiniDiffuserConfig } from "./config.js";
 
-
 const rule = (ours: string, theirs: string): NameRule => ({ ours: `${ours}.**`, theirs: `${theirs}.**` });
 const mlpRules = (ours: string, theirs: string): NameRule[] => [
   rule(`${ours}.layers.0`, `${theirs}.fc1`),

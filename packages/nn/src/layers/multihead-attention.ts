@@ -90,7 +90,12 @@ export class MultiheadAttention extends Module {
     const from = keyValue ?? x;
     const kRotary = keyValue ? keyRotary : (keyRotary ?? rotary);
     const kv = { k: toHeads(this.#project(from, 1)), v: toHeads(this.#project(from, 2)) };
-    return this.#attend(x, kv, { mask, qRotary: rotary, kNorm: this.kNorm ? headNorm(this.kNorm) : undefined, kRotary });
+    return this.#attend(x, kv, {
+      mask,
+      qRotary: rotary,
+      kNorm: this.kNorm ? headNorm(this.kNorm) : undefined,
+      kRotary,
+    });
   }
 
   /** Keys and values of x [batch, tokens, embedDim], keys normed and then rotated by `rotary`. */
