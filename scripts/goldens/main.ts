@@ -1,25 +1,38 @@
-import { existsSync } from "node:fs";
-import { relative } from "node:path";
+import { existsSync, readdirSync } from "node:fs";
+import { join, relative } from "node:path";
 import { goldensFolder } from "../../packages/rlbench-data/test/support/paths.js";
 import { checkGolden, findGolden } from "./check-golden.js";
 
 const MAX_MESSAGES = 20;
 
 /**
- * Runs the golden files of the given names and prints the cases passed, failed and pending of each. 0 when every file
- * has a case that was run and none failed, else 1.
+ * Runs the golden files of the given names, or of none given all below the folder, and prints the cases passed, failed
+ * and pending of each. 0 when there are files, every file has a case that was run, and none failed, else 1.
  */
-export function main(names: readonly string[]): number {
-  if (names.length === 0 || !existsSync(goldensFolder)) {
-    console.error("Usage: npm run test:goldens -- NAME…");
-    console.error(`NAME is a file of ${goldensFolder}, with or without .safetensors; MD_GOLDENS names another folder.`);
+export function main(names: readonly string[], folder = goldensFolder): number {
+  const usage = "Usage: npm run test:goldens [-- NAME…]";
+  const where = `a NAME is a file of ${folder}, with or without .safetensors; MD_GOLDENS names another folder`;
+  const paths = names.length > 0 ? names.map((name) => findGolden(folder, name)) : allGoldens(folder);
+  if (paths.length === 0 || !existsSync(folder)) {
+    console.error(`${usage}\n${where}. Found no golden file there.`);
     return 1;
   }
-  return names.filter((name) => !runFile(findGolden(goldensFolder, name))).length === 0 ? 0 : 1;
+  const failed = paths.filter((path) => !runFile(path, folder));
+  if (names.length === 0) console.log(`${paths.length - failed.length} of ${paths.length} files passed`);
+  return failed.length === 0 ? 0 : 1;
 }
 
-function runFile(path: string): boolean {
-  const name = relative(goldensFolder, path);
+function allGoldens(folder: string): string[] {
+  if (!existsSync(folder)) return [];
+  const files = readdirSync(folder, { recursive: true, encoding: "utf8" });
+  return files
+    .filter((file) => file.endsWith(".safetensors"))
+    .sort()
+    .map((file) => join(folder, file));
+}
+
+function runFile(path: string, folder: string): boolean {
+  const name = relative(folder, path);
   try {
     const report = checkGolden(path);
     if (!report) {
