@@ -130,7 +130,7 @@ test("the runner takes all files where none is named, and fails with any of them
   vi.restoreAllMocks();
   rmSync(folder, { recursive: true });
   expect(lines).toContain("below/right.safetensors: 1 passed, 0 failed, 0 pending");
-  expect(lines).toContain("2 of 3 files passed");
+  expect(lines).toContain("files: 2 passed, 1 failed, 0 not run");
 });
 
 test("the runner fails where there is nothing to run", () => {
