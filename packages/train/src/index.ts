@@ -26,7 +26,7 @@ export {
   type SolverComparisonOptions,
 } from "./evaluate/solver-comparison.js";
 export { aggregate, drawCandidates, type Prediction, type PredictOptions } from "./evaluate/predict.js";
-export { type Group, groupResults, percent } from "./evaluate/groups.js";
+export { formatTable, type Group, groupResults, percent } from "./evaluate/groups.js";
 export { type Score, summarize, type Summary } from "./evaluate/score.js";
 export { AdamW, type AdamWOptions } from "./optim/adamw.js";
 export { clipGradNorm } from "./optim/clip-grad-norm.js";
