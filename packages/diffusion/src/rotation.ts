@@ -12,7 +12,7 @@ const LEAST_LENGTH = 1e-8;
 type Vector3 = readonly [number, number, number];
 
 /** First and second column of the rotation matrix of a unit quaternion. */
-export function quaternionColumns(x: number, y: number, z: number, w: number): readonly [Vector3, Vector3] {
+function quaternionColumns(x: number, y: number, z: number, w: number): readonly [Vector3, Vector3] {
   return [
     [1 - 2 * (y * y + z * z), 2 * (x * y + z * w), 2 * (x * z - y * w)],
     [2 * (x * y - z * w), 1 - 2 * (x * x + z * z), 2 * (y * z + x * w)],
