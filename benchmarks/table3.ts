@@ -21,8 +21,9 @@ const points = 4000;
 const budgetBytes = 24 * 2 ** 30;
 /** Numbers of scenes at which memory is measured; it is extrapolated along the line through them. */
 const measuredScenes = [1, 2, 4];
-/** B of the times. */
-const timedScenes = 4;
+/** B of the times, and how they are taken. */
+const timedScenes = 2;
+const pace = { sampleMs: 0, leastRounds: 5, mostRounds: 30, budgetMs: 60_000 };
 /** What memory may be off the line. */
 const mostOff = 0.02;
 
@@ -63,7 +64,7 @@ const bytesAt = (row: Row, scenes: number): number => {
 const { intercept, slope } = lawOf(whole);
 const largest = Math.floor((budgetBytes - intercept) / slope);
 
-const samples = flags.memory ? null : await alternate(rows.map(contestant));
+const samples = flags.memory ? null : await alternate(rows.map(contestant), pace);
 function contestant({ name, create, times = 1 }: Row): Parameters<typeof alternate>[0][number] {
   const { step } = policySteps(create(), surfaceBatch(times * timedScenes, points));
   return {
@@ -89,7 +90,7 @@ const table = rows.map((row, i) => {
 });
 console.log(
   `Memory at B = ${largest}, the most that fits 24 GiB with M = 64, extrapolated from B = ${measuredScenes.join(", ")}; ` +
-    `time of a training step at B = ${timedScenes}, median and 95% interval.\n`,
+    `time of a training step at B = ${timedScenes}, median of ratios within a round and its 95% interval.\n`,
 );
 const timed = samples ? [`time, B = ${timedScenes}`, "95%"] : [];
 console.log(formatTable({ titles: ["", `memory, B = ${largest}`, ...timed, "MB"], rows: table }));
