@@ -119,7 +119,8 @@ export class Checkpoint {
     try {
       if (!isDeepStrictEqual(policy.config, config))
         throw new CheckpointError(this.file, `metadata.policy.config is not a whole configuration of ${name}`);
-      this.restoreModule(policy, weights === "ema" && this.hasEma ? "ema" : "model");
+      this.restoreModule(policy, "model");
+      if (weights === "ema" && this.hasEma) this.restoreModule(policy, "ema");
       return policy;
     } catch (error) {
       policy.dispose();
