@@ -1,6 +1,7 @@
 import { spawnSync } from "node:child_process";
 import { mkdirSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
+import { build } from "tsup";
 
 const folder = import.meta.dirname;
 
@@ -21,4 +22,25 @@ export function compile(program: string, sources: readonly string[], flags: read
   if (error) throw new Error(`${compiler}: ${error.message}`);
   if (status !== 0) throw new Error(`${compiler}: ${stderr.split("\n").find((line) => /error|cannot/.test(line))}`);
   return output;
+}
+
+/**
+ * Bundles a program in TypeScript of this folder with the packages that it uses, the addon aside, into `build/`: as it
+ * would be published, without the loader that runs sources. Returns the file, for `node`.
+ */
+export async function bundle(source: string): Promise<string> {
+  await build({
+    entry: [join(folder, source)],
+    outDir: join(folder, "build"),
+    outExtension: () => ({ js: ".mjs" }),
+    format: "esm",
+    target: "node20",
+    config: false,
+    silent: true,
+    noExternal: [/^@md\/(?!native)/],
+    esbuildOptions: (options) => {
+      options.conditions = ["@md/source"];
+    },
+  });
+  return join(folder, "build", `${basename(source, ".ts")}.mjs`);
 }

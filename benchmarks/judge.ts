@@ -70,8 +70,9 @@ export const metricBelow =
   (name: string, limit: number): Judge =>
   (results) => {
     const found = results.flatMap(({ metrics }) => metrics.filter((metric) => metric.name === name));
+    if (found.length === 0) return unjudged(`${name} was not measured`);
     const worst = Math.max(...found.map(({ value }) => value));
-    return { met: found.length > 0 && worst <= limit, text: `${worst.toPrecision(4)} ${found[0]?.unit ?? ""}`.trim() };
+    return { met: worst <= limit, text: `${worst.toPrecision(4)} ${found[0]?.unit ?? ""}`.trim() };
   };
 
 /** Extra bytes as a share of those of inputs and outputs. */
@@ -133,6 +134,23 @@ export const reproducible: Judge = (results) => {
   };
 };
 
+/** A power of size, or a distance from a line, of memory at its peak: the worst curve counts. */
+const byCurve = (
+  results: readonly CaseResult[],
+  value: (points: Points) => number,
+): { name: string; worst: number } => {
+  const names = [...new Set(results.map(({ curve }) => curve?.name ?? ""))];
+  const values = names.map((name) =>
+    value(
+      results
+        .filter(({ curve }) => curve?.name === name)
+        .map(({ curve, memory }) => [curve!.x, memory.io + memory.extra] as const),
+    ),
+  );
+  const worst = Math.max(...values);
+  return { name: names[values.indexOf(worst)], worst };
+};
+
 /** Our times along the curve, with the most threads. */
 function curve(results: readonly CaseResult[]): Points {
   const [most] = threadCounts(results).slice(-1);
@@ -159,14 +177,13 @@ export const isAffine =
 export const memoryGrowsLinearly =
   (most: number): Judge =>
   (results) => {
-    const names = [...new Set(results.map(({ curve }) => curve?.name))];
-    const powers = names.map((name) =>
-      growth(
-        results
-          .filter(({ curve }) => curve?.name === name)
-          .map(({ curve, memory }) => [curve!.x, memory.io + memory.extra] as const),
-      ),
-    );
-    const worst = Math.max(...powers);
-    return { met: worst <= most, text: `power ${worst.toFixed(2)} (${names[powers.indexOf(worst)]})` };
+    const { name, worst } = byCurve(results, growth);
+    return { met: worst <= most, text: `power ${worst.toFixed(2)} (${name})` };
+  };
+
+export const memoryIsAffine =
+  (most: number): Judge =>
+  (results) => {
+    const { name, worst } = byCurve(results, misfit);
+    return { met: worst <= most, text: `${(100 * worst).toFixed(1)}% off (${name})` };
   };

@@ -30,7 +30,8 @@ export interface BenchCase {
   tolerance?: number;
   /** Default: 1 thread, and as many as are used at most. */
   threads?: "one" | "most";
-  metrics?: () => Metric[];
+  /** Also told with which peers the case is measured. */
+  metrics?: (peers: readonly string[]) => Metric[] | Promise<Metric[]>;
   /** A point of a curve over size. */
   curve?: { name: string; x: number };
   countsFor?: readonly TargetId[];

@@ -6,6 +6,7 @@ import {
   growsLike,
   isAffine,
   memoryGrowsLinearly,
+  memoryIsAffine,
   metricBelow,
   scaling,
   scalesAs,
@@ -109,6 +110,14 @@ const table = {
   "full-step-share": {
     sentence: "full Mini-Diffuser, a training step: ≥ 50% of the GEMM ceiling",
     judge: shareOfCeiling(0.5),
+  },
+  "full-step-resident": {
+    sentence: "full Mini-Diffuser, a training step: ≤ 60% of PyTorch's resident memory at its peak",
+    judge: metricBelow("resident memory beside PyTorch's", 0.6),
+  },
+  "full-memory": {
+    sentence: "full Mini-Diffuser: memory is affine in scenes and in samples, within 2% of straight lines",
+    judge: memoryIsAffine(0.02),
   },
   "full-level2-time": {
     sentence: "full Mini-Diffuser: 64 samples cost ≤ 1.063 of one in time, 2 scenes of 4000 points",

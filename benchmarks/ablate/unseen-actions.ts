@@ -40,11 +40,11 @@ export async function judgeUnseenActions(
     for (let action = 0; action < size * CANDIDATES; action++) {
       const b = Math.floor(action / CANDIDATES);
       const row = 3 * action * drawn.horizon;
-      const bins = Array.from(drawn.rotationBins.subarray(row, row + 3));
-      const turned = rotationErrorDegrees(
-        rotationBinsToQuaternion(bins),
-        batch.targetQuaternion.subarray(4 * b, 4 * b + 4),
-      );
+      const at = action * drawn.horizon;
+      const rotation =
+        drawn.quaternion?.subarray(4 * at, 4 * at + 4) ??
+        rotationBinsToQuaternion(drawn.rotationBins.subarray(row, row + 3));
+      const turned = rotationErrorDegrees(rotation, batch.targetQuaternion.subarray(4 * b, 4 * b + 4));
       const near = metresToNamed(drawn.position.subarray(row, row + 3), scenes[first + b]) < 0.01;
       const aligned = turned < 3;
       counts.within1cm += Number(near);

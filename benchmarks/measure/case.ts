@@ -110,7 +110,7 @@ async function measure(bench: BenchCase, around: Surroundings, result: CaseResul
       const { name, threads } = opponent;
       contestants.push({ name, threads, variant: prepared.variant, time: (n) => opponent.time(n) });
     }
-    result.metrics = bench.metrics?.() ?? [];
+    result.metrics = (await bench.metrics?.(knowing.map(({ name }) => name))) ?? [];
     const samples = await alternate(contestants, around.pace);
     summarise(bench, contestants, samples, around.ceilings, result);
   } finally {

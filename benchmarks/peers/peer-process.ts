@@ -12,6 +12,10 @@ export interface PeerCommand {
 
 const answerLimitMs = 600_000;
 
+/** The error among the lines that a program wrote last: Node and Python end with more than it. */
+export const lastError = (lines: readonly string[]): string | undefined =>
+  lines.findLast((line) => /Error\b.*: /.test(line)) ?? lines.at(-1);
+
 /** A peer in a process of its own, with a fixed number of threads. */
 export class PeerProcess {
   private readonly reader = new MessageReader();
@@ -113,8 +117,7 @@ export class PeerProcess {
   }
 
   private end(how: string): void {
-    // Node and Python end with more than the error itself.
-    const said = this.errors.findLast((line) => /Error\b.*: /.test(line)) ?? this.errors.at(-1);
+    const said = lastError(this.errors);
     this.ended ??= new Error(said ? `${this.name} ${how}: ${said}` : `${this.name} ${how}`);
     this.waiting?.reject(this.ended);
   }

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { compile } from "../compile.js";
 import { type PeerCommand, PeerProcess } from "./peer-process.js";
+import { torchMiniDiffuser } from "./torch-mini-diffuser.js";
 
 /** How each peer is started with a number of threads, at its best. */
 interface PeerSpec {
@@ -113,7 +114,11 @@ function environment(threads: number, waiting: Readonly<Record<string, string>>)
     MALLOC_TRIM_THRESHOLD_: "4000000000",
     ...waiting,
   };
-  const fixed = { OMP_NUM_THREADS: String(threads), OPENBLAS_NUM_THREADS: String(threads) };
+  const fixed = {
+    OMP_NUM_THREADS: String(threads),
+    OPENBLAS_NUM_THREADS: String(threads),
+    MD_TORCH_MINI_DIFFUSER: torchMiniDiffuser,
+  };
   return { ...Object.fromEntries(Object.entries(best).filter(([key]) => process.env[key] === undefined)), ...fixed };
 }
 

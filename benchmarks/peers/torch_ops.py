@@ -445,10 +445,10 @@ def trainStep(inputs, params):
     return {"foreach": variant(True), "a loop": variant(False)}
 
 
-# Mini-Diffuser in PyTorch, a file that comes with the golden files: names MiniDiffuser and make_batch.
-MODEL = os.environ.get("MD_TORCH_MINI_DIFFUSER", "../shared/peers/torch_mini_diffuser.py")
+# Mini-Diffuser in PyTorch, see torch-mini-diffuser.ts: names MiniDiffuser and make_batch.
+MODEL = os.environ.get("MD_TORCH_MINI_DIFFUSER")
 
-if os.path.exists(MODEL):
+if MODEL and os.path.exists(MODEL):
 
     @op
     def miniDiffuserStep(_, params):

@@ -1,11 +1,11 @@
-import { MiniDiffuser, MiniDiffuserLight } from "@md/diffusion";
-import { AdamW } from "@md/train";
+import { MiniDiffuserLight } from "@md/diffusion";
 import {
   adamwStep,
   assign,
   backward,
   cat,
   Generator,
+  getNumThreads,
   layerNorm,
   linear,
   maskedAttention,
@@ -13,9 +13,14 @@ import {
   type Tensor,
   zerosLike,
 } from "@md/tensor";
-import { randomBatch, surfaceBatch } from "../scenes.js";
-import { type BenchCase, type Bind, random, type Suite } from "../suite.js";
+import { bundle } from "../compile.js";
+import { peakResidentBytes } from "../measure/resident.js";
 import type { HostTensor } from "../peers/protocol.js";
+import { torchStepAlone } from "../peers/torch-mini-diffuser.js";
+import { fullPolicy, type PolicySteps, policySteps } from "../policy-step.js";
+import { randomBatch, surfaceBatch } from "../scenes.js";
+import { type BenchCase, type Bind, type Metric, random, type Suite } from "../suite.js";
+import { costOfSamples } from "./level2.js";
 
 const [batch, tokens, width, heads, blocks] = [8, 256, 72, 4, 3];
 
@@ -117,32 +122,64 @@ function lightPolicy(size: number, points: number): BenchCase {
 const full = { scenes: 4, points: 1000, samples: 64 };
 const fullFlops = 41.5e9;
 
-function fullPolicy(): BenchCase {
+/** Binds steps of a policy; frees those that were bound before, of some hundred megabytes. */
+function steps(create: () => PolicySteps): Bind {
+  let last: PolicySteps | undefined;
+  return () => {
+    last?.dispose();
+    const bound = (last = create());
+    return () => {
+      bound.step();
+      return [];
+    };
+  };
+}
+
+function fullStep(): BenchCase {
   const { scenes, points, samples } = full;
-  let last: MiniDiffuser | undefined;
   return {
     name: `Mini-Diffuser of 17.6 million parameters, ${scenes} scenes of ${points} points, ${samples} samples, with AdamW`,
-    bind: () => {
-      // One after the other: 70 MB of parameters each, and twice as much for AdamW.
-      last?.dispose();
-      const policy = new MiniDiffuser({ compat: "fixed", samples }, { generator: new Generator(1) });
-      last = policy;
-      const optimizer = new AdamW(policy.namedParameters(), { learningRate: 1e-4 });
-      const observed = surfaceBatch(scenes, points);
-      const generator = new Generator(2);
-      return () => {
-        const { loss } = policy.loss(observed, generator);
-        backward(loss);
-        optimizer.step();
-        policy.zeroGrad();
-        return [];
-      };
-    },
+    bind: steps(() => policySteps(fullPolicy({ compat: "fixed", samples }), surfaceBatch(scenes, points))),
     peer: { op: "miniDiffuserStep", params: full },
     flops: fullFlops,
     threads: "most",
-    countsFor: ["full-step", "full-step-share"],
+    metrics: residentMemory,
+    countsFor: ["full-step", "full-step-share", "full-step-resident"],
   };
+}
+
+/** Of processes that do nothing but a few such steps: ours, and the peer's where it is measured. */
+async function residentMemory(peers: readonly string[]): Promise<Metric[]> {
+  const threads = getNumThreads();
+  // As many as the peer's own benchmark runs.
+  const count = 6;
+  const sizes = [full.scenes, full.points, full.samples, count].map(String);
+  const program = await bundle("measure/full-step-alone.ts");
+  const own = await peakResidentBytes({ command: process.execPath, args: [program, ...sizes] });
+  const metrics = [{ name: "resident memory at its peak", value: own / 1e6, unit: "MB" }];
+  const peer = peers.includes("torch") ? torchStepAlone(full, count, threads) : null;
+  if (!peer) return metrics;
+  const theirs = await peakResidentBytes(peer);
+  return [
+    ...metrics,
+    { name: "PyTorch's", value: theirs / 1e6, unit: "MB" },
+    { name: "resident memory beside PyTorch's", value: own / theirs, unit: "x" },
+  ];
+}
+
+/** Time and peak bytes of the full policy against samples, and against scenes. */
+function fullCurves(): BenchCase[] {
+  const point = (what: string, x: number, scenes: number, samples: number): BenchCase => ({
+    name: `full Mini-Diffuser by ${what}, B = ${scenes}, M = ${samples}, 4000 points a scene`,
+    bind: steps(() => policySteps(fullPolicy({ samples }), surfaceBatch(scenes, 4000))),
+    threads: "most",
+    curve: { name: `training step of the full Mini-Diffuser by ${what}`, x },
+    countsFor: ["full-memory"],
+  });
+  return [
+    ...[1, 4, 16, 64, 256].map((samples) => point("samples M", samples, 2, samples)),
+    ...[1, 2, 4, 8].map((scenes) => point("scenes B", scenes, scenes, 1)),
+  ];
 }
 
 const weights = blocks * blockShapes.slice(0).reduce((sum, shape) => sum + shape.reduce((a, b) => a * b, 1), 0);
@@ -160,6 +197,11 @@ export const trainStepSuite: Suite = {
       countsFor: ["scaling"],
     },
     lightPolicy(2, 1024),
-    fullPolicy(),
+    fullStep(),
+    costOfSamples("full Mini-Diffuser, ", (samples) => fullPolicy({ samples }), surfaceBatch(2, 4000), [
+      "full-level2-time",
+      "full-level2-bytes",
+    ]),
+    ...fullCurves(),
   ],
 };

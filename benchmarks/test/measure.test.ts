@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { alternate, type Contestant } from "../measure/alternate.js";
 import { measureCase } from "../measure/case.js";
 import { requireSame, sameBits, WrongResult } from "../measure/compare.js";
+import { peakResidentBytes } from "../measure/resident.js";
 import { fitLine, geometricMean, growth, interval, median, misfit, ratioInterval } from "../measure/statistics.js";
 import { type BenchCase, random, stateless, withGradients } from "../suite.js";
 
@@ -39,6 +40,26 @@ describe("statistics", () => {
     expect(growth(square)).toBeCloseTo(2);
     expect(misfit(square.map(([x]) => [x, 7 + 3 * x] as const))).toBeCloseTo(0);
     expect(misfit(square)).toBeGreaterThan(0.1);
+  });
+});
+
+describe("resident memory", () => {
+  const node = (program: string): Promise<number> =>
+    peakResidentBytes({ command: process.execPath, args: ["-e", program] });
+
+  it.skipIf(process.platform !== "linux")("is that at the peak, though it was given back", async () => {
+    const wait = "setTimeout(() => undefined, 200)";
+    const [bare, holding] = [await node(wait), await node(`let held = Buffer.alloc(3e8, 1); held = null; ${wait}`)];
+    expect(bare).toBeLessThan(1.5e8);
+    expect(Math.abs(holding - bare - 3e8)).toBeLessThan(3e7);
+  });
+
+  it("fails with what the program said last", async () => {
+    await expect(node(`console.error("out of luck"); process.exit(3)`)).rejects.toThrow(
+      "left with status 3: out of luck",
+    );
+    await expect(node(`throw new RangeError("too many")`)).rejects.toThrow("status 1: RangeError: too many");
+    await expect(peakResidentBytes({ command: "/nonexistent", args: [] })).rejects.toThrow(/ENOENT/);
   });
 });
 

@@ -5,6 +5,8 @@ import {
   geometricSpeedup,
   growsLike,
   type Judge,
+  memoryIsAffine,
+  metricBelow,
   scalesAs,
   shareOfCeiling,
   worstSpeedup,
@@ -53,6 +55,19 @@ function resultOf(name: string, others: Record<string, readonly number[]>, rest:
   };
 }
 
+/** Memory along a curve of three points, the last one `more` than on the line. */
+const line = (name: string, intercept: number, slope: number, more = 0): CaseResult[] =>
+  [1, 2, 4].map((x) =>
+    resultOf(
+      `${name} ${x}`,
+      {},
+      {
+        curve: { name, x },
+        memory: { io: intercept, extra: slope * x + (x === 4 ? more : 0) },
+      },
+    ),
+  );
+
 describe("judges", () => {
   const blas = geometricSpeedup(["openblas", "onednn"], 0.9);
   it.each<[string, Judge, CaseResult[], boolean | null]>([
@@ -76,6 +91,20 @@ describe("judges", () => {
     ["too much extra memory", extraMemory(1 / 9), [resultOf("a", {})], false],
     ["share of the ceiling", shareOfCeiling(0.7), [resultOf("a", {})], false],
     ["growth", growsLike(1, 0.1), [10, 100].map((x) => resultOf(`${x}`, {}, { curve: { name: "c", x } })), false],
+    [
+      "a metric that was not measured",
+      metricBelow("bytes", 2),
+      [resultOf("a", {}, { metrics: [{ name: "ms", value: 1, unit: "ms" }] })],
+      null,
+    ],
+    [
+      "a metric of NaN",
+      metricBelow("bytes", 2),
+      [resultOf("a", {}, { metrics: [{ name: "bytes", value: NaN, unit: "B" }] })],
+      false,
+    ],
+    ["memory on straight lines", memoryIsAffine(0.02), [...line("a", 0, 5), ...line("b", 7, 3)], true],
+    ["memory off one of the lines", memoryIsAffine(0.02), [...line("a", 0, 5), ...line("b", 7, 3, 90)], false],
     [
       "scaling beside a peer",
       scalesAs("onednn", 0.05),

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type HostTensor, writeSafetensors, writeTorchCheckpoint } from "@md/nn";
@@ -111,10 +111,35 @@ test("schedulers of other kinds are pending, options that are not known fail", (
   expect(report).toMatchObject({ passed: 0, failed: 2, pending: 1 });
 });
 
+test("the runner takes all files where none is named, and fails with any of them", async () => {
+  const printed = vi.spyOn(console, "log").mockImplementation(() => undefined);
+  const folder = mkdtempSync(join(tmpdir(), "md-goldens-"));
+  const write = (name: string, output: number): void => {
+    const { metadata, arrays } = opsFile({ "7.out0": f32([1, output]) });
+    const tensors = new Map([...arrays].map(([key, { data, shape }]) => [key, tensor(data, { shape })]));
+    writeSafetensors(join(folder, name), tensors, metadata);
+  };
+  mkdirSync(join(folder, "below"));
+  write("right.safetensors", 4);
+  write("below/right.safetensors", 4);
+  expect(await main([], folder)).toBe(0);
+  write("below/wrong.safetensors", 5);
+  expect(await main([], folder)).toBe(1);
+  expect(await main(["right"], folder)).toBe(0);
+  const lines = printed.mock.calls.map(([line]) => String(line));
+  vi.restoreAllMocks();
+  rmSync(folder, { recursive: true });
+  expect(lines).toContain("below/right.safetensors: 1 passed, 0 failed, 0 pending");
+  expect(lines).toContain("files: 2 passed, 1 failed, 0 not run");
+});
+
 test("the runner fails where there is nothing to run", async () => {
   vi.spyOn(console, "error").mockImplementation(() => undefined);
   vi.spyOn(console, "log").mockImplementation(() => undefined);
-  expect(await main([])).toBe(1);
-  expect(await main(["no-such-file"])).toBe(1);
+  const folder = mkdtempSync(join(tmpdir(), "md-goldens-"));
+  expect(await main([], folder)).toBe(1);
+  expect(await main([], join(folder, "absent"))).toBe(1);
+  expect(await main(["no-such-file"], folder)).toBe(1);
+  rmSync(folder, { recursive: true });
   vi.restoreAllMocks();
 });

@@ -7,8 +7,8 @@ import type { Observation, PolicyBatch } from "./policy.js";
  *
  * @param owner name of the policy, for messages
  * @param expected.instructionDim D that the policy was made for
- * @throws ShapeError when sizes do not fit each other or the policy, ValueError when a number is not finite or an
- *   instruction longer than its tokens; both name the field
+ * @throws ShapeError when sizes do not fit each other or the policy, ValueError when a number is not finite, an
+ *   instruction longer than its tokens or a gripper's quaternion zero; both name the field
  */
 export function checkObservation(
   owner: string,
@@ -30,6 +30,7 @@ export function checkObservation(
   checkNumbers(owner, "colors", observation.colors, [size, pointsPerScene, 3]);
   checkNumbers(owner, "instruction", observation.instruction, [size, instructionTokens, instructionDim]);
   checkNumbers(owner, "proprio", observation.proprio, [size, 8]);
+  checkQuaternions(owner, observation.proprio, size);
   checkLength(owner, "instructionLengths", instructionLengths, [size]);
   const wrong = instructionLengths.find((length) => !(length >= 0 && length <= instructionTokens));
   if (wrong !== undefined)
@@ -66,6 +67,16 @@ function checkNumbers(owner: string, field: string, values: Float32Array, shape:
   checkLength(owner, field, values, shape);
   const at = values.findIndex((value) => !Number.isFinite(value));
   if (at >= 0) throw new ValueError(`[${owner}] ${field} has ${values[at]} at item ${at}, expected finite numbers`);
+}
+
+function checkQuaternions(owner: string, proprio: Float32Array, size: number): void {
+  for (let i = 0; i < size; i++) {
+    const quaternion = proprio.subarray(8 * i + 3, 8 * i + 7);
+    if (!(Math.hypot(...quaternion) > 1e-6)) {
+      const found = `[${quaternion.join(", ")}] as the quaternion of scene ${i}`;
+      throw new ValueError(`[${owner}] proprio has ${found}, expected a length above 0`);
+    }
+  }
 }
 
 function checkLength(owner: string, field: string, values: ArrayLike<number>, shape: readonly number[]): void {

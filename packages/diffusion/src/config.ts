@@ -36,11 +36,11 @@ export const between = (fallback: number, low: number, high: number): Field<numb
   accepts: (value) => typeof value === "number" && value > low && value < high,
 });
 
-/** A number of at least 0. */
+/** A finite number of at least 0. */
 export const notNegative = (fallback: number): Field<number> => ({
   default: fallback,
-  expected: "a number of at least 0",
-  accepts: (value) => typeof value === "number" && value >= 0,
+  expected: "a finite number of at least 0",
+  accepts: (value) => Number.isFinite(value) && (value as number) >= 0,
 });
 
 export const flag = (fallback: boolean): Field<boolean> => ({
@@ -55,6 +55,28 @@ export const oneOf = <T extends string>(fallback: T, names: readonly T[]): Field
   expected: names.map((name) => `"${name}"`).join(", "),
   accepts: (value) => (names as readonly unknown[]).includes(value),
 });
+
+/**
+ * Checks widths that depend on each other.
+ *
+ * @param widths.mlpRatio hidden channels of the feed-forward part, as a multiple of embedDim
+ * @throws ConfigKeyError unless each head has 6 channels or more, for the rotary embedding, and there are 1 to 2^24
+ *   hidden channels
+ */
+export function checkWidths(
+  owner: string,
+  { embedDim, numHeads, mlpRatio }: { embedDim: number; numHeads: number; mlpRatio: number },
+): void {
+  if (embedDim % numHeads !== 0 || embedDim / numHeads < 6) {
+    const expected = `a multiple of numHeads = ${numHeads} with 6 channels or more a head`;
+    throw new ConfigKeyError(owner, "embedDim", `is ${embedDim}, expected ${expected}`);
+  }
+  const hidden = Math.round(embedDim * mlpRatio);
+  if (!(hidden >= 1 && hidden <= 2 ** 24)) {
+    const problem = `is ${mlpRatio}, which makes ${hidden} hidden channels of ${embedDim}`;
+    throw new ConfigKeyError(owner, "mlpRatio", `${problem}, expected 1 to ${2 ** 24}`);
+  }
+}
 
 /**
  * `given` completed with defaults, frozen. Keys that are undefined count as absent.
@@ -77,9 +99,12 @@ export function resolveConfig<C extends object>(owner: string, fields: Fields<C>
     const field: Field<unknown> = fields[key];
     const value = values[key] ?? field.default;
     if (values[key] === null || !field.accepts(value)) {
-      throw new ConfigKeyError(owner, key, `is ${JSON.stringify(values[key])}, expected ${field.expected}`);
+      throw new ConfigKeyError(owner, key, `is ${shown(values[key])}, expected ${field.expected}`);
     }
     return [key, value];
   });
   return Object.freeze(Object.fromEntries(config) as C);
 }
+
+// JSON has no NaN and no Infinity.
+const shown = (value: unknown): string => (typeof value === "number" ? String(value) : JSON.stringify(value));

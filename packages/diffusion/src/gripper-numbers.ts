@@ -1,12 +1,13 @@
-import { quaternionColumns } from "./rotation.js";
+import { rotation6dOfQuaternions } from "./rotation.js";
 
-// Position, the first two columns of the rotation matrix, opening.
+/** [size, 8] of an observation's `proprio` to position, first two columns of the rotation matrix and opening, [size, 10]. */
 export function gripperNumbers(proprio: Float32Array, size: number): Float32Array {
   const out = new Float32Array(size * 10);
   for (let i = 0; i < size; i++) {
-    const [x, y, z, qx, qy, qz, qw, open] = proprio.subarray(8 * i, 8 * i + 8) as unknown as number[];
-    const [first, second] = quaternionColumns(qx!, qy!, qz!, qw!);
-    out.set([x!, y!, z!, ...first, ...second, open!], 10 * i);
+    const row = proprio.subarray(8 * i, 8 * i + 8);
+    out.set(row.subarray(0, 3), 10 * i);
+    out.set(rotation6dOfQuaternions(row.subarray(3, 7)), 10 * i + 3);
+    out[10 * i + 9] = row[7]!;
   }
   return out;
 }

@@ -1,5 +1,6 @@
 import type { Generator, Tensor } from "@md/tensor";
 import type { Module } from "@md/nn";
+import type { PositionBounds } from "./positions.js";
 import type { Solver, SolverOptions } from "./sampler.js";
 
 /** B training states as flat row-major arrays; what `drawBatch` of `@md/rlbench-data` returns fits. */
@@ -58,6 +59,8 @@ export interface ActionSample {
   position: Float32Array;
   /** Most likely 5° Euler bins, [B, C, L, 3]. */
   rotationBins: Int32Array;
+  /** The rotations exactly, unit quaternions xyzw, [B, C, L, 4], of a policy that does not classify bins. */
+  quaternion?: Float32Array;
   /** Probability that the gripper is open, [B, C, L]. */
   open: Float32Array;
   /**
@@ -70,7 +73,7 @@ export interface ActionSample {
 /** What the data has to say to a policy before training. */
 export interface DataStatistics {
   /** Box of the target positions, augmentation included, metres. */
-  positionBounds: { readonly min: readonly number[]; readonly max: readonly number[] };
+  positionBounds: PositionBounds;
   instructionDim: number;
 }
 

@@ -1,5 +1,7 @@
 import { ValueError } from "@md/tensor";
-import { ROTATION_BINS } from "./light/config.js";
+
+/** 5° bins an axis of Euler angles. */
+export const ROTATION_BINS = 72;
 
 const BIN_RADIANS = (2 * Math.PI) / ROTATION_BINS;
 const HALF_TURN = ROTATION_BINS / 2;
@@ -10,7 +12,7 @@ const LEAST_LENGTH = 1e-8;
 type Vector3 = readonly [number, number, number];
 
 /** First and second column of the rotation matrix of a unit quaternion. */
-export function quaternionColumns(x: number, y: number, z: number, w: number): readonly [Vector3, Vector3] {
+function quaternionColumns(x: number, y: number, z: number, w: number): readonly [Vector3, Vector3] {
   return [
     [1 - 2 * (y * y + z * z), 2 * (x * y + z * w), 2 * (x * z - y * w)],
     [2 * (x * y - z * w), 1 - 2 * (x * x + z * z), 2 * (y * z + x * w)],
@@ -70,19 +72,51 @@ export function rotation6dOfBins(bins: Int32Array): Float32Array {
  */
 export function rotation6dToBins(columns: Float32Array): Int32Array {
   const out = new Int32Array(columns.length / 2);
-  for (let i = 0; i < columns.length / 6; i++) {
-    const [ax, ay, az, bx, by, bz] = columns.subarray(6 * i, 6 * i + 6) as unknown as number[];
-    const first = normalized([ax!, ay!, az!]) ?? [1, 0, 0];
-    const second = across([bx!, by!, bz!], first) ?? across([0, 1, 0], first) ?? across([0, 0, 1], first)!;
-    out.set(eulerBins(first, second), 3 * i);
-  }
+  matricesOf(columns).forEach((matrix, i) => out.set(eulerBins(matrix), 3 * i));
   return out;
 }
 
+/**
+ * The same rotations as {@link rotation6dToBins} takes, exactly.
+ *
+ * @param columns [n, 6]
+ * @returns unit quaternions xyzw, w at least 0, [n, 4]
+ */
+export function rotation6dToQuaternions(columns: Float32Array): Float32Array {
+  const out = new Float32Array((columns.length / 6) * 4);
+  matricesOf(columns).forEach((matrix, i) => out.set(quaternionOf(matrix), 4 * i));
+  return out;
+}
+
+/** A rotation matrix by its columns. */
+type Matrix = readonly [Vector3, Vector3, Vector3];
+
+function matricesOf(columns: Float32Array): Matrix[] {
+  return Array.from({ length: columns.length / 6 }, (_, i) => {
+    const [ax, ay, az, bx, by, bz] = columns.subarray(6 * i, 6 * i + 6) as unknown as number[];
+    const first = normalized([ax!, ay!, az!]) ?? [1, 0, 0];
+    const second = across([bx!, by!, bz!], first) ?? across([0, 1, 0], first) ?? across([0, 0, 1], first)!;
+    return [first, second, cross(first, second)];
+  });
+}
+
+// Shepperd's method: from the largest of the four squares, so that nothing is divided by a small number.
+function quaternionOf([[m00, m10, m20], [m01, m11, m21], [m02, m12, m22]]: Matrix): readonly number[] {
+  const squares = [1 + m00 - m11 - m22, 1 - m00 + m11 - m22, 1 - m00 - m11 + m22, 1 + m00 + m11 + m22];
+  const largest = squares.indexOf(Math.max(...squares));
+  const rows = [
+    [squares[0]!, m01 + m10, m02 + m20, m21 - m12],
+    [m01 + m10, squares[1]!, m12 + m21, m02 - m20],
+    [m02 + m20, m12 + m21, squares[2]!, m10 - m01],
+    [m21 - m12, m02 - m20, m10 - m01, squares[3]!],
+  ];
+  const quaternion = rows[largest]!;
+  const length = Math.hypot(...quaternion) * (quaternion[3]! < 0 ? -1 : 1);
+  return quaternion.map((value) => value / length);
+}
+
 // Where y is at ±90° only the difference or sum of x and z means anything; it goes into x.
-function eulerBins(first: Vector3, second: Vector3): Vector3 {
-  const third = [first[0] * second[1] - first[1] * second[0], first[2] * second[0] - first[0] * second[2]] as const;
-  const [r22, r12] = third;
+function eulerBins([first, second, [, r12, r22]]: Matrix): Vector3 {
   const cosY = Math.hypot(first[0], first[1]);
   const locked = cosY < GIMBAL_LOCK;
   const x = locked ? Math.atan2(-r12, second[1]) : Math.atan2(second[2], r22);
@@ -103,6 +137,12 @@ function normalized([x, y, z]: Vector3): Vector3 | null {
   const length = Math.hypot(x, y, z);
   return length > LEAST_LENGTH ? [x / length, y / length, z / length] : null;
 }
+
+const cross = ([ax, ay, az]: Vector3, [bx, by, bz]: Vector3): Vector3 => [
+  ay * bz - az * by,
+  az * bx - ax * bz,
+  ax * by - ay * bx,
+];
 
 // The part of `vector` across the unit vector `axis`, of length 1; null where there is none.
 function across(vector: Vector3, axis: Vector3): Vector3 | null {

@@ -62,6 +62,22 @@ describe("a batch", () => {
     }
   });
 
+  it("with a gripper's quaternion of zero is refused, and with one of another length is that of length 1", () => {
+    const proprio = good.proprio.slice();
+    proprio.fill(0, 8 + 3, 8 + 7);
+    for (const act of [loss, sample]) {
+      expect(() => act({ proprio })).toThrow(ValueError);
+      expect(() => act({ proprio })).toThrow("proprio has [0, 0, 0, 0] as the quaternion of scene 1");
+    }
+    const turned = good.proprio.slice();
+    turned.set([0.48, 0, 0, -0.64], 8 + 3);
+    const longer = turned.slice();
+    longer.set([0.96, 0, 0, -1.28], 8 + 3);
+    const draw = (proprio: Float32Array): unknown => sample({ proprio }, { generator: new Generator(3) });
+    expect(draw(longer)).toEqual(draw(turned));
+    expect(draw(longer)).not.toEqual(draw(good.proprio));
+  });
+
   it("with targets of another horizon is refused by the policy's option", () => {
     const longer = syntheticBatch(2, { points: 5, horizon: 3 });
     expect(() => policy.loss(longer, generator)).toThrow(ConfigKeyError);

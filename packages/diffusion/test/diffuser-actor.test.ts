@@ -24,6 +24,7 @@ import {
   type PolicyBatch,
   rotation6dOfBins,
   rotation6dOfQuaternions,
+  rotation6dToBins,
 } from "../src/index.js";
 import { syntheticBatch } from "./synthetic-batch.js";
 
@@ -190,6 +191,15 @@ describe("DiffuserActor", () => {
     expect(first.trajectory).toHaveLength(5 * first.position.length);
     expect(first.trajectory!.slice(-first.position.length)).toEqual(first.position);
     expect(first.rotationBins.every((bin) => bin >= 0 && bin < 72)).toBe(true);
+    expect(first.quaternion).toHaveLength(2 * 3 * 4);
+    const exact = rotation6dOfQuaternions(first.quaternion!);
+    const binned = rotation6dOfBins(first.rotationBins);
+    expect(rotation6dToBins(exact)).toEqual(first.rotationBins);
+    for (let at = 0; at < 6; at++) {
+      const off = degreesBetween(exact.subarray(6 * at, 6 * at + 6), binned.subarray(6 * at, 6 * at + 6));
+      expect(off).toBeGreaterThan(0);
+      expect(off).toBeLessThan(5.6);
+    }
     expect(first.open.every((share) => share > 0 && share < 1)).toBe(true);
   });
 
@@ -269,6 +279,7 @@ describe("DiffuserActor", () => {
 
   it("names what is wrong with a batch or a configuration", () => {
     const generator = new Generator(1);
+    expect(() => make({ mlpRatio: 0.001 })).toThrow(/"mlpRatio" is 0.001, which makes 0 hidden channels of 24/);
     expect(() => make({ embedDim: 25 })).toThrow(/"embedDim" is 25, expected a multiple of numHeads = 2/);
     expect(() => make({ headLayers: 0 })).toThrow(ConfigKeyError);
     expect(() => make({ headLayer: 2 } as object)).toThrow(/headLayer.*headLayers/);
@@ -344,9 +355,9 @@ describe("training DiffuserActor", () => {
     const losses = train(policy, batch, 400);
     const mean = (values: number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
     expect(mean(losses.slice(-20))).toBeLessThan(0.2 * mean(losses.slice(0, 20)));
-    const { position, rotationBins, open } = policy.sample(batch, { candidates: 8, generator: new Generator(7) });
+    const { position, quaternion, open } = policy.sample(batch, { candidates: 8, generator: new Generator(7) });
     const wanted = rotation6dOfQuaternions(batch.targetQuaternion!);
-    const found = rotation6dOfBins(rotationBins);
+    const found = rotation6dOfQuaternions(quaternion!);
     const errors = Array.from({ length: 16 }, (_, at) => {
       const item = Math.floor(at / 8);
       const target = batch.targetPosition.subarray(3 * item, 3 * item + 3);

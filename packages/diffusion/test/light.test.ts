@@ -111,6 +111,11 @@ describe("MiniDiffuserLight", () => {
     expect(() => new MiniDiffuserLight({ embedDim: 25 }, { generator })).toThrow(
       /"embedDim" is 25, expected a multiple of numHeads/,
     );
+    for (const mlpRatio of [0.01, 1e9])
+      expect(() => new MiniDiffuserLight({ embedDim: 24, mlpRatio }, { generator })).toThrow(
+        /"mlpRatio" is .*, which makes \d+ hidden channels of 24, expected 1 to 16777216/,
+      );
+    expect(() => new MiniDiffuserLight({ binCells: [Infinity] }, { generator })).toThrow(/"binCells" .* finite/);
     expect(() => new MiniDiffuserLight({ embedDims: 24 } as object, { generator })).toThrow(/embedDims.*embedDim/);
     expect(() => new MiniDiffuserLight({ binCells: [1, 2] }, { generator })).toThrow(ConfigKeyError);
     const batch = syntheticBatch(2, { points: 30 });

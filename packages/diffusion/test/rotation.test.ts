@@ -1,6 +1,6 @@
 import { mulberry32, ValueError } from "@md/tensor";
 import { expect, test } from "vitest";
-import { rotation6dOfBins, rotation6dOfQuaternions, rotation6dToBins } from "../src/index.js";
+import { rotation6dOfBins, rotation6dOfQuaternions, rotation6dToBins, rotation6dToQuaternions } from "../src/index.js";
 
 test("a quarter turn about z has the columns and bins of one", () => {
   const half = Math.SQRT1_2;
@@ -34,6 +34,22 @@ test("columns need neither length 1 nor a right angle", () => {
   });
   expect(rotation6dToBins(skewed)).toEqual(bins);
   expect(rotation6dToBins(columns.map((value) => -value))).not.toEqual(bins);
+});
+
+test("quaternions come back from their columns, whichever of their numbers is the largest", () => {
+  const random = mulberry32(6);
+  // Four turns about single numbers, then any.
+  const quaternions = Float32Array.from({ length: 400 }, (_, i) => (i < 16 ? Number(i % 5 === 0) : 2 * random() - 1));
+  const columns = rotation6dOfQuaternions(quaternions);
+  const found = rotation6dToQuaternions(columns);
+  for (let i = 0; i < 100; i++) {
+    const own = quaternions.subarray(4 * i, 4 * i + 4);
+    const scale = Math.hypot(...own) * (own[3]! < 0 ? -1 : 1);
+    if (own[3] !== 0) own.forEach((value, k) => expect(found[4 * i + k]).toBeCloseTo(value / scale, 5));
+  }
+  rotation6dOfQuaternions(found).forEach((value, i) => expect(Math.abs(value - columns[i]!)).toBeLessThan(1e-6));
+  const scaled = rotation6dToQuaternions(columns.map((value) => 3 * value));
+  scaled.forEach((value, i) => expect(Math.abs(value - found[i]!)).toBeLessThan(1e-6));
 });
 
 test("columns that are no rotation still have bins, those of one along the first column", () => {

@@ -9,6 +9,7 @@ export { Dropout } from "./layers/dropout.js";
 export { Embedding } from "./layers/embedding.js";
 export { FeaturePyramidNetwork } from "./layers/feature-pyramid-network.js";
 export { FiLM, type FiLMOptions } from "./layers/film.js";
+export { fromHeads, headDimOf, headLayerNorm, headNorm, toHeads } from "./layers/heads.js";
 export { Linear, type LinearOptions } from "./layers/linear.js";
 export { LocalKernelQuery } from "./layers/local-kernel-query.js";
 export { MLP, type MLPOptions } from "./layers/mlp.js";

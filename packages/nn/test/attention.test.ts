@@ -145,7 +145,7 @@ describe("MultiheadAttention", () => {
 
   it("refuses heads that do not divide the width, and other shapes", () => {
     expect(() => new MultiheadAttention(12, 5, { generator: new Generator(1) })).toThrow(
-      /12 does not divide into 5 heads/,
+      /12 channels do not divide into 5 heads/,
     );
     expect(() => attention(false).forward(zeros([2, 5, 8], { dtype: "f64" }))).toThrow(
       /\[MultiheadAttention\] x has shape \[2,5,8\]/,

@@ -195,7 +195,13 @@ describe("PatchAttention", () => {
       expect(forward).toThrow(ShapeError);
       expect(forward).toThrow(`[PatchAttention] x has shape [${shape}], expected [${cloud.size},6]`);
     }
-    expect(() => make(0).forward(cloud, zeros([cloud.size, 6], f64), "z")).toThrow(ValueError);
+    for (const patchSize of [0, -1, 1.5, NaN])
+      expect(() => make(patchSize)).toThrow(
+        new ValueError(`[PatchAttention] patchSize is ${patchSize}, expected an integer of at least 1`),
+      );
+    expect(() => new PatchAttention(6, 2, { generator: generator(), patchRule: "scene" as "item" })).toThrow(
+      new ValueError("[PatchAttention] patchRule is scene, expected item or batch"),
+    );
   });
 });
 

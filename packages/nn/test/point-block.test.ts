@@ -91,6 +91,13 @@ describe("PointBlock", () => {
     expect(run({ patchRule: "batch" })).not.toEqual(run({}));
   });
 
+  it("refuses a feed-forward part without channels", () => {
+    for (const mlpRatio of [0.01, 0, -1, NaN, Infinity]) {
+      expect(() => make({ mlpRatio })).toThrow(ValueError);
+      expect(() => make({ mlpRatio })).toThrow(`[PointBlock] mlpRatio is ${mlpRatio}, which makes`);
+    }
+  });
+
   it("has gradients", () => {
     const small = cloudOf(makeSparseScene([5, 2], 3));
     const layer = make({ mlpRatio: 1 });

@@ -8,8 +8,10 @@ export { type DataSource, listEpisodes, loadDataset, withInstructions } from "./
 export { type Embedded, embedInstructions, type EmbedOptions, instructionsOf } from "./embed.js";
 export * from "./errors.js";
 export { DEMO_DENOISING_STEPS } from "./demo/answers.js";
+export type { Check } from "./demo/checks.js";
 export { DEMO_SCENES, type DemoOptions, type DemoResult, runDemo } from "./demo/demo.js";
-export { constantAnswer, nearestNeighbourAnswer } from "./evaluate/baselines.js";
+export type { AmbiguousScenes, AnswerRow, Judgement } from "./demo/judge.js";
+export { type Answer, constantAnswer, nearestNeighbourAnswer } from "./evaluate/baselines.js";
 export { evaluate, evaluateAnswers, type EvaluateOptions, type KeyPoseResult } from "./evaluate/evaluate.js";
 export {
   type Evaluation,
@@ -25,7 +27,7 @@ export {
   type SolverComparisonOptions,
 } from "./evaluate/solver-comparison.js";
 export { aggregate, drawCandidates, type Prediction, type PredictOptions } from "./evaluate/predict.js";
-export { type Group, groupResults, percent } from "./evaluate/groups.js";
+export { formatTable, type Group, groupResults, percent } from "./evaluate/groups.js";
 export { type Score, summarize, type Summary } from "./evaluate/score.js";
 export { AdamW, type AdamWOptions } from "./optim/adamw.js";
 export { clipGradNorm } from "./optim/clip-grad-norm.js";
@@ -38,5 +40,5 @@ export { charts, htmlPage, htmlTable, paragraph, type Section } from "./report/h
 export { type Frame, palette, Plot } from "./report/svg.js";
 export { batchSource, dataStatistics } from "./run/batches.js";
 export { createPolicy } from "./run/create-policy.js";
-export { Run } from "./run/run.js";
+export { Run, type RunParts } from "./run/run.js";
 export { type StepMetrics, Trainer, type TrainerOptions } from "./trainer.js";

@@ -93,4 +93,30 @@ describe("Checkpoint", () => {
     const weights = [average, last].map((policy) => policy.parameters()[0]!.toFlatArray());
     expect(weights[0]).not.toEqual(weights[1]);
   });
+
+  it("loads averaged weights with batch statistics of their own", async () => {
+    const policy = {
+      encChannels: [12, 24],
+      encNumHeads: [2, 2],
+      encDepths: [1, 1],
+      decChannels: [12],
+      decNumHeads: [2],
+      decDepths: [1],
+      contextDim: 8,
+    };
+    const layer = { source: "test", values: { model: "mini-diffuser", policy, training: { steps: 4 } } };
+    const run = await Run.start({ out: folder, layers: [toyLayer, layer], data: { root: data } });
+    await run.train();
+    run.dispose();
+    const { tensors } = readSafetensors(join(folder, "checkpoint.safetensors"));
+    using checkpoint = new Checkpoint(folder);
+    const [average, last] = [await checkpoint.loadPolicy(), await checkpoint.loadPolicy({ weights: "model" })];
+    const statistics = [...average.namedBuffers()].filter(([name]) => name.includes("running_"));
+    expect(statistics.length).toBeGreaterThan(0);
+    for (const [name, value] of statistics) {
+      expect(value.toFlatArray(), name).toEqual(tensors.get(`ema.${name}`)!.toFlatArray());
+      expect(value.toFlatArray(), name).not.toEqual(last.namedBuffers().get(name)!.toFlatArray());
+    }
+    for (const loaded of [average, last]) loaded.dispose();
+  });
 });

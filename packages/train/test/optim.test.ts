@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from "vitest";
-import { Module, Parameter } from "@md/nn";
+import { BatchNorm1d, Module, Parameter } from "@md/nn";
 import { memory, tensor, ValueError } from "@md/tensor";
 import { AdamW } from "../src/optim/adamw.js";
 import { clipGradNorm } from "../src/optim/clip-grad-norm.js";
@@ -140,6 +140,34 @@ describe("Ema", () => {
     const decay = 2 / 11;
     const [x] = ema.stateDict().get("at")!.toFlatArray();
     expect(Math.abs(x! - (decay * 1 + (1 - decay) * 12))).toBeLessThan(1e-12);
+  });
+
+  it("averages batch statistics like parameters, takes counts as they are, and gives all back", async () => {
+    const norm = new BatchNorm1d(2, { momentum: 0.5, dtype: "f64" });
+    ema = new Ema(norm, 0.75);
+    const own = (): number[][] => [...norm.stateDict().values()].map((x) => x.toFlatArray());
+    // Means and variances (unbiased) of the batches, by hand.
+    norm.forward(tensor([4, 0, 8, 0], { shape: [2, 2], dtype: "f64" }));
+    ema.update(1000);
+    norm.forward(tensor([0, 2, 0, 2], { shape: [2, 2], dtype: "f64" }));
+    ema.update(1001);
+    const expected = {
+      running_mean: [0.75 * (0.25 * 3) + 0.25 * 1.5, 0.25 * 1],
+      running_var: [0.75 * (0.75 * 1 + 0.25 * 4.5) + 0.25 * 2.25, 0.75 * (0.75 * 1 + 0.25 * 0.5) + 0.25 * 0.25],
+      num_batches_tracked: [2],
+    };
+    const averages = ema.stateDict();
+    expect([...averages.keys()]).toEqual([...norm.stateDict().keys()]);
+    for (const [name, values] of Object.entries(expected)) {
+      const found = averages.get(name)!.toFlatArray();
+      found.forEach((value, i) => expect(Math.abs(value - values[i]!), name).toBeLessThan(1e-12));
+      expect(found).toHaveLength(values.length);
+    }
+    const before = own();
+    const inside = await ema.withAverages(() => Promise.resolve(norm.runningMean.toFlatArray()));
+    expect(inside).toEqual(averages.get("running_mean")!.toFlatArray());
+    expect(own()).toEqual(before);
+    norm.dispose();
   });
 });
 

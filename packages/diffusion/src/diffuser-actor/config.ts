@@ -1,5 +1,5 @@
-import { between, ConfigKeyError, type Fields, integer, notNegative, oneOf, resolveConfig } from "../config.js";
-import { type PositionBounds, positionBounds } from "../light/config.js";
+import { between, checkWidths, type Fields, integer, notNegative, oneOf, resolveConfig } from "../config.js";
+import { type PositionBounds, positionBounds } from "../positions.js";
 import { type BetaSchedule, betaSchedules } from "../schedulers/betas.js";
 import { type ObjectiveName, objectives } from "../objective.js";
 import { MAX_TRAIN_TIMESTEPS } from "../schedulers/scheduler.js";
@@ -89,10 +89,6 @@ export const diffuserActorDefaults = (): Record<string, unknown> =>
 /** `given` completed with defaults and frozen. ValueError for an unknown key, ConfigKeyError for an ill-valued one. */
 export function resolveDiffuserActorConfig(given: unknown): Readonly<DiffuserActorConfig> {
   const config = resolveConfig("DiffuserActor", { ...optionFields, ...dataFields }, given);
-  const { embedDim, numHeads } = config;
-  if (embedDim % numHeads !== 0 || embedDim / numHeads < 6) {
-    const expected = `a multiple of numHeads = ${numHeads} with 6 channels or more a head`;
-    throw new ConfigKeyError("DiffuserActor", "embedDim", `is ${embedDim}, expected ${expected}`);
-  }
+  checkWidths("DiffuserActor", config);
   return config;
 }

@@ -16,7 +16,7 @@ import { concatenate } from "../concatenate.js";
 import { drawLevel2 } from "../level2.js";
 import { clippedProcess, createObjective, type NoiseProcess, type Objective } from "../objective.js";
 import type { ActionSample, Observation, Policy, PolicyBatch, PolicyFactory, SampleOptions } from "../policy.js";
-import { rotation6dOfBins, rotation6dOfQuaternions, rotation6dToBins } from "../rotation.js";
+import { rotation6dOfBins, rotation6dOfQuaternions, rotation6dToBins, rotation6dToQuaternions } from "../rotation.js";
 import { createSampler, runSampler, type Solver, solversFor } from "../sampler.js";
 import { type DiffuserActorConfig, diffuserActorDefaults, resolveDiffuserActorConfig } from "./config.js";
 import { diffuserActorStepFlops } from "./flops.js";
@@ -115,12 +115,14 @@ export class DiffuserActor extends Module implements Policy {
         const predict = (x: Tensor, timestep: number): Tensor => at(x, timestep).prediction;
         const record = (x: Tensor): unknown => returnTrajectory && frames.push(world(x));
         const poses = runSampler(sampler, [size, candidates, horizon, POSE_DIM], predict, { generator, record });
+        const columns = poses.narrow(-1, 3, POSE_DIM - 3).data() as Float32Array;
         return {
           size,
           candidates,
           horizon,
           position: world(poses),
-          rotationBins: rotation6dToBins(poses.narrow(-1, 3, POSE_DIM - 3).data() as Float32Array),
+          rotationBins: rotation6dToBins(columns),
+          quaternion: rotation6dToQuaternions(columns),
           // Of the final pose, as one without noise.
           open: sigmoid(at(poses, 0).open).data() as Float32Array,
           ...(returnTrajectory ? { trajectory: concatenate(frames) } : {}),

@@ -1,4 +1,4 @@
-import { positionFeatureDim } from "../light/positions.js";
+import { positionFeatureDim } from "../positions.js";
 import type { PolicyBatch } from "../policy.js";
 import type { DiffuserActorConfig } from "./config.js";
 import { POSE_DIM } from "./network.js";

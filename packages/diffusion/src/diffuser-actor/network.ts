@@ -2,15 +2,16 @@ import { LayerNorm, Linear, MLP, Module, type Parameter, parameter, TimestepEmbe
 import { cat, type Generator, randn, rotaryTable, tensor, type Tensor, type VoxelHash } from "@md/tensor";
 import { actionMask, type BlockMemory, type ConditionLayout, NonInvasiveBlock } from "../light/block.js";
 import { BlockStack } from "../light/block-stack.js";
-import { positionFeatureDim, positionFeatures, PositionNormalizer } from "../light/positions.js";
 import { SceneEncoder } from "../light/scene-encoder.js";
 import type { Observation } from "../policy.js";
+import { positionFeatureDim, positionFeatures, PositionNormalizer } from "../positions.js";
 import type { DiffuserActorConfig } from "./config.js";
 
 /** Numbers of a pose: normalised position, first and second column of the rotation matrix. */
 export const POSE_DIM = 9;
 
-type StackName = "cross" | "self" | "position" | "rotation";
+/** The stacks of layers of {@link DiffuserActorNetwork}. */
+export type ActorStack = "cross" | "self" | "position" | "rotation";
 
 /** What every denoising step reads of the scenes, computed once. */
 export interface EncodedActorScene {
@@ -22,7 +23,7 @@ export interface EncodedActorScene {
   /** Of the scene points; null without local query. */
   voxels: VoxelHash | null;
   /** One a layer. */
-  memories: Readonly<Record<StackName, BlockMemory[]>>;
+  memories: Readonly<Record<ActorStack, BlockMemory[]>>;
 }
 
 /**
@@ -114,7 +115,7 @@ export class DiffuserActorNetwork extends Module {
     };
     const item = tensor(Int32Array.from({ length: size * tokens }, (_, i) => Math.floor(i / tokens)));
     const neighbours = voxels && voxels.localKernelMap(world.flatten(0, 1), item);
-    const act = (name: StackName, x: Tensor): Tensor =>
+    const act = (name: ActorStack, x: Tensor): Tensor =>
       this[name].act(x, layout, memories[name], new Array<typeof neighbours>(this[name].length).fill(neighbours));
 
     const features = cat([positionFeatures(positions, positionFrequencies), poses.narrow(-1, 3, POSE_DIM - 3)], -1);

@@ -1,5 +1,6 @@
 import {
   between,
+  checkWidths,
   ConfigKeyError,
   type Field,
   type Fields,
@@ -8,15 +9,10 @@ import {
   oneOf,
   resolveConfig,
 } from "../config.js";
+import { type PositionBounds, positionBounds } from "../positions.js";
 import { type BetaSchedule, betaSchedules } from "../schedulers/betas.js";
 import { type ObjectiveName, objectives } from "../objective.js";
 import { MAX_TRAIN_TIMESTEPS } from "../schedulers/scheduler.js";
-
-/** A box in the world frame, metres. */
-export interface PositionBounds {
-  readonly min: readonly number[];
-  readonly max: readonly number[];
-}
 
 /** Sizes and settings of {@link MiniDiffuserLight}; plain JSON, stored in every checkpoint. */
 export interface MiniDiffuserLightConfig {
@@ -60,23 +56,13 @@ export interface MiniDiffuserLightConfig {
   positionBounds: PositionBounds;
 }
 
-/** 5° bins an axis of the target's Euler angles. */
-export const ROTATION_BINS = 72;
-
-const triple = (value: unknown): boolean => Array.isArray(value) && value.length === 3 && value.every(Number.isFinite);
-export const positionBounds: Field<PositionBounds> = {
-  default: { min: [-1, -1, -1], max: [1, 1, 1] },
-  expected: "{min, max} of three numbers each, min below max",
-  accepts: (value) => {
-    const { min, max } = (value ?? {}) as { min?: number[]; max?: number[] };
-    return triple(min) && triple(max) && min!.every((low, axis) => low < max![axis]!);
-  },
-};
 const cells: Field<readonly number[]> = {
   default: [16],
-  expected: "an array of numbers above 0",
+  expected: "an array of finite numbers above 0",
   accepts: (value) =>
-    Array.isArray(value) && value.length > 0 && value.every((size) => typeof size === "number" && size > 0),
+    Array.isArray(value) &&
+    value.length > 0 &&
+    value.every((size: unknown) => Number.isFinite(size) && (size as number) > 0),
 };
 
 /** What comes from the data. */
@@ -113,11 +99,8 @@ export const lightDefaults = (): Record<string, unknown> =>
 /** `given` completed with defaults and frozen. ValueError for an unknown key, ConfigKeyError for an ill-valued one. */
 export function resolveLightConfig(given: unknown): Readonly<MiniDiffuserLightConfig> {
   const config = resolveConfig("MiniDiffuserLight", { ...optionFields, ...dataFields }, given);
-  const { embedDim, numHeads, numLayers, binCells } = config;
-  if (embedDim % numHeads !== 0 || embedDim / numHeads < 6) {
-    const expected = `a multiple of numHeads = ${numHeads} with 6 channels or more a head`;
-    throw new ConfigKeyError("MiniDiffuserLight", "embedDim", `is ${embedDim}, expected ${expected}`);
-  }
+  checkWidths("MiniDiffuserLight", config);
+  const { numLayers, binCells } = config;
   if (binCells.length !== 1 && binCells.length !== numLayers) {
     const expected = `1 or ${numLayers}, one a layer`;
     throw new ConfigKeyError("MiniDiffuserLight", "binCells", `has ${binCells.length} sizes, expected ${expected}`);

@@ -1,6 +1,7 @@
 import type { PolicyBatch } from "../policy.js";
-import { type MiniDiffuserLightConfig, ROTATION_BINS } from "./config.js";
-import { positionFeatureDim } from "./positions.js";
+import { positionFeatureDim } from "../positions.js";
+import { ROTATION_BINS } from "../rotation.js";
+import type { MiniDiffuserLightConfig } from "./config.js";
 
 /**
  * Floating-point operations of one training step: two for each multiply-add of the matrix products, a backward pass

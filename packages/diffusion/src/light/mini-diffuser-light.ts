@@ -22,13 +22,14 @@ import { concatenate } from "../concatenate.js";
 import { drawLevel2 } from "../level2.js";
 import type { ActionSample, Observation, Policy, PolicyBatch, PolicyFactory, SampleOptions } from "../policy.js";
 import { clippedProcess, createObjective, type NoiseProcess, type Objective } from "../objective.js";
+import { positionFeatureDim, positionFeatures, PositionNormalizer } from "../positions.js";
+import { ROTATION_BINS } from "../rotation.js";
 import { createSampler, runSampler, type Solver, solversFor } from "../sampler.js";
 import { actionMask, type BlockMemory, type ConditionLayout, NonInvasiveBlock } from "./block.js";
 import { BlockStack } from "./block-stack.js";
-import { lightDefaults, type MiniDiffuserLightConfig, resolveLightConfig, ROTATION_BINS } from "./config.js";
+import { lightDefaults, type MiniDiffuserLightConfig, resolveLightConfig } from "./config.js";
 import { lightStepFlops } from "./flops.js";
 import { PoseHead } from "./pose-head.js";
-import { positionFeatureDim, positionFeatures, PositionNormalizer } from "./positions.js";
 import { SceneEncoder } from "./scene-encoder.js";
 
 /** A scene after all layers: what every denoising step reads, computed once. */

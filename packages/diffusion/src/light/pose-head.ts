@@ -1,6 +1,6 @@
 import { LayerNorm, Linear, MLP, Module } from "@md/nn";
 import type { Generator, Tensor } from "@md/tensor";
-import { ROTATION_BINS } from "./config.js";
+import { ROTATION_BINS } from "../rotation.js";
 
 /** The decoupled head of A.3: rotation bins and gripper state, classified from a token at the final position. */
 export class PoseHead extends Module {

@@ -1,11 +1,11 @@
 import { Linear, MLP, Module, type Parameter, parameter } from "@md/nn";
 import { cat, type Generator, masks, randn, rotaryTable, tensor, type Tensor, VoxelHash, zeros } from "@md/tensor";
 import { checkObservation } from "../check-batch.js";
+import { gripperNumbers } from "../gripper-numbers.js";
 import type { Observation } from "../policy.js";
+import { positionFeatureDim, positionFeatures, type PositionNormalizer } from "../positions.js";
 import type { ConditionLayout } from "./block.js";
 import type { MiniDiffuserLightConfig } from "./config.js";
-import { gripperNumbers } from "../gripper-numbers.js";
-import { positionFeatureDim, positionFeatures, type PositionNormalizer } from "./positions.js";
 
 /** Condition tokens of Eq. 11 before the first layer: N scene tokens, the gripper's, T instruction tokens. */
 export interface ConditionTokens {

@@ -1,6 +1,6 @@
 import { Linear, Module, type RandomLayerOptions } from "@md/nn";
 import { cat, leakyRelu, type Tensor } from "@md/tensor";
-import { ROTATION_BINS } from "../light/config.js";
+import { ROTATION_BINS } from "../rotation.js";
 
 /** Linear, LeakyReLU(0.02), Linear. */
 class HeadMLP extends Module {

@@ -9,7 +9,7 @@ import {
   oneOf,
   resolveConfig,
 } from "../config.js";
-import { type PositionBounds, positionBounds } from "../light/config.js";
+import { type PositionBounds, positionBounds } from "../positions.js";
 import { type BetaSchedule, betaSchedules } from "../schedulers/betas.js";
 import { type ObjectiveName, objectives } from "../objective.js";
 import { MAX_TRAIN_TIMESTEPS } from "../schedulers/scheduler.js";
@@ -49,8 +49,10 @@ export interface MiniDiffuserConfig {
   checkpointBackbone: boolean;
   /** Edge of a grid cell in metres. Default 0.01. */
   voxelSize: number;
-  /** Radians a metre of the rotary embedding's fastest channels. Default 1. */
+  /** Radians a metre of the rotary embedding's fastest channels; 0 for no rotary embedding. Default 1. */
   ropeScale: number;
+  /** Whether noised positions read the features of the cells around them (A.1). Default true. */
+  localQuery: boolean;
   /** A context token for the gripper's pose and opening. Default false. */
   useProprio: boolean;
   /** Steps of an episode that have an embedding, a context token; 0 for none. Default 0. */
@@ -116,7 +118,8 @@ const optionFields: Fields<Omit<MiniDiffuserConfig, keyof typeof dataFields>> = 
   shuffleOrders: flag(false),
   checkpointBackbone: flag(false),
   voxelSize: between(0.01, 0, Infinity),
-  ropeScale: between(1, 0, Infinity),
+  ropeScale: notNegative(1),
+  localQuery: flag(true),
   useProprio: flag(false),
   maxSteps: integer(0, 0, 2 ** 16),
   samples: integer(64, 1, 2 ** 16),
@@ -135,10 +138,12 @@ export const miniDiffuserDefaults = (): Record<string, unknown> =>
   Object.fromEntries(Object.entries(optionFields).map(([key, field]) => [key, field.default]));
 
 /** A configuration without anything left to decide. */
-export type ResolvedConfig = Readonly<MiniDiffuserConfig & { betaSchedule: BetaSchedule; positionLoss: "l1" | "l2" }>;
+export type ResolvedMiniDiffuserConfig = Readonly<
+  MiniDiffuserConfig & { betaSchedule: BetaSchedule; positionLoss: "l1" | "l2" }
+>;
 
 /** `given` completed with defaults and frozen. ValueError for an unknown key, ConfigKeyError for an ill-valued one. */
-export function resolveMiniDiffuserConfig(given: unknown): ResolvedConfig {
+export function resolveMiniDiffuserConfig(given: unknown): ResolvedMiniDiffuserConfig {
   const config = resolveConfig("MiniDiffuser", { ...optionFields, ...dataFields }, given);
   const stages = config.encChannels.length;
   const wrong = (key: string, problem: string): never => {

@@ -15,6 +15,7 @@ export function miniDiffuserStepFlops(
   { size, pointsPerScene, instructionTokens }: Pick<PolicyBatch, "size" | "pointsPerScene" | "instructionTokens">,
 ): number {
   const { encChannels, decChannels, encDepths, decDepths, patchSize, contextDim, samples, instructionDim } = config;
+  const queried = config.localQuery ? NEIGHBOURS : 0;
   let linear = pointsPerScene * NEIGHBOURS_5 * 7 * encChannels[0]! + instructionTokens * instructionDim * contextDim;
   let attention = 0;
   const stage = (cells: number, width: number, depth: number): void => {
@@ -32,7 +33,7 @@ export function miniDiffuserStepFlops(
       stage(cells, width, decDepths[level]!);
       linear += cells * (KEPT * widths[level + 1]! + encChannels[level]!) * width;
     }
-    linear += cells * width * 2 * dim + samples * dim * (NEIGHBOURS * width + 13 * dim + 4 * contextDim);
+    linear += cells * width * 2 * dim + samples * dim * (queried * width + 13 * dim + 4 * contextDim);
     attention += 2 * samples * dim * (cells + instructionTokens + 1);
   });
   return 2 * size * (3 * linear + 3.5 * attention);

@@ -16,15 +16,15 @@ import {
 import { checkCandidates, checkObservation, checkTargets } from "../check-batch.js";
 import { concatenate } from "../concatenate.js";
 import { drawLevel2, type Level2Draws } from "../level2.js";
-import { ROTATION_BINS } from "../light/config.js";
-import { PositionNormalizer } from "../light/positions.js";
 import { clippedProcess, createObjective, type NoiseProcess, type Objective } from "../objective.js";
 import type { ActionSample, Observation, Policy, PolicyBatch, PolicyFactory, SampleOptions } from "../policy.js";
+import { PositionNormalizer } from "../positions.js";
+import { ROTATION_BINS } from "../rotation.js";
 import { createSampler, runSampler, type Solver, solversFor } from "../sampler.js";
 import {
   type MiniDiffuserConfig,
   miniDiffuserDefaults,
-  type ResolvedConfig,
+  type ResolvedMiniDiffuserConfig,
   resolveMiniDiffuserConfig,
 } from "./config.js";
 import { miniDiffuserStepFlops } from "./flops.js";
@@ -65,7 +65,7 @@ export class MiniDiffuser extends Module implements Policy {
   readonly config: Readonly<Record<string, unknown>>;
   readonly solvers: readonly Solver[];
   readonly network: MiniDiffuserNetwork;
-  private readonly settings: ResolvedConfig;
+  private readonly settings: ResolvedMiniDiffuserConfig;
   private readonly normalizer: PositionNormalizer | null;
   private readonly objective: Objective;
 

@@ -1,4 +1,15 @@
-import { type Context, type KeyValue, LayerNorm, Linear, Module, type RandomLayerOptions } from "@md/nn";
+import {
+  type Context,
+  fromHeads,
+  headLayerNorm,
+  headNorm,
+  type KeyValue,
+  type LayerNorm,
+  Linear,
+  Module,
+  type RandomLayerOptions,
+  toHeads,
+} from "@md/nn";
 import {
   applyRotary,
   type AttentionMask,
@@ -15,7 +26,7 @@ import type { Compat } from "./config.js";
 
 export interface NeckOptions {
   compat: Compat;
-  /** Radians a metre of the fastest channels. */
+  /** Radians a metre of the fastest channels; 0 for no rotary embedding. */
   ropeScale: number;
 }
 
@@ -40,7 +51,6 @@ export interface ActionTokens {
  * alone.
  */
 export class NeckAttention extends Module {
-  private readonly headDim: number;
   private readonly q: Linear;
   private readonly kv: Linear;
   private readonly ownKv: Linear | null;
@@ -58,15 +68,14 @@ export class NeckAttention extends Module {
     layers: RandomLayerOptions,
   ) {
     super();
-    this.headDim = dim / numHeads;
     this.q = new Linear(dim, dim, layers);
     this.kv = new Linear(pointDim, 2 * dim, layers);
     const paper = options.compat === "none";
     this.ownKv = paper ? this.registerModule("own_kv", new Linear(dim, 2 * dim, layers)) : null;
     this.contextKv = paper ? this.registerModule("context_kv", new Linear(contextDim, 2 * dim, layers)) : null;
     this.proj = new Linear(dim, dim, layers);
-    this.qNorm = this.registerModule("q_norm", new LayerNorm(this.headDim, { dtype: layers.dtype, eps: 1e-6 }));
-    this.kNorm = this.registerModule("k_norm", new LayerNorm(this.headDim, { dtype: layers.dtype, eps: 1e-6 }));
+    this.qNorm = this.registerModule("q_norm", headLayerNorm(dim / numHeads, layers));
+    this.kNorm = this.registerModule("k_norm", headLayerNorm(dim / numHeads, layers));
   }
 
   /**
@@ -76,44 +85,36 @@ export class NeckAttention extends Module {
    */
   remember(points: Tensor, coordinates: Tensor, offsets: Int32Array, context: Context): NeckKeys {
     if (!this.contextKv) {
-      const { k, v } = this.byHead(this.kv.forward(points));
+      const { k, v } = this.keyValue(this.kv.forward(points));
       return { ...this.placeKeys(k, v, coordinates), lengths: counts(offsets) };
     }
     const rows = cat([this.kv.forward(points), this.contextKv.forward(context.tokens)], 0);
     const origin = zeros([context.tokens.shape[0]!, 3], { dtype: coordinates.dtype });
-    const { k, v } = this.byHead(rows);
+    const { k, v } = this.keyValue(rows);
     const placed = this.placeKeys(k, v, cat([coordinates, origin], 0));
-    const { index, longest, lengths } = paddedByItem([offsets, context.offsets]);
-    const pad = (x: Tensor): Tensor =>
-      indexSelect(x.permute([0, 2, 1, 3]).squeeze(0), 0, index)
-        .reshape([lengths.length, longest, this.numHeads, this.headDim])
-        .permute([0, 2, 1, 3]);
+    const { index, lengths } = paddedByItem([offsets, context.offsets]);
+    const pad = (x: Tensor): Tensor => toHeads(indexSelect(fromHeads(x), 0, index), this.numHeads, lengths.length);
     return { k: pad(placed.k), v: pad(placed.v), lengths };
   }
 
   /** x [B·S, dim] to the same. */
   forward(x: Tensor, { items, samples, positions }: ActionTokens, keys: NeckKeys): Tensor {
-    const byItem = (part: Tensor): Tensor =>
-      part.reshape([items, samples, this.numHeads, this.headDim]).permute([0, 2, 1, 3]);
-    const rotary = this.rotary(positions);
-    const queries = {
-      qNorm: { weight: this.qNorm.weight!, bias: this.qNorm.bias },
-      normEps: this.qNorm.eps,
-    };
+    const queries = { qNorm: headNorm(this.qNorm), normEps: this.qNorm.eps };
     const q = this.q.forward(x);
     if (!this.ownKv) {
-      const flat = (part: Tensor): Tensor => part.reshape([1, items * samples, this.numHeads, this.headDim]);
-      const out = maskedAttention(flat(q).permute([0, 2, 1, 3]), keys.k, keys.v, {
+      const out = maskedAttention(toHeads(q, this.numHeads), keys.k, keys.v, {
         ...queries,
-        qRotary: rotary.reshape([1, items * samples, ...rotary.shape.slice(2)]),
+        qRotary: this.rotary(positions.reshape([1, items * samples, 3])),
         rotateFirst: true,
         mask: varlenOf(items, samples, keys.lengths),
       });
-      return this.proj.forward(out.permute([0, 2, 1, 3]).reshape(x.shape));
+      return this.proj.forward(fromHeads(out));
     }
-    const [ownK, ownV] = this.ownKv.forward(x).split([this.dim, this.dim]);
-    const own = applyRotary(byItem(this.kNorm.forward(this.heads(ownK!))), rotary);
-    const out = maskedAttention(byItem(q), cat([own, keys.k], 2), cat([byItem(ownV!), keys.v], 2), {
+    const rotary = this.rotary(positions);
+    const byItem = (part: Tensor): Tensor => toHeads(part, this.numHeads, items);
+    const { k, v } = this.keyValue(this.ownKv.forward(x), items);
+    const own = rotate(this.kNorm.forward(k), rotary);
+    const out = maskedAttention(byItem(q), cat([own, keys.k], 2), cat([v, keys.v], 2), {
       ...queries,
       qRotary: rotary,
       mask: masks.level2({
@@ -123,32 +124,31 @@ export class NeckAttention extends Module {
         conditionLengths: keys.lengths,
       }),
     });
-    return this.proj.forward(out.permute([0, 2, 1, 3]).reshape(x.shape));
+    return this.proj.forward(fromHeads(out));
   }
 
-  private rotary(positions: Tensor): Tensor {
-    return rotaryTable(positions, this.headDim, { scale: this.options.ropeScale });
+  // Of positions [B, tokens, 3]; undefined without rotary embedding.
+  private rotary(positions: Tensor): Tensor | undefined {
+    const { ropeScale } = this.options;
+    return ropeScale === 0 ? undefined : rotaryTable(positions, this.dim / this.numHeads, { scale: ropeScale });
   }
 
-  // [rows, dim] to [rows, heads, headDim].
-  private heads(x: Tensor): Tensor {
-    return x.reshape([x.shape[0]!, this.numHeads, this.headDim]);
-  }
-
-  // [rows, 2·dim] to keys and values [1, heads, rows, headDim].
-  private byHead(rows: Tensor): KeyValue {
+  // [batch·tokens, 2·dim] to keys and values [batch, heads, tokens, headDim].
+  private keyValue(rows: Tensor, batch = 1): KeyValue {
     const [k, v] = rows.split([this.dim, this.dim]);
-    const turn = (x: Tensor): Tensor => this.heads(x).unsqueeze(0).permute([0, 2, 1, 3]);
-    return { k: turn(k!), v: turn(v!) };
+    return { k: toHeads(k!, this.numHeads, batch), v: toHeads(v!, this.numHeads, batch) };
   }
 
   private placeKeys(k: Tensor, v: Tensor, coordinates: Tensor): KeyValue {
     const { compat } = this.options;
-    const rotate = (x: Tensor): Tensor => applyRotary(x, this.rotary(coordinates.unsqueeze(0)));
-    if (compat === "none") return { k: rotate(this.kNorm.forward(k)), v };
-    return { k: this.kNorm.forward(compat === "released" ? k : rotate(k)), v };
+    if (compat === "released") return { k: this.kNorm.forward(k), v };
+    const rotary = this.rotary(coordinates.unsqueeze(0));
+    if (compat === "fixed") return { k: this.kNorm.forward(rotate(k, rotary)), v };
+    return { k: rotate(this.kNorm.forward(k), rotary), v };
   }
 }
+
+const rotate = (x: Tensor, rotary: Tensor | undefined): Tensor => (rotary ? applyRotary(x, rotary) : x);
 
 const counts = (offsets: Int32Array): number[] => Array.from(offsets.subarray(1), (end, i) => end - offsets[i]!);
 
@@ -162,7 +162,7 @@ function varlenOf(items: number, samples: number, lengths: readonly number[]): A
 }
 
 /** Where each item's rows of several parts, laid one part after the other, are; padded with row 0 to the longest item. */
-function paddedByItem(parts: readonly Int32Array[]): { index: Tensor; longest: number; lengths: number[] } {
+function paddedByItem(parts: readonly Int32Array[]): { index: Tensor; lengths: number[] } {
   const each = parts.map(counts);
   const lengths = each[0]!.map((_, item) => each.reduce((total, part) => total + part[item]!, 0));
   const longest = Math.max(...lengths);
@@ -175,5 +175,5 @@ function paddedByItem(parts: readonly Int32Array[]): { index: Tensor; longest: n
     });
     first += offsets.at(-1)!;
   });
-  return { index: tensor(index), longest, lengths };
+  return { index: tensor(index), lengths };
 }

@@ -16,7 +16,7 @@ import { type ActionTokens, NeckAttention, type NeckKeys, type NeckOptions } fro
 export interface NeckMemory {
   level: LevelFeatures;
   keys: NeckKeys;
-  /** Features convolved at every cell of the level, with `compat`; else null. */
+  /** Features convolved at every cell of the level, with `compat` and local query; else null. */
   convolved: Tensor | null;
 }
 
@@ -90,7 +90,7 @@ class LocalQuery extends Module {
  * pass a feed-forward part, both norms modulated by timestep and instruction. The level never reads an action.
  */
 export class NeckBlock extends Module {
-  private readonly local: LocalQuery;
+  private readonly local: LocalQuery | null;
   private readonly norm1: ModulatedNorm;
   private readonly attn: NeckAttention;
   private readonly norm2: ModulatedNorm;
@@ -101,11 +101,11 @@ export class NeckBlock extends Module {
     numHeads: number,
     pointDim: number,
     contextDim: number,
-    options: NeckOptions,
+    options: NeckOptions & { localQuery: boolean },
     layers: RandomLayerOptions,
   ) {
     super();
-    this.local = new LocalQuery(pointDim, dim, options.compat, layers);
+    this.local = options.localQuery ? new LocalQuery(pointDim, dim, options.compat, layers) : null;
     this.norm1 = new ModulatedNorm(dim, contextDim, layers);
     this.attn = new NeckAttention(dim, numHeads, pointDim, contextDim, options, layers);
     this.norm2 = new ModulatedNorm(dim, contextDim, layers);
@@ -115,7 +115,7 @@ export class NeckBlock extends Module {
   remember(level: LevelFeatures, context: Context): NeckMemory {
     const { cloud, features } = level;
     const keys = scope(() => this.attn.remember(features, cloud.coordinates, cloud.offsets, context));
-    return { level, keys, convolved: this.local.remember(level) };
+    return { level, keys, convolved: this.local?.remember(level) ?? null };
   }
 
   /**
@@ -125,7 +125,7 @@ export class NeckBlock extends Module {
   forward(x: Tensor, tokens: ActionTokens, condition: Tensor, memory: NeckMemory, grid: QueryGrid): Tensor {
     return scope(() => {
       const activated = silu(condition);
-      const located = x.add(this.local.forward(tokens, memory, grid));
+      const located = this.local ? x.add(this.local.forward(tokens, memory, grid)) : x;
       const attended = located.add(this.attn.forward(this.norm1.forward(located, activated), tokens, memory.keys));
       return attended.add(this.mlp.forward(this.norm2.forward(attended, activated)));
     });

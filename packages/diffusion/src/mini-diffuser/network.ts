@@ -12,7 +12,7 @@ import {
 } from "@md/nn";
 import { amin, cat, indexSelect, segmentMax, ShapeError, tensor, type Tensor, ValueError } from "@md/tensor";
 import { ActionHead } from "./action-head.js";
-import type { ResolvedConfig } from "./config.js";
+import type { ResolvedMiniDiffuserConfig } from "./config.js";
 import { LanguageEncoder } from "./language.js";
 import { NeckBlock, type NeckMemory, type QueryGrid } from "./neck.js";
 
@@ -64,11 +64,11 @@ export class MiniDiffuserNetwork extends Module {
   private readonly head: ActionHead;
 
   constructor(
-    private readonly config: ResolvedConfig,
+    private readonly config: ResolvedMiniDiffuserConfig,
     options: RandomLayerOptions,
   ) {
     super();
-    const { compat, encChannels, decChannels, decNumHeads, contextDim, ropeScale } = config;
+    const { compat, encChannels, decChannels, decNumHeads, contextDim } = config;
     const dim = decChannels[0]!;
     this.language = new LanguageEncoder(config.instructionDim, contextDim, options);
     this.proprio = config.useProprio ? new MLP([10, contextDim, contextDim], options) : null;
@@ -84,7 +84,7 @@ export class MiniDiffuserNetwork extends Module {
     this.anchor = new MLP([3, 12, dim], options);
     const widths = [...decChannels, encChannels.at(-1)!].reverse();
     this.neck = new ModuleList(
-      widths.map((width) => new NeckBlock(dim, decNumHeads[0]!, width, contextDim, { compat, ropeScale }, options)),
+      widths.map((width) => new NeckBlock(dim, decNumHeads[0]!, width, contextDim, config, options)),
     );
     this.head = new ActionHead(dim, options);
   }

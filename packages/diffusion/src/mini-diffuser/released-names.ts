@@ -1,8 +1,6 @@
 import { NameMap, type NameRule, registerNameMap } from "@md/nn";
 import type { MiniDiffuserConfig } from "./config.js";
 
-type Sizes = Pick<MiniDiffuserConfig, "encDepths" | "decDepths">;
-
 const rule = (ours: string, theirs: string): NameRule => ({ ours: `${ours}.**`, theirs: `${theirs}.**` });
 const mlpRules = (ours: string, theirs: string): NameRule[] => [
   rule(`${ours}.layers.0`, `${theirs}.fc1`),
@@ -31,7 +29,7 @@ function stageRules(ours: string, theirs: string, depth: number): NameRule[] {
  * use (`anchor_embeding`, `act_proj_head.heatmap_mlp`) has no name of ours, and what they do not have (`own_kv` and
  * `context_kv` without `compat`, `proprio`, `step`) none of theirs.
  */
-export function releasedNames({ encDepths, decDepths }: Sizes): NameMap {
+export function releasedNames({ encDepths, decDepths }: Pick<MiniDiffuserConfig, "encDepths" | "decDepths">): NameMap {
   const stages = encDepths.length;
   const released = "ptv3_model";
   const [backbone, neck] = ["network.backbone", "network.neck"];

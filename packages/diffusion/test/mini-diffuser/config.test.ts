@@ -43,7 +43,10 @@ describe("a configuration", () => {
     ["positionLoss", { positionLoss: "huber" }, '"auto", "l1", "l2"'],
     ["predictionType", { predictionType: "noise" }, '"epsilon"'],
     ["positionBounds", { positionBounds: { min: [0, 0, 0], max: [1, 0, 1] } }, "min below max"],
-    ["samples", { samples: NaN }, "expected an integer from 1"],
+    ["samples", { samples: NaN }, "is NaN, expected an integer from 1"],
+    ["poseJitter", { poseJitter: Infinity }, "is Infinity, expected a finite number of at least 0"],
+    ["ropeScale", { ropeScale: -1 }, "is -1, expected a finite number of at least 0"],
+    ["localQuery", { localQuery: "no" }, 'is "no", expected true or false'],
   ])("with a wrong %s is refused by that key: %j", (key, config, problem) => {
     const error = refusal({ ...smallest, ...config }) as ConfigKeyError;
     expect(error).toBeInstanceOf(ConfigKeyError);

@@ -16,6 +16,8 @@ export class MLP extends Module {
   constructor(sizes: readonly number[], { activation = "gelu", ...options }: MLPOptions) {
     super();
     if (sizes.length < 2) throw new ValueError(`[MLP] sizes are [${sizes}], expected at least an input and an output`);
+    if (!sizes.every((size) => Number.isSafeInteger(size) && size >= 1))
+      throw new ValueError(`[MLP] sizes are [${sizes}], expected integers of at least 1`);
     const last = sizes.length - 2;
     this.layers = new ModuleList(
       sizes

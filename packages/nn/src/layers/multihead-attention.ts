@@ -2,7 +2,6 @@ import {
   applyRotary,
   type AttentionMask,
   type Generator,
-  type HeadNorm,
   linear,
   maskedAttention,
   type MaskedAttentionOptions,
@@ -14,6 +13,7 @@ import {
 import * as init from "../init.js";
 import { Module } from "../module.js";
 import { type Parameter, parameter } from "../parameter.js";
+import { headDimOf, headNorm } from "./heads.js";
 import { LayerNorm } from "./norms.js";
 import { Linear } from "./linear.js";
 import type { RandomLayerOptions } from "./options.js";
@@ -66,10 +66,7 @@ export class MultiheadAttention extends Module {
     { qkNorm = false, dropout = 0, ...options }: MultiheadAttentionOptions,
   ) {
     super();
-    this.headDim = embedDim / numHeads;
-    if (!(Number.isInteger(this.headDim) && this.headDim > 0)) {
-      throw new ValueError(`[MultiheadAttention] embedDim ${embedDim} does not divide into ${numHeads} heads`);
-    }
+    this.headDim = headDimOf("MultiheadAttention", embedDim, numHeads);
     if (!(dropout >= 0 && dropout < 1)) {
       throw new ValueError(`[MultiheadAttention] dropout is ${dropout}, expected 0 <= dropout < 1`);
     }
@@ -93,7 +90,12 @@ export class MultiheadAttention extends Module {
     const from = keyValue ?? x;
     const kRotary = keyValue ? keyRotary : (keyRotary ?? rotary);
     const kv = { k: toHeads(this.#project(from, 1)), v: toHeads(this.#project(from, 2)) };
-    return this.#attend(x, kv, { mask, qRotary: rotary, kNorm: headNorm(this.kNorm), kRotary });
+    return this.#attend(x, kv, {
+      mask,
+      qRotary: rotary,
+      kNorm: this.kNorm ? headNorm(this.kNorm) : undefined,
+      kRotary,
+    });
   }
 
   /** Keys and values of x [batch, tokens, embedDim], keys normed and then rotated by `rotary`. */
@@ -111,7 +113,7 @@ export class MultiheadAttention extends Module {
   #attend(x: Tensor, { k, v }: KeyValue, options: MaskedAttentionOptions): Tensor {
     const heads = maskedAttention(toHeads(this.#project(x, 0)), k, v, {
       ...options,
-      qNorm: headNorm(this.qNorm),
+      qNorm: this.qNorm ? headNorm(this.qNorm) : undefined,
       dropout: this.training ? { p: this.dropout, generator: this.#generator } : undefined,
     });
     return this.outProj.forward(heads.permute([0, 2, 1, 3]).flatten(2));
@@ -129,6 +131,4 @@ export class MultiheadAttention extends Module {
   }
 }
 
-const headNorm = (layer: LayerNorm | null): HeadNorm | undefined =>
-  layer ? { weight: layer.weight!, bias: layer.bias } : undefined;
 const toHeads = (x: Tensor): Tensor => x.permute([0, 2, 1, 3]);

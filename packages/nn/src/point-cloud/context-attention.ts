@@ -1,9 +1,9 @@
 import { maskedAttention, masks, type Tensor, ValueError } from "@md/tensor";
+import { fromHeads, headDimOf, headLayerNorm, headNorm, toHeads } from "../layers/heads.js";
 import { Linear } from "../layers/linear.js";
 import type { LayerNorm } from "../layers/norms.js";
 import type { RandomLayerOptions } from "../layers/options.js";
 import { Module } from "../module.js";
-import { fromHeads, headNorm, headLayerNorm, headsOf, toHeads } from "./heads.js";
 import { requireRows } from "./rows.js";
 
 /** Tokens of all items side by side, such as instructions of different lengths. */
@@ -33,7 +33,7 @@ export class ContextAttention extends Module {
     options: RandomLayerOptions,
   ) {
     super();
-    const headDim = headsOf("ContextAttention", dim, numHeads);
+    const headDim = headDimOf("ContextAttention", dim, numHeads);
     this.q = new Linear(dim, dim, options);
     this.kv = new Linear(contextDim, 2 * dim, options);
     this.proj = new Linear(dim, dim, options);

@@ -1,12 +1,12 @@
 import { type Curve, indexSelect, linear, maskedAttention, masks, type Tensor } from "@md/tensor";
-import { type LayerNorm } from "../layers/norms.js";
+import { headDimOf, headLayerNorm, headNorm } from "../layers/heads.js";
 import { Linear } from "../layers/linear.js";
+import type { LayerNorm } from "../layers/norms.js";
+import type { RandomLayerOptions } from "../layers/options.js";
 import { Module } from "../module.js";
-import { headNorm, headLayerNorm, headsOf } from "./heads.js";
-import type { PatchRule } from "./patches.js";
+import { checkPatches, type PatchRule } from "./patches.js";
 import type { PointCloud } from "./point-cloud.js";
 import { requireRows } from "./rows.js";
-import type { RandomLayerOptions } from "../layers/options.js";
 
 export interface PatchAttentionOptions extends RandomLayerOptions {
   /** Rows of a patch, where an item has that many. Default 120. */
@@ -27,16 +27,17 @@ export class PatchAttention extends Module {
   private readonly qNorm: LayerNorm;
   private readonly kNorm: LayerNorm;
 
-  /** ValueError unless numHeads divides dim. */
+  /** ValueError unless numHeads divides dim, and for a patch size or rule that is none. */
   constructor(
     readonly dim: number,
     readonly numHeads: number,
     { patchSize = 120, patchRule = "item", ...options }: PatchAttentionOptions,
   ) {
     super();
+    checkPatches("PatchAttention", patchSize, patchRule);
     this.patchSize = patchSize;
     this.patchRule = patchRule;
-    const headDim = headsOf("PatchAttention", dim, numHeads);
+    const headDim = headDimOf("PatchAttention", dim, numHeads);
     this.qkv = new Linear(dim, 3 * dim, options);
     this.proj = new Linear(dim, dim, options);
     this.qNorm = this.registerModule("q_norm", headLayerNorm(headDim, options));

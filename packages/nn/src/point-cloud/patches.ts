@@ -4,7 +4,8 @@ import { tensor, type Tensor, ValueError } from "@md/tensor";
  * How large a patch is where an item has fewer rows than asked for: as many as the item has, so that an item does not
  * depend on the others of its batch; or, as Point Transformer V3 does, as many for all items as the smallest one has.
  */
-export type PatchRule = "item" | "batch";
+export type PatchRule = (typeof patchRules)[number];
+const patchRules = ["item", "batch"] as const;
 
 /**
  * Patches along an order of rows. All of an item's patches have the same number of keys: where the rows do not divide,
@@ -19,10 +20,17 @@ export interface Patches {
   keys: Tensor | null;
 }
 
+/** ValueError unless there are patches of such a size and rule. */
+export function checkPatches(owner: string, patchSize: number, rule: PatchRule): void {
+  if (!Number.isSafeInteger(patchSize) || patchSize < 1)
+    throw new ValueError(`[${owner}] patchSize is ${patchSize}, expected an integer of at least 1`);
+  if (!patchRules.includes(rule))
+    throw new ValueError(`[${owner}] patchRule is ${String(rule)}, expected ${patchRules.join(" or ")}`);
+}
+
 /** @param offsets [B + 1], rows of each item */
 export function patchesOf(offsets: Int32Array, patchSize: number, rule: PatchRule): Patches {
-  if (!Number.isSafeInteger(patchSize) || patchSize < 1)
-    throw new ValueError(`[patchesOf] patchSize is ${patchSize}, expected an integer of at least 1`);
+  checkPatches("patchesOf", patchSize, rule);
   const items = offsets.length - 1;
   const counts = Array.from({ length: items }, (_, item) => offsets[item + 1]! - offsets[item]!);
   const smallest = Math.min(patchSize, ...counts);

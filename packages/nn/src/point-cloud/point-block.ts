@@ -1,4 +1,4 @@
-import { type Curve, scope, type Tensor } from "@md/tensor";
+import { type Curve, scope, type Tensor, ValueError } from "@md/tensor";
 import { DropPath } from "../layers/drop-path.js";
 import { Linear } from "../layers/linear.js";
 import { MLP } from "../layers/mlp.js";
@@ -38,8 +38,12 @@ export class ConvolutionEmbedding extends Module {
   }
 }
 
-const mlp = (dim: number, { mlpRatio = 4, ...options }: PointBlockOptions): MLP =>
-  new MLP([dim, Math.round(dim * mlpRatio), dim], options);
+function mlp(dim: number, { mlpRatio = 4, ...options }: PointBlockOptions): MLP {
+  const hidden = Math.round(dim * mlpRatio);
+  if (hidden >= 1 && hidden < Infinity) return new MLP([dim, hidden, dim], options);
+  const problem = `mlpRatio is ${mlpRatio}, which makes ${hidden} hidden channels of ${dim}`;
+  throw new ValueError(`[PointBlock] ${problem}, expected at least 1`);
+}
 
 /**
  * Point Transformer V3's block (Wu et al., 2024): conditional positional encoding by convolution, patch attention and a

@@ -106,7 +106,8 @@ export class Checkpoint {
   /**
    * The policy as it was saved.
    *
-   * @param options.weights "ema" takes the averaged weights where there are some. Default "ema".
+   * @param options.weights "ema" takes the averaged weights, with their averaged batch statistics, where there are some.
+   *   Default "ema".
    * @param options.model as in {@link findPolicy}
    * @throws CheckpointError when the policy cannot be had, or the tensors do not fit it
    */
@@ -119,7 +120,7 @@ export class Checkpoint {
       if (!isDeepStrictEqual(policy.config, config))
         throw new CheckpointError(this.file, `metadata.policy.config is not a whole configuration of ${name}`);
       this.restoreModule(policy, "model");
-      if (weights === "ema" && this.hasEma) this.restoreModule(policy, "ema", { strict: false });
+      if (weights === "ema" && this.hasEma) this.restoreModule(policy, "ema");
       return policy;
     } catch (error) {
       policy.dispose();
@@ -141,8 +142,8 @@ export class Checkpoint {
     trainer.elapsedSeconds = this.metadata.elapsedSeconds;
   }
 
-  private restoreModule(policy: Policy, prefix: string, options: { strict?: boolean } = {}): void {
-    naming(this.file, () => scope(() => void policy.loadStateDict(this.read(prefix), options)));
+  private restoreModule(policy: Policy, prefix: string): void {
+    naming(this.file, () => scope(() => void policy.loadStateDict(this.read(prefix))));
   }
 
   // Tensors under `prefix.`, without it, in the current scope.

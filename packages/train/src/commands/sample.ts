@@ -2,7 +2,7 @@ import { collate, DataError, rotationBinsToQuaternion } from "@md/rlbench-data";
 import type { Command } from "commander";
 import { Checkpoint } from "../checkpoint/checkpoint.js";
 import { listEpisodes, loadDataset } from "../data.js";
-import { drawCandidates } from "../evaluate/predict.js";
+import { drawCandidates, quaternionAt } from "../evaluate/predict.js";
 import { dataSource, parseInteger, parseNumber, solverHelp, solverOptions } from "./options.js";
 
 interface SampleFlags {
@@ -70,7 +70,7 @@ async function run(flags: SampleFlags): Promise<void> {
     const rotationBins = Array.from(drawn.rotationBins.subarray(3 * at, 3 * at + 3));
     return {
       position: Array.from(drawn.position.subarray(3 * at, 3 * at + 3)),
-      quaternion: rotationBinsToQuaternion(rotationBins),
+      quaternion: drawn.quaternion ? quaternionAt(drawn.quaternion, at) : rotationBinsToQuaternion(rotationBins),
       rotationBins,
       open: drawn.open[at],
     };

@@ -6,7 +6,7 @@ import {
   quaternionToRotationBins,
   type Vector3,
 } from "@md/rlbench-data";
-import { median, type Prediction } from "./predict.js";
+import { binned, exactly, median, type Prediction } from "./predict.js";
 
 /** An answer to a scene of a batch. */
 export type Answer = (batch: KeyPoseBatch, b: number) => Prediction;
@@ -19,7 +19,7 @@ export function constantAnswer(training: KeyPoseDataset): Answer {
   const axes = (choose: (axis: number) => number): Vector3 => [choose(0), choose(1), choose(2)];
   const prediction: Prediction = {
     position: axes((axis) => mean(targets.map(({ position }) => position[axis]!))),
-    rotationBins: axes((axis) => Math.round(median(bins.map((triple) => triple[axis]!)))),
+    ...binned(axes((axis) => Math.round(median(bins.map((triple) => triple[axis]!))))),
     open: mean(targets.map(({ open }) => open)) >= 0.5 ? 1 : 0,
   };
   return () => prediction;
@@ -50,7 +50,7 @@ export function nearestNeighbourAnswer(training: KeyPoseDataset, evaluated: KeyP
       if (distance < least) [nearest, least] = [candidate.sample, distance];
     }
     const { position, quaternion, open } = nearest!.target;
-    return { position, rotationBins: quaternionToRotationBins(quaternion), open };
+    return { position, ...exactly(quaternion), open };
   };
 }
 

@@ -1,10 +1,4 @@
-import {
-  rotationBinDistance,
-  rotationBinErrors,
-  rotationBinsToQuaternion,
-  rotationErrorDegrees,
-  type Vector3,
-} from "@md/rlbench-data";
+import { rotationBinDistance, rotationBinErrors, rotationErrorDegrees, type Vector3 } from "@md/rlbench-data";
 import { median, type Prediction } from "./predict.js";
 
 /** What a prediction is held against. */
@@ -22,9 +16,9 @@ export interface Score {
   offset: Vector3;
   /** Metres. */
   positionError: number;
-  /** Degrees between the predicted bins' centre and the true rotation. */
+  /** Degrees between the predicted and the true rotation. */
   rotationError: number;
-  /** Degrees between the true bins' centre and the true rotation: what no answer in bins can undercut by much. */
+  /** Degrees between the true bins' centre and the true rotation: what no policy that classifies bins can undercut by much. */
   rotationFloor: number;
   /** Every axis has the right bin or one beside it. */
   besideBin: boolean;
@@ -37,7 +31,7 @@ export function score(prediction: Prediction, truth: Truth): Score {
   return {
     offset,
     positionError: Math.hypot(...offset),
-    rotationError: rotationErrorDegrees(rotationBinsToQuaternion(prediction.rotationBins), truth.quaternion),
+    rotationError: rotationErrorDegrees(prediction.quaternion, truth.quaternion),
     rotationFloor: rotationBinErrors(truth.quaternion)[0]!,
     besideBin: rotationBinDistance(prediction.rotationBins, truth.rotationBins).every((distance) => distance <= 1),
     gripperCorrect: prediction.open === truth.open,

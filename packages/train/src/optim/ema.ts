@@ -1,10 +1,12 @@
 import { copyStateDict, type Module, type StateDict } from "@md/nn";
-import { assign, emaUpdate, mul, noGrad, scope, type Tensor } from "@md/tensor";
+import { assign, emaUpdate, mul, noGrad, scope, tensor, type Tensor } from "@md/tensor";
 
 /**
- * Exponential moving average of a module's parameters: average ← d·average + (1 - d)·parameter, where
+ * Exponential moving average of a module's whole state: average ← d·average + (1 - d)·value, where
  * d = min(decay, (1 + step) / (10 + step)), so that the first steps do not weigh on a short run (as in diffusers'
- * `EMAModel` and TensorFlow). Buffers are not averaged. Frees its state with `dispose()`.
+ * `EMAModel` and TensorFlow). Buffers of floats, as the running statistics of batch norm, are averaged like parameters,
+ * since they belong to weights that lie as far back; other buffers are the module's own (as in PyTorch's `AveragedModel`
+ * with `use_buffers` and timm's `ModelEmaV2`). Frees its state with `dispose()`.
  */
 export class Ema {
   private readonly averages = new Map<string, Tensor>();
@@ -14,34 +16,39 @@ export class Ema {
     private readonly module: Module,
     private readonly decay: number,
   ) {
-    for (const [name, parameter] of module.namedParameters()) this.averages.set(name, copyOf(parameter));
+    const copies = new Map<Tensor, Tensor>();
+    for (const [name, value] of module.stateDict()) {
+      if (!copies.has(value)) copies.set(value, copyOf(value));
+      this.averages.set(name, copies.get(value)!);
+    }
   }
 
   /** @param step optimiser steps done, from 1 */
   update(step: number): void {
-    const parameters = this.module.namedParameters();
-    const pairs = [...this.averages].map(([name, average]) => [average, parameters.get(name)!] as const);
+    const pairs = this.pairs();
+    const floats = pairs.filter(([, value]) => isFloat(value));
     emaUpdate(
-      pairs.map(([average]) => average),
-      pairs.map(([, parameter]) => parameter),
+      floats.map(([average]) => average),
+      floats.map(([, value]) => value),
       Math.min(this.decay, (1 + step) / (10 + step)),
     );
+    for (const [average, value] of pairs) if (!isFloat(value)) assign(average, value);
   }
 
-  /** Runs `body` while the module has the averaged parameters, then gives it its own back, to the bit. */
+  /** Runs `body` while the module has the averaged state, then gives it its own back, to the bit. */
   async withAverages<T>(body: () => Promise<T>): Promise<T> {
-    const parameters = this.module.namedParameters();
-    const own = [...parameters.values()].map(copyOf);
-    for (const [name, average] of this.averages) assign(parameters.get(name)!, average);
+    const pairs = this.pairs();
+    const own = pairs.map(([, value]) => copyOf(value));
+    for (const [average, value] of pairs) assign(value, average);
     try {
       return await body();
     } finally {
-      [...parameters.values()].forEach((parameter, i) => assign(parameter, own[i]!));
+      pairs.forEach(([, value], i) => assign(value, own[i]!));
       for (const copy of own) copy.dispose();
     }
   }
 
-  /** Averages by the parameters' names; the averages themselves, not copies. */
+  /** Averages by the names of the module's state; the averages themselves, not copies. */
   stateDict(): StateDict {
     return new Map(this.averages);
   }
@@ -52,8 +59,16 @@ export class Ema {
   }
 
   dispose(): void {
-    for (const average of this.averages.values()) average.dispose();
+    for (const average of new Set(this.averages.values())) average.dispose();
+  }
+
+  // Each average beside the module's value, once where the module shares it.
+  private pairs(): [average: Tensor, value: Tensor][] {
+    const state = this.module.stateDict();
+    return [...new Map([...this.averages].map(([name, average]) => [average, state.get(name)!]))];
   }
 }
 
-const copyOf = (x: Tensor): Tensor => noGrad(() => scope(() => mul(x, 1))).keep();
+const isFloat = ({ dtype }: Tensor): boolean => dtype === "f32" || dtype === "f64";
+const copyOf = (x: Tensor): Tensor =>
+  (isFloat(x) ? noGrad(() => scope(() => mul(x, 1))) : tensor(x.data(), { shape: x.shape, dtype: x.dtype })).keep();

@@ -1,4 +1,21 @@
 import { cat, cos, sin, tensor, type Tensor } from "@md/tensor";
+import type { Field } from "./config.js";
+
+/** A box in the world frame, metres. */
+export interface PositionBounds {
+  readonly min: readonly number[];
+  readonly max: readonly number[];
+}
+
+const triple = (value: unknown): boolean => Array.isArray(value) && value.length === 3 && value.every(Number.isFinite);
+export const positionBounds: Field<PositionBounds> = {
+  default: { min: [-1, -1, -1], max: [1, 1, 1] },
+  expected: "{min, max} of three numbers each, min below max",
+  accepts: (value) => {
+    const { min, max } = (value ?? {}) as { min?: number[]; max?: number[] };
+    return triple(min) && triple(max) && min!.every((low, axis) => low < max![axis]!);
+  },
+};
 
 /** Maps world positions in metres to [-1, 1] an axis and back. */
 export class PositionNormalizer {
@@ -6,7 +23,7 @@ export class PositionNormalizer {
   readonly center: readonly number[];
   private readonly halfExtent: number[];
 
-  constructor({ min, max }: { min: readonly number[]; max: readonly number[] }) {
+  constructor({ min, max }: PositionBounds) {
     this.center = min.map((low, axis) => (low + max[axis]!) / 2);
     this.halfExtent = min.map((low, axis) => (max[axis]! - low) / 2);
   }
