@@ -11,7 +11,7 @@ namespace {
 void cat(Call& call) {
   const auto slots = call.value(0).As<Napi::Int32Array>();
   std::vector<Tensor> parts;
-  for (size_t i = 0; i < slots.ElementLength(); i++) parts.push_back(call.environment().slots.at(slots[i], call.op));
+  for (size_t i = 0; i < slots.ElementLength(); i++) parts.push_back(call.operand(slots[i]));
   call.emit(index::cat(call.context(), parts, call.integer64(1), call.op));
 }
 

@@ -10,7 +10,7 @@ std::vector<Tensor> tensorsAt(Call& call, size_t i) {
   const auto slots = call.value(i).As<Napi::Int32Array>();
   std::vector<Tensor> out;
   out.reserve(slots.ElementLength());
-  for (size_t k = 0; k < slots.ElementLength(); k++) out.push_back(call.environment().slots.at(slots[k], call.op));
+  for (size_t k = 0; k < slots.ElementLength(); k++) out.push_back(call.operand(slots[k]));
   return out;
 }
 

@@ -1,10 +1,8 @@
 import { DisposedError, native, ShapeError, UnsupportedError, ValueError } from "@md/native";
 import type { GraphNode } from "./autograd.js";
+import { type Device, deviceOfCode } from "./device.js";
 import { type DType, dtypes, hostArray, type HostArray, itemSize } from "./dtype.js";
 import { currentScope, disown, own, type Owned, type Resource, type Scope } from "./scope.js";
-
-export type Device = "cpu" | "cuda";
-const devices: readonly Device[] = ["cpu", "cuda"];
 
 /** A native slot, shared by a tensor and the graph nodes that saved it; freed with its last holder. */
 export class Handle implements Resource {
@@ -148,5 +146,5 @@ export function takeOutput(index: number): Tensor {
   let size = 1;
   for (let axis = 0; axis < rank; axis++) size *= shape[axis] = outputs[base + 4 + axis]!;
   const dtype = dtypes[outputs[base + 1]!]!;
-  return new Tensor(new Handle(outputs[base]!, size * itemSize(dtype)), shape, dtype, devices[outputs[base + 2]!]!);
+  return new Tensor(new Handle(outputs[base]!, size * itemSize(dtype)), shape, dtype, deviceOfCode(outputs[base + 2]!));
 }
