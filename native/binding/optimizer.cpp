@@ -29,8 +29,8 @@ Napi::Value globalNorm(Call& call) {
 }  // namespace
 
 void registerOptimizer(Napi::Env env, Napi::Object exports, Environment& environment) {
-  define(env, exports, environment, {Entry{"adamwStep", adamwStep}, Entry{"emaUpdate", emaUpdate}});
-  define(env, exports, environment, {ValueEntry{"globalNorm", globalNorm}});
+  define(env, exports, environment, {Entry{"adamwStep", adamwStep, Runs::everywhere}, Entry{"emaUpdate", emaUpdate, Runs::everywhere}});
+  define(env, exports, environment, {ValueEntry{"globalNorm", globalNorm, Runs::everywhere}});
 }
 
 }  // namespace md::binding

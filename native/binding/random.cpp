@@ -59,9 +59,10 @@ Napi::Value childSeed(Call& call) {
 }  // namespace
 
 void registerRandom(Napi::Env env, Napi::Object exports, Environment& environment) {
+  constexpr Runs all = Runs::everywhere;
   define(env, exports, environment,
-         {Entry{"rand", rand}, Entry{"randn", randn}, Entry{"randint", randint}, Entry{"bernoulli", bernoulli},
-          Entry{"dropout", dropout}});
+         {Entry{"rand", rand, all}, Entry{"randn", randn, all}, Entry{"randint", randint, all}, Entry{"bernoulli", bernoulli, all},
+          Entry{"dropout", dropout, all}});
   define(env, exports, environment, {ValueEntry{"childSeed", childSeed}});
 }
 
