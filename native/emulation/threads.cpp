@@ -239,6 +239,7 @@ struct BlockRun {
 }  // namespace
 
 void fault(const std::string& what) {
+  now.running = false;
   Scheduler& s = scheduler();
   s.fault = "block " + at(blockIdx) + " thread " + at(threadIdx) + " " + what;
   // Left where it is, without unwinding; its fiber starts anew.
@@ -253,6 +254,7 @@ void forgetFault() { scheduler().fault.clear(); }
 unsigned lane() { return scheduler().current % kWarp; }
 
 void* sharedMemory(const void* key, size_t bytes) {
+  const Pause pause;
   Scheduler& s = scheduler();
   for (const auto& [known, memory] : s.arrays)
     if (known == key) return memory;
@@ -263,6 +265,7 @@ void* sharedMemory(const void* key, size_t bytes) {
 }
 
 void wait(Barrier barrier, unsigned mask, const char* what, const source_location& where) {
+  const Pause pause;
   Scheduler& s = scheduler();
   Fiber& fiber = s.fibers[s.current];
   if (barrier == Barrier::warp && !(mask >> lane() & 1)) fault(std::string(what) + " at " + place(where) + ": its mask leaves out the caller");
@@ -273,6 +276,7 @@ void wait(Barrier barrier, unsigned mask, const char* what, const source_locatio
 }
 
 uint64_t exchange(unsigned mask, uint64_t value, unsigned source, const char* what, const source_location& where) {
+  const Pause pause;
   Scheduler& s = scheduler();
   Fiber& fiber = s.fibers[s.current];
   Warp& warp = s.warps[s.current / kWarp];
@@ -285,6 +289,7 @@ uint64_t exchange(unsigned mask, uint64_t value, unsigned source, const char* wh
 }
 
 unsigned vote(unsigned mask, bool value, const char* what, const source_location& where) {
+  const Pause pause;
   Scheduler& s = scheduler();
   const unsigned row = s.fibers[s.current].parity++ & 1;
   s.warps[s.current / kWarp].row[row][lane()] = value;

@@ -35,10 +35,16 @@ constexpr bool givesBool() {
   return kind == Unary::isFinite || kind == Unary::logicalNot;
 }
 
+template <class T>
+__device__ bool isNegative(T v) {
+  if constexpr (std::is_unsigned_v<T>) return false;
+  else return v < T(0);
+}
+
 template <Unary kind, class T>
 __device__ auto unaryOf(T v, T a, T b) {
   if constexpr (kind == Unary::neg) return static_cast<T>(-v);
-  else if constexpr (kind == Unary::abs) return static_cast<T>(v < T(0) ? -v : (v == T(0) ? T(0) : v));
+  else if constexpr (kind == Unary::abs) return static_cast<T>(isNegative(v) || v == T(0) ? T(0) - v : v);
   else if constexpr (kind == Unary::exp) return std::exp(v);
   else if constexpr (kind == Unary::log) return std::log(v);
   else if constexpr (kind == Unary::sqrt) return std::sqrt(v);
@@ -55,7 +61,7 @@ __device__ auto unaryOf(T v, T a, T b) {
   else if constexpr (kind == Unary::softplus) return (v > T(0) ? v : T(0)) + std::log1p(std::exp(v > T(0) ? -v : v));
   else if constexpr (kind == Unary::square) return static_cast<T>(v * v);
   else if constexpr (kind == Unary::reciprocal) return T(1) / v;
-  else if constexpr (kind == Unary::sign) return v > T(0) ? T(1) : (v < T(0) ? static_cast<T>(-1) : v);
+  else if constexpr (kind == Unary::sign) return v > T(0) ? T(1) : (isNegative(v) ? static_cast<T>(-1) : v);
   else if constexpr (kind == Unary::floor) return std::floor(v);
   else if constexpr (kind == Unary::ceil) return std::ceil(v);
   else if constexpr (kind == Unary::round) return std::nearbyint(v);
