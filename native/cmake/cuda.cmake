@@ -29,10 +29,17 @@ if(NOT CMAKE_CUDA_COMPILER)
   return()
 endif()
 enable_language(CUDA)
+# CMake before 3.26 does not know that nvcc takes C++20.
+if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
+  set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
+  set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
+endif()
+set(CMAKE_CUDA_STANDARD 20)
+set(CMAKE_CUDA_EXTENSIONS OFF)
 find_library(MD_CUDART cudart_static HINTS ${CMAKE_CUDA_HOST_IMPLICIT_LINK_DIRECTORIES} ${CMAKE_CUDA_IMPLICIT_LINK_DIRECTORIES} REQUIRED)
 
 add_library(md_cuda OBJECT ${CUDA_SOURCES})
-target_compile_options(md_cuda PRIVATE -std=c++20 --expt-relaxed-constexpr -Werror all-warnings -Xcompiler=-Wall,-Wextra,-Werror)
+target_compile_options(md_cuda PRIVATE --expt-relaxed-constexpr -Werror all-warnings -Xcompiler=-Wall,-Wextra,-Werror)
 target_compile_definitions(md_cuda PRIVATE MD_CUDA_ARCHITECTURES="sm_80 compute_80")
 # The same random numbers as on the CPU: a fused multiply-add would round differently.
 set_source_files_properties(ops/random/cuda.cu PROPERTIES COMPILE_OPTIONS --fmad=false)

@@ -40,6 +40,8 @@ export const getNumThreads = (): number => native.getNumThreads();
 /** The instruction set that the kernels were chosen for: "baseline", "avx2" or "avx512" (`MD_ISA` overrides). */
 export const isa = (): string => native.isa();
 
+/** The instruction sets that kernels are there for and the processor has, by rising preference. */
+export const isas = (): string[] => native.isas();
 /** What this build and machine have of CUDA: devices, versions, and why there is none. */
 export const cudaInfo = (): CudaInfo => native.cuda();
 /** Waits until `device` has done all that it was given; throws what went wrong there. Nothing to do on the CPU. */

@@ -2,6 +2,7 @@ import { createRequire } from "node:module";
 import { Command } from "commander";
 import { addConvert } from "./commands/convert.js";
 import { addDemo } from "./commands/demo.js";
+import { addDoctor } from "./commands/doctor.js";
 import { addEval } from "./commands/eval.js";
 import { describeFailure } from "./commands/failure.js";
 import { addInfo } from "./commands/info.js";
@@ -15,7 +16,7 @@ const program = new Command("minidiff")
   .description("train and judge diffusion policies on robot demonstrations")
   .version(version)
   .exitOverride();
-for (const add of [addDemo, addTrain, addEval, addSample, addInfo, addConvert]) add(program);
+for (const add of [addDemo, addTrain, addEval, addSample, addInfo, addConvert, addDoctor]) add(program);
 
 try {
   await program.parseAsync();
