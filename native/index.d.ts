@@ -40,6 +40,8 @@ export interface CudaInfo {
   runtime: number;
   /** What the kernels were compiled for, as "sm_80 compute_80". */
   architectures: string;
+  /** The cuBLAS library that was found at run time, or why there is none; empty without kernels. */
+  cublas: string;
   /** Why there is no device; empty where there is one. */
   reason: string;
   /** In the order of their index; compute capability major.minor. */
@@ -148,8 +150,24 @@ export interface Native {
     fromBatch: boolean,
   ): void;
 
-  rand(dtype: number, shape: Int32Array, low: number, high: number, seed: number, offset: number, device?: number): void;
-  randn(dtype: number, shape: Int32Array, mean: number, std: number, seed: number, offset: number, device?: number): void;
+  rand(
+    dtype: number,
+    shape: Int32Array,
+    low: number,
+    high: number,
+    seed: number,
+    offset: number,
+    device?: number,
+  ): void;
+  randn(
+    dtype: number,
+    shape: Int32Array,
+    mean: number,
+    std: number,
+    seed: number,
+    offset: number,
+    device?: number,
+  ): void;
   randint(shape: Int32Array, low: number, high: number, seed: number, offset: number, device?: number): void;
   bernoulli(shape: Int32Array, probability: number, seed: number, offset: number, device?: number): void;
   dropout(x: number, p: number, seed: number, offset: number): void;

@@ -1,10 +1,11 @@
 // Devices other than the CPU: what this build and machine have, and waiting for them.
+#include "../core/cuda/backend.h"
 #include "families.h"
 
 namespace md::binding {
 namespace {
 
-/// cuda() => { compiled, emulated, driver, runtime, architectures, reason, devices: [{ name, major, minor, totalBytes }] }
+/// cuda() => { compiled, emulated, driver, runtime, architectures, cublas, reason, devices: [{ name, major, minor, totalBytes }] }
 Napi::Value cuda(Call& call) {
   const CudaStatus& status = cudaStatus();
   const Napi::Env env = call.napi();
@@ -23,6 +24,7 @@ Napi::Value cuda(Call& call) {
   out.Set("driver", status.driver);
   out.Set("runtime", status.runtime);
   out.Set("architectures", status.architectures);
+  out.Set("cublas", status.compiled ? ::md::cuda::cublasLibrary() : "");
   out.Set("reason", status.reason);
   out.Set("devices", devices);
   return out;

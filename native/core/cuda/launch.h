@@ -30,6 +30,9 @@ void useDevice(const Context& context, const char* op);
 /// Throws what a launch just before this reported; with MD_SYNC=1 also what the kernel did.
 void checkLaunch(const Context& context, const char* op);
 
+/// What cuBLAS keeps for the context's queue; null at first.
+void*& cublasHandleOf(const Context& context);
+
 /// What a kernel may find wrong with the elements it reads.
 enum class Wrong : int { index, notAnInteger };
 

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <memory>
 
+#include "cublas.h"
 #include "launch.h"
 
 namespace md::cuda {
@@ -75,6 +76,7 @@ class Queue final : public DeviceQueue {
   ~Queue() override {
     cudaSetDevice(device_.index);
     cudaStreamSynchronize(stream_);
+    destroyCublas(cublas);
     allocator_.release({complaint_, sizeof(Complaint)}, sizeof(Complaint));
     for (int i = 0; i < 2; i++) {
       cudaEventDestroy(staging_.done[i]);
@@ -147,6 +149,8 @@ class Queue final : public DeviceQueue {
     throwComplaint(op);
   }
 
+  void* cublas = nullptr;
+
   cudaStream_t stream() const { return stream_; }
   Complaint* complaint() const { return complaint_; }
   /// Before any work: the device's turn, unless a fault has ended it.
@@ -207,6 +211,7 @@ Queue& queueOf(const Context& context) { return static_cast<Queue&>(*context.str
 cudaStream_t streamOf(const Context& context) { return queueOf(context).stream(); }
 void useDevice(const Context& context, const char* op) { queueOf(context).use(op); }
 void checkLaunch(const Context& context, const char* op) { queueOf(context).checkLaunch(op); }
+void*& cublasHandleOf(const Context& context) { return queueOf(context).cublas; }
 Complaint* complaintOf(const Context& context) { return queueOf(context).complaint(); }
 
 DeviceQueue* openQueue(int index, const char* op) { return new Queue(index, op); }

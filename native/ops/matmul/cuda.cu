@@ -1,7 +1,10 @@
 // The product of our own: it takes any strides, and stands in wherever cuBLAS is absent or cannot take them.
 #include "cuda.h"
 
+#include <climits>
+
 #include "../../core/cuda/activations.h"
+#include "../../core/cuda/cublas.h"
 #include "../../core/cuda/launch.h"
 
 namespace md::matmul {
@@ -108,8 +111,58 @@ __global__ void gemmKernel(Product<T> g) {
   }
 }
 
+/// An operand for column-major cuBLAS, which reads a row-major matrix as its transpose.
+struct Layout {
+  bool transpose;
+  int64_t leading;
+};
+/// Whether [rows, cols] lies in whole rows or whole columns.
+bool layoutOf(int64_t rows, int64_t cols, int64_t rowStride, int64_t colStride, Layout& layout) {
+  if (colStride == 1 && rowStride >= cols) return layout = {false, rowStride}, true;
+  if (rowStride == 1 && colStride >= rows) return layout = {true, colStride}, true;
+  return false;
+}
+
+/// act(C + bias) of what cuBLAS left in C.
+template <class T>
+__global__ void epilogueKernel(int64_t n, int64_t perItem, int64_t cols, T* c, int64_t step, int64_t rowStride, const T* __restrict__ bias,
+                               int64_t biasRow, int64_t biasCol, Activation activation, T* preActivation) {
+  gridStride(n, [&](int64_t i) {
+    const int64_t row = i % perItem / cols, col = i % cols, at = i / perItem * step + row * rowStride + col;
+    const T value = c[at] + (bias ? bias[row * biasRow + col * biasCol] : T(0));
+    if (preActivation) preActivation[at] = value;
+    c[at] = activated(value, activation);
+  });
+}
+
+/// The product by cuBLAS and an epilogue; false where it is absent or the strides are not its own.
+template <class T>
+bool runCublas(Context& context, const GemmArgs& g, const Batch& batch, const char* op) {
+  Layout a, b;
+  if (!hasCublas() || batch.shape.rank > 1 || g.cCol != 1 || g.cRow < g.n || g.k == 0) return false;
+  if (!layoutOf(g.m, g.k, g.aRow, g.aCol, a) || !layoutOf(g.k, g.n, g.bRow, g.bCol, b)) return false;
+  const int64_t batches = batch.shape.numel();
+  for (const int64_t extent : {g.m, g.n, g.k, a.leading, b.leading, g.cRow, batches}) {
+    if (extent > INT_MAX) return false;
+  }
+  const auto to = [](int64_t extent) { return static_cast<int>(extent); };
+  const auto stepOf = [&](const Dims& strides) { return batch.shape.rank == 1 ? strides[0] : 0; };
+  // Cᵀ = Bᵀ Aᵀ, since C is row-major.
+  cublasGemm(context, g.dtype,
+             {b.transpose, a.transpose, to(g.n), to(g.m), to(g.k), g.alpha, g.accumulate ? 1.0 : 0.0, g.b, to(b.leading), stepOf(batch.b), g.a,
+              to(a.leading), stepOf(batch.a), g.c, to(g.cRow), stepOf(batch.c), to(batches)},
+             op);
+  if (g.bias || g.activation != Activation::none || g.preActivation) {
+    const int64_t n = batches * g.m * g.n;
+    launch(context, op, epilogueKernel<T>, blocksFor(n), kThreads, n, g.m * g.n, g.n, static_cast<T*>(g.c), stepOf(batch.c), g.cRow,
+           static_cast<const T*>(g.bias), g.biasRow, g.biasCol, g.activation, static_cast<T*>(g.preActivation));
+  }
+  return true;
+}
+
 template <class T>
 void run(Context& context, const GemmArgs& g, const Batch& batch, const char* op) {
+  if (runCublas<T>(context, g, batch, op)) return;
   Product<T> product{g.m, g.n, g.k, static_cast<const T*>(g.a), g.aRow, g.aCol, static_cast<const T*>(g.b), g.bRow, g.bCol,
                      static_cast<T*>(g.c), g.cRow, g.cCol, static_cast<T>(g.alpha), g.accumulate, static_cast<const T*>(g.bias),
                      g.biasRow, g.biasCol, g.activation, static_cast<T*>(g.preActivation), batch.shape.numel(), {}};

@@ -106,11 +106,7 @@ export function randint(
 }
 
 /** bool, true with the given probability. */
-export function bernoulli(
-  shape: readonly number[],
-  probability: number,
-  { generator, device }: DrawOptions,
-): Tensor {
+export function bernoulli(shape: readonly number[], probability: number, { generator, device }: DrawOptions): Tensor {
   const dims = extents("bernoulli", shape);
   const { seed, offset } = generator.take(product(shape), 4);
   native.bernoulli(dims, probability, seed, offset, deviceCode("bernoulli", device));

@@ -24,7 +24,9 @@ describe.skipIf(cudaInfo().devices.length === 0)("a module on cuda", () => {
           );
           history.push(loss.item());
         }
-        expect(parameters.every((parameter) => parameter.device === where && parameter.grad!.device === where)).toBe(true);
+        expect(parameters.every((parameter) => parameter.device === where && parameter.grad!.device === where)).toBe(
+          true,
+        );
         model.dispose();
         return history;
       }),

@@ -12,6 +12,8 @@ export interface Diagnosis {
     /** What the kernels in this binary were compiled for; null where there are none. */
     compiledFor: string | null;
     emulated: boolean;
+    /** The library found at run time, or why there is none; null without kernels. */
+    cublas: string | null;
     /** "13.0"; null where there is none. */
     driver: string | null;
     runtime: string | null;
@@ -44,6 +46,7 @@ function diagnose(): Diagnosis {
     cuda: {
       compiledFor: cuda.compiled ? cuda.architectures : null,
       emulated: cuda.emulated,
+      cublas: cuda.compiled ? cuda.cublas : null,
       driver: cudaVersion(cuda.driver),
       runtime: cudaVersion(cuda.runtime),
       devices: cuda.devices.map(({ name, major, minor, totalBytes }) => ({
@@ -68,6 +71,7 @@ function describe({ minidiff, node, platform, cpu, cuda }: Diagnosis): string {
     ["cuda kernels", cuda.compiledFor === null ? "not compiled in" : `compiled for ${cuda.compiledFor}`],
     ["cuda runtime", cuda.runtime ?? "none"],
     ["cuda driver", cuda.driver === null ? "none" : `up to CUDA ${cuda.driver}`],
+    ["cublas", cuda.cublas ?? "not looked for"],
     ...cuda.devices.map(({ name, computeCapability, memoryBytes }, i): [string, string] => [
       `cuda:${i}`,
       `${name}, compute capability ${computeCapability}, ${gibibytes(memoryBytes)}`,
