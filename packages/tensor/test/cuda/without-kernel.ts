@@ -2,7 +2,6 @@ import type { Primitive } from "../../src/primitives.js";
 
 /** Primitives that have no CUDA kernel yet: each throws a DeviceError there. An op that gets one leaves this list. */
 export const withoutKernel: ReadonlySet<string> = new Set<Primitive>([
-  "applyRotary",
   "avgPool2d",
   "avgPool2dGrad",
   "batchNorm",
@@ -10,8 +9,6 @@ export const withoutKernel: ReadonlySet<string> = new Set<Primitive>([
   "conv2d",
   "conv2dInputGrad",
   "conv2dWeightGrad",
-  "crossEntropy",
-  "crossEntropyGrad",
   "cumsum",
   "groupNorm",
   "groupNormGrad",
@@ -26,7 +23,6 @@ export const withoutKernel: ReadonlySet<string> = new Set<Primitive>([
   "maxPool2d",
   "maxPool2dGrad",
   "neighboursOfVoxels",
-  "rotaryTable",
   "segmentMax",
   "segmentMean",
   "segmentReduceGrad",
