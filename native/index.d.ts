@@ -29,26 +29,49 @@ export type AttentionArguments = [
   offset: number,
 ];
 
+/** What this build and machine have of CUDA. */
+export interface CudaInfo {
+  /** Whether CUDA kernels are in this binary. */
+  compiled: boolean;
+  /** Whether they run on the CPU, under checks: a build for tests. */
+  emulated: boolean;
+  /** Versions as 1000 · major + 10 · minor; 0 where there is none. */
+  driver: number;
+  runtime: number;
+  /** What the kernels were compiled for, as "sm_80 compute_80". */
+  architectures: string;
+  /** The cuBLAS library that was found at run time, or why there is none; empty without kernels. */
+  cublas: string;
+  /** Why there is no device; empty where there is one. */
+  reason: string;
+  /** In the order of their index; compute capability major.minor. */
+  devices: { name: string; major: number; minor: number; totalBytes: number }[];
+}
+
 export interface Native {
   readonly outputs: Int32Array;
 
   isa(): string;
   /** Those that the processor has, by rising preference. */
   isas(): string[];
+  cuda(): CudaInfo;
+  /** Waits for all that the device was given. */
+  synchronize(device: number): void;
   getNumThreads(): number;
   setNumThreads(threads: number): void;
 
-  fromBytes(dtype: number, shape: Int32Array, bytes: Uint8Array): void;
+  /** `device`, here and below: type in the low byte (0 CPU, 1 CUDA), index above; the CPU where it is absent. */
+  fromBytes(dtype: number, shape: Int32Array, bytes: Uint8Array, device?: number): void;
   toBytes(x: number, bytes: Uint8Array): void;
-  empty(dtype: number, shape: Int32Array): void;
-  full(dtype: number, shape: Int32Array, value: number): void;
+  empty(dtype: number, shape: Int32Array, device?: number): void;
+  full(dtype: number, shape: Int32Array, value: number, device?: number): void;
   free(x: number): void;
   freeSlots(slots: Int32Array): void;
   /** [live tensors, live bytes, peak bytes, cached bytes, limit] */
-  memory(): Float64Array;
-  resetPeakMemory(): void;
-  emptyCache(): void;
-  setMemoryLimit(bytes: number): void;
+  memory(device?: number): Float64Array;
+  resetPeakMemory(device?: number): void;
+  emptyCache(device?: number): void;
+  setMemoryLimit(bytes: number, device?: number): void;
   adjustExternalMemory(bytes: number): void;
 
   reshape(x: number, shape: Int32Array): void;
@@ -60,7 +83,10 @@ export interface Native {
   /** Views of the given extents along an axis; at most 8. */
   split(x: number, sizes: Int32Array, axis: number): void;
   contiguous(x: number): void;
+  /** The source may be on another device. */
   assign(target: number, source: number): void;
+  /** A row-major copy. */
+  toDevice(x: number, device: number): void;
   isContiguous(x: number): boolean;
   hasNaN(x: number): boolean;
 
@@ -124,10 +150,26 @@ export interface Native {
     fromBatch: boolean,
   ): void;
 
-  rand(dtype: number, shape: Int32Array, low: number, high: number, seed: number, offset: number): void;
-  randn(dtype: number, shape: Int32Array, mean: number, std: number, seed: number, offset: number): void;
-  randint(shape: Int32Array, low: number, high: number, seed: number, offset: number): void;
-  bernoulli(shape: Int32Array, probability: number, seed: number, offset: number): void;
+  rand(
+    dtype: number,
+    shape: Int32Array,
+    low: number,
+    high: number,
+    seed: number,
+    offset: number,
+    device?: number,
+  ): void;
+  randn(
+    dtype: number,
+    shape: Int32Array,
+    mean: number,
+    std: number,
+    seed: number,
+    offset: number,
+    device?: number,
+  ): void;
+  randint(shape: Int32Array, low: number, high: number, seed: number, offset: number, device?: number): void;
+  bernoulli(shape: Int32Array, probability: number, seed: number, offset: number, device?: number): void;
   dropout(x: number, p: number, seed: number, offset: number): void;
   childSeed(seed: number, index: number): number;
 

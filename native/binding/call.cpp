@@ -31,7 +31,7 @@ Napi::Value guarded(const Napi::CallbackInfo& info, Environment& env, const char
 Napi::Value callBody(const Napi::CallbackInfo& info) {
   auto& bound = *static_cast<Bound<Entry>*>(info.Data());
   return guarded(info, *bound.environment, bound.entry.name, [&]() -> Napi::Value {
-    Call call(info, *bound.environment, bound.entry.name);
+    Call call(info, *bound.environment, bound.entry.name, bound.entry.runs);
     bound.entry.body(call);
     return info.Env().Undefined();
   });
@@ -40,7 +40,7 @@ Napi::Value callBody(const Napi::CallbackInfo& info) {
 Napi::Value callValueBody(const Napi::CallbackInfo& info) {
   auto& bound = *static_cast<Bound<ValueEntry>*>(info.Data());
   return guarded(info, *bound.environment, bound.entry.name, [&] {
-    Call call(info, *bound.environment, bound.entry.name);
+    Call call(info, *bound.environment, bound.entry.name, bound.entry.runs);
     return bound.entry.body(call);
   });
 }
@@ -56,6 +56,40 @@ void defineAll(Napi::Env env, Napi::Object exports, Environment& environment, st
 }
 
 }  // namespace
+
+void Environment::use(Device device, const char* op) {
+  context.stream.device = device;
+  if (device.isCpu()) {
+    context.allocator = &allocator;
+    context.stream.queue = nullptr;
+    return;
+  }
+  std::unique_ptr<DeviceQueue>& queue = queues[device.index];
+  if (!queue) queue.reset(openQueue(device, op));
+  context.allocator = &queue->allocator();
+  context.stream.queue = queue.get();
+}
+
+void Call::bind(Device device) const {
+  if (bound_) {
+    fail(ErrorKind::device, op, "operands are on ", env_.context.stream.device.str(), " and ", device.str(), ", expected one device");
+  }
+  if (!device.isCpu() && runs_ == Runs::onCpu) {
+    fail(ErrorKind::device, op, "has no CUDA kernel: found an operand on ", device.str(), ", expected cpu");
+  }
+  env_.use(device, op);
+  bound_ = true;
+}
+
+Device deviceOf(int32_t code, const char* op) {
+  const Device device{static_cast<DeviceType>(code & 0xFF), code >> 8};
+  if (device.type != DeviceType::cpu && device.type != DeviceType::cuda) fail(ErrorKind::value, op, "unknown device code ", code);
+  return device;
+}
+
+void Call::onDevice(size_t i) {
+  if (i < info_.Length() && !info_[i].IsUndefined()) bind(deviceOf(integer(i), op));
+}
 
 Dims Call::dims(size_t i) const {
   const auto array = info_[i].As<Napi::Int32Array>();
@@ -76,7 +110,7 @@ DType Call::dtype(size_t i) const {
 void Call::emit(Tensor out) {
   int32_t* description = env_.outputs + outputs_++ * kOutputStride;
   description[1] = static_cast<int32_t>(out.dtype);
-  description[2] = static_cast<int32_t>(out.device.type);
+  description[2] = out.device.code();
   description[3] = out.rank();
   for (int axis = 0; axis < out.rank(); axis++) {
     if (out.shape[axis] > INT32_MAX) fail(ErrorKind::shape, op, "shape ", out.shape.str(), " has an extent beyond 2^31");

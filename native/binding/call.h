@@ -3,6 +3,7 @@
 #include <napi.h>
 
 #include <initializer_list>
+#include <map>
 #include <memory>
 #include <string>
 
@@ -13,10 +14,14 @@ namespace md::binding {
 
 /// One per Node environment (main thread or worker), deleted when the environment ends.
 struct Environment {
-  explicit Environment(int threads) : pool(threads), context{allocator, pool, Stream{}} {}
-  Allocator allocator;  // first: the slots' storage returns its blocks to it
+  explicit Environment(int threads) : pool(threads), context{&allocator, pool, Stream{}} {}
+  /// Points `context` at a device; its queue is opened with the first use.
+  void use(Device device, const char* op);
+
+  Allocator allocator;  // before the slots, whose storage returns its blocks to it; so are the queues
+  std::map<int32_t, std::unique_ptr<DeviceQueue>> queues;  // by device index
   ThreadPool pool;
-  Context context;
+  Context context;  // of the call that is running
   SlotTable slots;
   int32_t* outputs = nullptr;  // descriptions of the last call's outputs, shared with JavaScript
   Napi::Reference<Napi::Int32Array> outputsArray;
@@ -26,20 +31,37 @@ struct Environment {
 constexpr int kOutputStride = 4 + kMaxRank;  // slot, dtype, device, rank, extents
 constexpr int kMaxOutputs = 8;
 
-/// Arguments of one call, with the op's name for the errors.
+/// The device that an integer from JavaScript stands for (Device::code).
+Device deviceOf(int32_t code, const char* op);
+
+/// Where an op has kernels.
+enum class Runs { onCpu, everywhere };
+
+/// Arguments of one call, with the op's name for the errors. The call runs on the device of its operands, or on the one
+/// that onDevice() names; operands on two devices, or on one for which the op has no kernel, are a DeviceError.
 class Call {
  public:
-  Call(const Napi::CallbackInfo& info, Environment& env, const char* op) : info_(info), env_(env), op(op) {}
+  Call(const Napi::CallbackInfo& info, Environment& env, const char* op, Runs runs) : info_(info), env_(env), runs_(runs), op(op) {
+    env_.context.allocator = &env_.allocator;
+    env_.context.stream = Stream{};
+  }
 
   Context& context() { return env_.context; }
   Environment& environment() { return env_; }
   Napi::Env napi() const { return info_.Env(); }
-  const Tensor& tensor(size_t i) const { return env_.slots.at(integer(i), op); }
+  const Tensor& tensor(size_t i) const { return operand(integer(i)); }
   /// A slot of -1 stands for "none".
   const Tensor* optional(size_t i) const {
     const int32_t slot = integer(i);
-    return slot < 0 ? nullptr : &env_.slots.at(slot, op);
+    return slot < 0 ? nullptr : &operand(slot);
   }
+  const Tensor& operand(int32_t slot) const {
+    const Tensor& x = env_.slots.at(slot, op);
+    if (!bound_ || !(x.device == env_.context.stream.device)) bind(x.device);
+    return x;
+  }
+  /// For a call without operands: argument `i` is a device code, the CPU where it is absent.
+  void onDevice(size_t i);
   int32_t integer(size_t i) const { return info_[i].As<Napi::Number>().Int32Value(); }
   int64_t integer64(size_t i) const { return info_[i].As<Napi::Number>().Int64Value(); }
   double number(size_t i) const { return info_[i].As<Napi::Number>().DoubleValue(); }
@@ -53,8 +75,12 @@ class Call {
   void emit(Tensor out);
 
  private:
+  void bind(Device device) const;
+
   const Napi::CallbackInfo& info_;
   Environment& env_;
+  const Runs runs_;
+  mutable bool bound_ = false;
   int outputs_ = 0;
 
  public:
@@ -68,11 +94,13 @@ using ValueBody = Napi::Value (*)(Call&);
 struct Entry {
   const char* name;
   Body body;
+  Runs runs = Runs::onCpu;
 };
 /// One that returns a JavaScript value instead.
 struct ValueEntry {
   const char* name;
   ValueBody body;
+  Runs runs = Runs::onCpu;
 };
 
 void define(Napi::Env env, Napi::Object exports, Environment& environment, std::initializer_list<Entry> entries);

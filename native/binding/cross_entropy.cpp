@@ -29,7 +29,7 @@ void crossEntropyGrad(Call& call) {
 }  // namespace
 
 void registerCrossEntropy(Napi::Env env, Napi::Object exports, Environment& environment) {
-  define(env, exports, environment, {Entry{"crossEntropy", crossEntropy}, Entry{"crossEntropyGrad", crossEntropyGrad}});
+  define(env, exports, environment, {Entry{"crossEntropy", crossEntropy, Runs::everywhere}, Entry{"crossEntropyGrad", crossEntropyGrad, Runs::everywhere}});
 }
 
 }  // namespace md::binding

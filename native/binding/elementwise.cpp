@@ -28,14 +28,19 @@ void where(Call& call) {
   call.emit(elementwise::where(call.context(), call.tensor(0), call.tensor(1), call.tensor(2), call.op));
 }
 void cast(Call& call) { call.emit(elementwise::cast(call.context(), call.tensor(0), call.dtype(1), call.op)); }
-void full(Call& call) { call.emit(elementwise::full(call.context(), call.dtype(0), call.dims(1), call.number(2), call.op)); }
+/// full(dtype, shape, value, device)
+void full(Call& call) {
+  call.onDevice(3);
+  call.emit(elementwise::full(call.context(), call.dtype(0), call.dims(1), call.number(2), call.op));
+}
 
 }  // namespace
 
 void registerElementwise(Napi::Env env, Napi::Object exports, Environment& environment) {
+  constexpr Runs all = Runs::everywhere;
   define(env, exports, environment,
-         {Entry{"unary", unary}, Entry{"unaryGrad", unaryGrad}, Entry{"binary", binary}, Entry{"where", where},
-          Entry{"cast", cast}, Entry{"full", full}});
+         {Entry{"unary", unary, all}, Entry{"unaryGrad", unaryGrad, all}, Entry{"binary", binary, all}, Entry{"where", where, all},
+          Entry{"cast", cast, all}, Entry{"full", full, all}});
 }
 
 }  // namespace md::binding

@@ -6,6 +6,7 @@ namespace md::binding {
 
 void registerAttention(Napi::Env, Napi::Object, Environment&);
 void registerCrossEntropy(Napi::Env, Napi::Object, Environment&);
+void registerDevices(Napi::Env, Napi::Object, Environment&);
 void registerElementwise(Napi::Env, Napi::Object, Environment&);
 void registerImage(Napi::Env, Napi::Object, Environment&);
 void registerIndex(Napi::Env, Napi::Object, Environment&);
@@ -27,6 +28,7 @@ void registerVoxelHash(Napi::Env, Napi::Object, Environment&);
 constexpr Register families[] = {
     registerAttention,
     registerCrossEntropy,
+    registerDevices,
     registerElementwise,
     registerImage,
     registerIndex,

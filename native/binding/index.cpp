@@ -11,7 +11,7 @@ namespace {
 void cat(Call& call) {
   const auto slots = call.value(0).As<Napi::Int32Array>();
   std::vector<Tensor> parts;
-  for (size_t i = 0; i < slots.ElementLength(); i++) parts.push_back(call.environment().slots.at(slots[i], call.op));
+  for (size_t i = 0; i < slots.ElementLength(); i++) parts.push_back(call.operand(slots[i]));
   call.emit(index::cat(call.context(), parts, call.integer64(1), call.op));
 }
 
@@ -49,9 +49,10 @@ void oneHot(Call& call) { call.emit(index::oneHot(call.context(), call.tensor(0)
 }  // namespace
 
 void registerIndex(Napi::Env env, Napi::Object exports, Environment& environment) {
+  constexpr Runs all = Runs::everywhere;
   define(env, exports, environment,
-         {Entry{"cat", cat}, Entry{"indexSelect", indexSelect}, Entry{"indexAdd", indexAdd}, Entry{"indexSelectGrad", indexSelectGrad},
-          Entry{"gather", gather}, Entry{"scatterAdd", scatterAdd}, Entry{"gatherGrad", gatherGrad}, Entry{"oneHot", oneHot}});
+         {Entry{"cat", cat, all}, Entry{"indexSelect", indexSelect, all}, Entry{"indexAdd", indexAdd, all}, Entry{"indexSelectGrad", indexSelectGrad, all},
+          Entry{"gather", gather, all}, Entry{"scatterAdd", scatterAdd, all}, Entry{"gatherGrad", gatherGrad, all}, Entry{"oneHot", oneHot, all}});
 }
 
 }  // namespace md::binding

@@ -35,7 +35,7 @@ void linearGrad(Call& call) {
 }  // namespace
 
 void registerMatmul(Napi::Env env, Napi::Object exports, Environment& environment) {
-  define(env, exports, environment, {Entry{"matmul", matmul}, Entry{"linear", linear}, Entry{"linearGrad", linearGrad}});
+  define(env, exports, environment, {Entry{"matmul", matmul, Runs::everywhere}, Entry{"linear", linear, Runs::everywhere}, Entry{"linearGrad", linearGrad, Runs::everywhere}});
 }
 
 }  // namespace md::binding

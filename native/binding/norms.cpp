@@ -67,7 +67,7 @@ void batchNormGrad(Call& call) {
 
 void registerNorms(Napi::Env env, Napi::Object exports, Environment& environment) {
   define(env, exports, environment,
-         {Entry{"layerNorm", layerNorm}, Entry{"layerNormGrad", layerNormGrad}, Entry{"groupNorm", groupNorm},
+         {Entry{"layerNorm", layerNorm, Runs::everywhere}, Entry{"layerNormGrad", layerNormGrad, Runs::everywhere}, Entry{"groupNorm", groupNorm},
           Entry{"groupNormGrad", groupNormGrad}, Entry{"batchNorm", batchNorm}, Entry{"batchNormGrad", batchNormGrad}});
 }
 

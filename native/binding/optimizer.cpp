@@ -10,7 +10,7 @@ std::vector<Tensor> tensorsAt(Call& call, size_t i) {
   const auto slots = call.value(i).As<Napi::Int32Array>();
   std::vector<Tensor> out;
   out.reserve(slots.ElementLength());
-  for (size_t k = 0; k < slots.ElementLength(); k++) out.push_back(call.environment().slots.at(slots[k], call.op));
+  for (size_t k = 0; k < slots.ElementLength(); k++) out.push_back(call.operand(slots[k]));
   return out;
 }
 
@@ -29,8 +29,8 @@ Napi::Value globalNorm(Call& call) {
 }  // namespace
 
 void registerOptimizer(Napi::Env env, Napi::Object exports, Environment& environment) {
-  define(env, exports, environment, {Entry{"adamwStep", adamwStep}, Entry{"emaUpdate", emaUpdate}});
-  define(env, exports, environment, {ValueEntry{"globalNorm", globalNorm}});
+  define(env, exports, environment, {Entry{"adamwStep", adamwStep, Runs::everywhere}, Entry{"emaUpdate", emaUpdate, Runs::everywhere}});
+  define(env, exports, environment, {ValueEntry{"globalNorm", globalNorm, Runs::everywhere}});
 }
 
 }  // namespace md::binding

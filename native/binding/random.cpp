@@ -26,20 +26,24 @@ int64_t bound(const Call& call, size_t i, const char* name) {
 /// The last two arguments of every function: seed and counter.
 random::Stream streamAt(const Call& call, size_t i) { return {natural(call, i, "seed"), natural(call, i + 1, "offset")}; }
 
-/// rand(dtype, shape, low, high, seed, offset)
+/// rand(dtype, shape, low, high, seed, offset, device)
 void rand(Call& call) {
+  call.onDevice(6);
   call.emit(random::uniform(call.context(), call.dtype(0), call.dims(1), call.number(2), call.number(3), streamAt(call, 4), call.op));
 }
-/// randn(dtype, shape, mean, std, seed, offset)
+/// randn(dtype, shape, mean, std, seed, offset, device)
 void randn(Call& call) {
+  call.onDevice(6);
   call.emit(random::normal(call.context(), call.dtype(0), call.dims(1), call.number(2), call.number(3), streamAt(call, 4), call.op));
 }
-/// randint(shape, low, high, seed, offset)
+/// randint(shape, low, high, seed, offset, device)
 void randint(Call& call) {
+  call.onDevice(5);
   call.emit(random::randint(call.context(), call.dims(0), bound(call, 1, "low"), bound(call, 2, "high"), streamAt(call, 3), call.op));
 }
-/// bernoulli(shape, probability, seed, offset)
+/// bernoulli(shape, probability, seed, offset, device)
 void bernoulli(Call& call) {
+  call.onDevice(4);
   call.emit(random::bernoulli(call.context(), call.dims(0), call.number(1), streamAt(call, 2), call.op));
 }
 /// dropout(x, p, seed, offset)
@@ -55,9 +59,10 @@ Napi::Value childSeed(Call& call) {
 }  // namespace
 
 void registerRandom(Napi::Env env, Napi::Object exports, Environment& environment) {
+  constexpr Runs all = Runs::everywhere;
   define(env, exports, environment,
-         {Entry{"rand", rand}, Entry{"randn", randn}, Entry{"randint", randint}, Entry{"bernoulli", bernoulli},
-          Entry{"dropout", dropout}});
+         {Entry{"rand", rand, all}, Entry{"randn", randn, all}, Entry{"randint", randint, all}, Entry{"bernoulli", bernoulli, all},
+          Entry{"dropout", dropout, all}});
   define(env, exports, environment, {ValueEntry{"childSeed", childSeed}});
 }
 

@@ -26,7 +26,7 @@ void argExtreme(Call& call) {
 }  // namespace
 
 void registerReduce(Napi::Env env, Napi::Object exports, Environment& environment) {
-  define(env, exports, environment, {Entry{"reduce", reduceAxes}, Entry{"argExtreme", argExtreme}});
+  define(env, exports, environment, {Entry{"reduce", reduceAxes, Runs::everywhere}, Entry{"argExtreme", argExtreme, Runs::everywhere}});
 }
 
 }  // namespace md::binding

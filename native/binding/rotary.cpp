@@ -15,7 +15,7 @@ void applyRotary(Call& call) {
 }  // namespace
 
 void registerRotary(Napi::Env env, Napi::Object exports, Environment& environment) {
-  define(env, exports, environment, {Entry{"rotaryTable", rotaryTable}, Entry{"applyRotary", applyRotary}});
+  define(env, exports, environment, {Entry{"rotaryTable", rotaryTable, Runs::everywhere}, Entry{"applyRotary", applyRotary, Runs::everywhere}});
 }
 
 }  // namespace md::binding

@@ -19,7 +19,7 @@ void softmaxGrad(Call& call) {
 }  // namespace
 
 void registerSoftmax(Napi::Env env, Napi::Object exports, Environment& environment) {
-  define(env, exports, environment, {Entry{"softmax", softmaxAxis}, Entry{"softmaxGrad", softmaxGrad}});
+  define(env, exports, environment, {Entry{"softmax", softmaxAxis, Runs::everywhere}, Entry{"softmaxGrad", softmaxGrad, Runs::everywhere}});
 }
 
 }  // namespace md::binding

@@ -1,14 +1,13 @@
-// Tensors in and out of JavaScript, views, and memory statistics.
-#include <cstring>
-
+// Tensors in and out of JavaScript, between devices, views, and memory statistics.
 #include "../core/views.h"
 #include "families.h"
 
 namespace md::binding {
 namespace {
 
-/// fromBytes(dtype, shape, Uint8Array): a contiguous tensor with a copy of the bytes.
+/// fromBytes(dtype, shape, Uint8Array, device): a contiguous tensor with a copy of the bytes.
 void fromBytes(Call& call) {
+  call.onDevice(3);
   const DType dtype = call.dtype(0);
   const auto bytes = call.value(2).As<Napi::Uint8Array>();
   Tensor out = empty(call.context(), dtype, call.dims(1), call.op);
@@ -16,8 +15,7 @@ void fromBytes(Call& call) {
   if (bytes.ByteLength() != expected) {
     fail(ErrorKind::shape, call.op, "found ", bytes.ByteLength(), " bytes, expected ", expected, " for shape ", out.shape.str(), " of ", dtypeName(dtype));
   }
-  // An empty array has no address.
-  if (expected > 0) std::memcpy(out.raw(), bytes.Data(), expected);
+  copyFromHost(call.context(), bytes.Data(), out, call.op);
   call.emit(std::move(out));
 }
 
@@ -27,11 +25,14 @@ Napi::Value toBytes(Call& call) {
   auto bytes = call.value(1).As<Napi::Uint8Array>();
   const size_t expected = static_cast<size_t>(x.numel()) * itemSize(x.dtype);
   if (bytes.ByteLength() != expected) fail(ErrorKind::shape, call.op, "found room for ", bytes.ByteLength(), " bytes, expected ", expected);
-  copyInto(call.context(), x, bytes.Data());
+  copyToHost(call.context(), x, bytes.Data(), call.op);
   return call.napi().Undefined();
 }
 
-void emptyTensor(Call& call) { call.emit(empty(call.context(), call.dtype(0), call.dims(1), call.op)); }
+void emptyTensor(Call& call) {
+  call.onDevice(2);
+  call.emit(empty(call.context(), call.dtype(0), call.dims(1), call.op));
+}
 
 /// Frees each slot of an Int32Array.
 Napi::Value freeSlots(Call& call) {
@@ -58,25 +59,62 @@ void split(Call& call) {
 }
 void contiguousCopy(Call& call) { call.emit(contiguous(call.context(), call.tensor(0), call.op)); }
 
-/// assign(target, source): overwrites a contiguous target of the same shape and dtype.
+/// A copy of x on `device`; x itself may be anywhere.
+Tensor copyTo(Call& call, const Tensor& x, Device device) {
+  Environment& env = call.environment();
+  env.use(x.device, call.op);
+  const Tensor packed = contiguous(env.context, x, call.op);
+  const size_t bytes = static_cast<size_t>(x.numel()) * itemSize(x.dtype);
+  if (x.device == device || x.device.isCpu()) {
+    env.use(device, call.op);
+    Tensor out = empty(env.context, x.dtype, x.shape, call.op);
+    if (x.device == device) {
+      copyInto(env.context, packed, out.raw(), call.op);
+    } else {
+      copyFromHost(env.context, packed.raw(), out, call.op);
+    }
+    return out;
+  }
+  // From a device to the host, or over it to another device.
+  env.use({}, call.op);
+  Tensor host = empty(env.context, x.dtype, x.shape, call.op);
+  if (bytes > 0) {
+    env.use(x.device, call.op);
+    env.context.stream.queue->download(packed.raw(), host.raw(), bytes, call.op);
+  }
+  return device.isCpu() ? host : copyTo(call, host, device);
+}
+
+/// toDevice(x, device)
+void toDevice(Call& call) {
+  const Tensor x = call.environment().slots.at(call.integer(0), call.op);
+  call.emit(copyTo(call, x, deviceOf(call.integer(1), call.op)));
+}
+
+/// assign(target, source): overwrites a contiguous target of the same shape and dtype; the source may be on another device.
 void assign(Call& call) {
   const Tensor& target = call.tensor(0);
-  const Tensor& source = call.tensor(1);
+  const Tensor& source = call.environment().slots.at(call.integer(1), call.op);
   requireDType(source, target.dtype, call.op, "source");
   requireShape(source, target.shape, call.op, "source");
   if (!target.contiguous()) fail(ErrorKind::unsupported, call.op, "target is a view with gaps, expected a contiguous tensor");
-  copyInto(call.context(), source, target.raw());
+  if (source.device == target.device) return copyInto(call.context(), source, target.raw(), call.op);
+  const Tensor moved = copyTo(call, source, target.device);
+  call.environment().use(target.device, call.op);
+  copyInto(call.context(), moved, target.raw(), call.op);
 }
 
 Napi::Value isContiguous(Call& call) { return Napi::Boolean::New(call.napi(), call.tensor(0).contiguous()); }
 
 Napi::Value hasNaN(Call& call) {
-  const Tensor x = contiguous(call.context(), call.tensor(0), call.op);
+  const Tensor& x = call.tensor(0);
   bool found = false;
   if (isFloat(x.dtype)) {
+    Tensor host = contiguous(call.context(), x, call.op);
+    if (!x.device.isCpu()) host = copyTo(call, host, Device{});
     dispatchFloat(x.dtype, call.op, [&](auto tag) {
-      const auto* values = x.data<typename decltype(tag)::type>();
-      for (int64_t i = 0; i < x.numel(); i++) found |= values[i] != values[i];
+      const auto* values = host.data<typename decltype(tag)::type>();
+      for (int64_t i = 0; i < host.numel(); i++) found |= values[i] != values[i];
     });
   }
   return Napi::Boolean::New(call.napi(), found);
@@ -85,37 +123,48 @@ Napi::Value hasNaN(Call& call) {
 /// Tells the garbage collector of bytes that unreachable tensors would give back.
 void adjustExternalMemory(Call& call) { Napi::MemoryManagement::AdjustExternalMemory(call.napi(), call.integer64(0)); }
 
-/// [live tensors, live bytes, peak bytes, cached bytes, limit]
+/// memory(device) => [live tensors, live bytes, peak bytes, cached bytes, limit]; tensors are counted over all devices.
 Napi::Value memory(Call& call) {
-  const MemoryStats& stats = call.context().allocator.stats();
+  call.onDevice(0);
+  const MemoryStats& stats = call.context().allocator->stats();
   auto out = Napi::Float64Array::New(call.napi(), 5);
   out[0] = static_cast<double>(call.environment().slots.live());
   out[1] = static_cast<double>(stats.liveBytes);
   out[2] = static_cast<double>(stats.peakBytes);
   out[3] = static_cast<double>(stats.cachedBytes);
-  out[4] = static_cast<double>(call.context().allocator.limit());
+  out[4] = static_cast<double>(call.context().allocator->limit());
   return out;
 }
 
-void resetPeakMemory(Call& call) { call.context().allocator.resetPeak(); }
-void emptyCache(Call& call) { call.context().allocator.flush(); }
+// These end in a device code, the CPU's where it is absent.
+void resetPeakMemory(Call& call) {
+  call.onDevice(0);
+  call.context().allocator->resetPeak();
+}
+void emptyCache(Call& call) {
+  call.onDevice(0);
+  call.context().allocator->flush();
+}
 void setMemoryLimit(Call& call) {
+  call.onDevice(1);
   const double bytes = call.number(0);
   if (!(bytes >= 0)) fail(ErrorKind::value, call.op, "found ", bytes, ", expected a number of bytes");
-  call.context().allocator.setLimit(static_cast<size_t>(bytes));
+  call.context().allocator->setLimit(static_cast<size_t>(bytes));
 }
 
 }  // namespace
 
 void registerStorage(Napi::Env env, Napi::Object exports, Environment& environment) {
+  constexpr Runs all = Runs::everywhere;
   define(env, exports, environment,
-         {Entry{"fromBytes", fromBytes}, Entry{"empty", emptyTensor}, Entry{"reshape", reshape}, Entry{"permute", permute},
-          Entry{"expand", expand}, Entry{"slice", slice}, Entry{"sliceGrad", sliceGrad}, Entry{"split", split}, Entry{"contiguous", contiguousCopy}, Entry{"assign", assign},
-          Entry{"resetPeakMemory", resetPeakMemory}, Entry{"emptyCache", emptyCache}, Entry{"setMemoryLimit", setMemoryLimit},
+         {Entry{"fromBytes", fromBytes, all}, Entry{"empty", emptyTensor, all}, Entry{"reshape", reshape, all}, Entry{"permute", permute, all},
+          Entry{"expand", expand, all}, Entry{"slice", slice, all}, Entry{"sliceGrad", sliceGrad, all}, Entry{"split", split, all},
+          Entry{"contiguous", contiguousCopy, all}, Entry{"assign", assign, all}, Entry{"toDevice", toDevice, all},
+          Entry{"resetPeakMemory", resetPeakMemory, all}, Entry{"emptyCache", emptyCache, all}, Entry{"setMemoryLimit", setMemoryLimit, all},
           Entry{"adjustExternalMemory", adjustExternalMemory}});
   define(env, exports, environment,
-         {ValueEntry{"toBytes", toBytes}, ValueEntry{"free", freeSlot}, ValueEntry{"freeSlots", freeSlots},
-          ValueEntry{"isContiguous", isContiguous}, ValueEntry{"hasNaN", hasNaN}, ValueEntry{"memory", memory}});
+         {ValueEntry{"toBytes", toBytes, all}, ValueEntry{"free", freeSlot, all}, ValueEntry{"freeSlots", freeSlots, all},
+          ValueEntry{"isContiguous", isContiguous, all}, ValueEntry{"hasNaN", hasNaN, all}, ValueEntry{"memory", memory, all}});
 }
 
 }  // namespace md::binding

@@ -13,29 +13,39 @@ namespace {
 
 constexpr size_t kAlignment = 64;
 
-// The address sanitizer sees a write past a block's end only if the block is exactly as long as what was asked for, and
-// a use after release only if the block is not reused.
+class HostMemory final : public BlockSource {
+ public:
+  void* allocate(size_t bytes) override {
+    void* block = nullptr;
+    return posix_memalign(&block, kAlignment, bytes) == 0 ? block : nullptr;
+  }
+  void release(void* data) override { std::free(data); }
+  size_t capacity() const override {
+    return static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGE_SIZE));
+  }
+  // The address sanitizer sees a write past a block's end only if the block is exactly as long as what was asked for,
+  // and a use after release only if the block is not reused.
 #if defined(__SANITIZE_ADDRESS__)
-constexpr bool kExact = true;
+  bool checked() const override { return true; }
 #else
-constexpr bool kExact = false;
+  bool checked() const override { return false; }
 #endif
-
-void* systemAllocate(size_t bytes) {
-  void* block = nullptr;
-  return posix_memalign(&block, kAlignment, bytes) == 0 ? block : nullptr;
-}
+};
 
 }  // namespace
 
-Allocator::Allocator()
-    : limitBytes_(static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGE_SIZE))) {}
+BlockSource& hostMemory() {
+  static HostMemory memory;
+  return memory;
+}
+
+Allocator::Allocator(BlockSource& source) : source_(source), checked_(source.checked()), limitBytes_(source.capacity()) {}
 
 Allocator::~Allocator() { flush(); }
 
 // Four classes per power of two: at most a quarter is wasted, and a loop of similar shapes reuses its blocks.
-size_t Allocator::sizeClass(size_t bytes) {
-  if (kExact) return std::max<size_t>(bytes, 1);
+size_t Allocator::sizeClass(size_t bytes) const {
+  if (checked_) return std::max<size_t>(bytes, 1);
   bytes = std::max(bytes, kAlignment);
   const size_t step = std::max(std::bit_floor(bytes) / 4, kAlignment);
   return (bytes + step - 1) / step * step;
@@ -57,10 +67,10 @@ Block Allocator::allocate(size_t bytes, const char* op) {
   }
   if (!block.data) {
     if (stats_.liveBytes + stats_.cachedBytes + size > limitBytes_) flush();
-    block.data = systemAllocate(size);
+    block.data = source_.allocate(size);
     if (!block.data) {
       flush();
-      block.data = systemAllocate(size);
+      block.data = source_.allocate(size);
     }
     if (!block.data) fail(ErrorKind::outOfMemory, op, "the system refused ", bytes, " bytes with ", stats_.liveBytes, " live");
   }
@@ -71,14 +81,14 @@ Block Allocator::allocate(size_t bytes, const char* op) {
 
 void Allocator::release(Block block, size_t bytes) {
   stats_.liveBytes -= sizeClass(bytes);
-  if (kExact) return std::free(block.data);
+  if (checked_) return source_.release(block.data);
   stats_.cachedBytes += block.size;
   free_[block.size].push_back(block.data);
 }
 
 void Allocator::flush() {
   for (auto& [size, blocks] : free_) {
-    for (void* block : blocks) std::free(block);
+    for (void* block : blocks) source_.release(block);
     blocks.clear();
   }
   stats_.cachedBytes = 0;

@@ -17,10 +17,26 @@ struct Block {
   size_t size;
 };
 
+/// Where an allocator gets its blocks: the system's memory or a device's.
+class BlockSource {
+ public:
+  virtual ~BlockSource() = default;
+  /// At least 64-byte aligned; null where there is no more.
+  virtual void* allocate(size_t bytes) = 0;
+  virtual void release(void* data) = 0;
+  /// Bytes that there are altogether.
+  virtual size_t capacity() const = 0;
+  /// Whether accesses are checked: blocks are then exactly as long as what was asked for, and are not reused.
+  virtual bool checked() const = 0;
+};
+
+/// The system's memory.
+BlockSource& hostMemory();
+
 class Allocator {
  public:
-  /// `limitBytes`: live + requested bytes beyond it throw OutOfMemory; default: physical memory.
-  Allocator();
+  /// Live + requested bytes beyond a limit throw OutOfMemory; it starts at the source's capacity.
+  explicit Allocator(BlockSource& source = hostMemory());
   ~Allocator();
   Allocator(const Allocator&) = delete;
   Allocator& operator=(const Allocator&) = delete;
@@ -35,7 +51,9 @@ class Allocator {
   const MemoryStats& stats() const { return stats_; }
 
  private:
-  static size_t sizeClass(size_t bytes);
+  size_t sizeClass(size_t bytes) const;
+  BlockSource& source_;
+  bool checked_;
   std::map<size_t, std::vector<void*>> free_;
   MemoryStats stats_;
   size_t limitBytes_;

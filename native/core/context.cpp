@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "cuda/copy.h"
+
 namespace md {
 
 Tensor empty(Context& context, DType dtype, const Dims& shape, const char* op) {
@@ -17,14 +19,14 @@ Tensor empty(Context& context, DType dtype, const Dims& shape, const char* op) {
   out.device = context.stream.device;
   out.shape = shape;
   out.stride = contiguousStrides(shape);
-  out.storage = std::make_shared<Storage>(context.allocator, static_cast<size_t>(n) * itemSize(dtype), op);
+  out.storage = std::make_shared<Storage>(*context.allocator, static_cast<size_t>(n) * itemSize(dtype), op);
   return out;
 }
 
 Tensor contiguous(Context& context, const Tensor& x, const char* op) {
   if (x.contiguous()) return x;
   Tensor out = empty(context, x.dtype, x.shape, op);
-  copyInto(context, x, out.raw());
+  copyInto(context, x, out.raw(), op);
   return out;
 }
 
@@ -58,9 +60,13 @@ void copyStrided(const Tensor& x, T* out) {
 
 }  // namespace
 
-void copyInto(Context& context, const Tensor& x, void* out) {
+void copyInto(Context& context, const Tensor& x, void* out, const char* op) {
   if (x.numel() == 0) return;
   const size_t size = itemSize(x.dtype);
+  if (context.onCuda()) {
+    if (x.contiguous()) return context.stream.queue->copy(x.raw(), out, static_cast<size_t>(x.numel()) * size, op);
+    return cuda::gatherStrided(context, x, out, op);
+  }
   if (x.contiguous()) {
     std::memcpy(out, x.raw(), static_cast<size_t>(x.numel()) * size);
     return;
@@ -80,6 +86,26 @@ void copyInto(Context& context, const Tensor& x, void* out) {
       copyStrided(part, reinterpret_cast<uint8_t*>(to));
     }
   });
+}
+
+void copyToHost(Context& context, const Tensor& x, void* out, const char* op) {
+  if (!context.onCuda()) return copyInto(context, x, out, op);
+  const Tensor packed = contiguous(context, x, op);
+  context.stream.queue->download(packed.raw(), out, static_cast<size_t>(x.numel()) * itemSize(x.dtype), op);
+}
+
+void copyFromHost(Context& context, const void* host, const Tensor& out, const char* op) {
+  const size_t bytes = static_cast<size_t>(out.numel()) * itemSize(out.dtype);
+  if (bytes == 0) return;  // an empty array has no address
+  if (context.onCuda()) return context.stream.queue->upload(host, out.raw(), bytes, op);
+  std::memcpy(out.raw(), host, bytes);
+}
+
+void clear(Context& context, const Tensor& x, const char* op) {
+  const size_t bytes = static_cast<size_t>(x.numel()) * itemSize(x.dtype);
+  if (bytes == 0) return;
+  if (context.onCuda()) return context.stream.queue->clear(x.raw(), bytes, op);
+  std::memset(x.raw(), 0, bytes);
 }
 
 void requireDType(const Tensor& x, DType dtype, const char* op, const char* operand) {

@@ -1,16 +1,18 @@
-// What an op needs besides its operands; one per Node environment.
+// What an op needs besides its operands: where new tensors lie and where kernels run.
 #pragma once
 #include "allocator.h"
-#include "device.h"
+#include "device_queue.h"
 #include "tensor.h"
 #include "thread_pool.h"
 
 namespace md {
 
 struct Context {
-  Allocator& allocator;
+  Allocator* allocator;
   ThreadPool& pool;
   Stream stream;
+
+  bool onCuda() const { return stream.device.type == DeviceType::cuda; }
 };
 
 /// A new contiguous tensor with undefined elements. ShapeError on a negative extent or more than 2^40 elements.
@@ -19,8 +21,14 @@ Tensor empty(Context& context, DType dtype, const Dims& shape, const char* op);
 /// `x` itself where it is contiguous, else a contiguous copy.
 Tensor contiguous(Context& context, const Tensor& x, const char* op);
 
-/// Copies any layout of `x` into `out` (same shape, same dtype, contiguous).
-void copyInto(Context& context, const Tensor& x, void* out);
+/// Copies any layout of `x` into `out` (same shape, same dtype, contiguous, on the same device).
+void copyInto(Context& context, const Tensor& x, void* out, const char* op = "copy");
+/// Copies any layout of `x` to host memory, from whatever device it is on; waits for it.
+void copyToHost(Context& context, const Tensor& x, void* out, const char* op);
+/// Fills a contiguous tensor from host memory, which may change afterwards.
+void copyFromHost(Context& context, const void* host, const Tensor& out, const char* op);
+/// All bytes of a contiguous tensor to 0.
+void clear(Context& context, const Tensor& x, const char* op);
 
 // Checks that name the op and the operand, as every op's first lines.
 void requireDType(const Tensor& x, DType dtype, const char* op, const char* operand);

@@ -3,13 +3,15 @@
 #pragma once
 #include <cstdint>
 
+#include "host_device.h"
+
 namespace md {
 
 struct Philox4 {
   uint32_t v[4];
 };
 
-inline void philoxRound(uint32_t& c0, uint32_t& c1, uint32_t& c2, uint32_t& c3, uint32_t k0, uint32_t k1) {
+MD_HOST_DEVICE inline void philoxRound(uint32_t& c0, uint32_t& c1, uint32_t& c2, uint32_t& c3, uint32_t k0, uint32_t k1) {
   const uint64_t p0 = uint64_t{0xD2511F53u} * c0, p1 = uint64_t{0xCD9E8D57u} * c2;
   c0 = static_cast<uint32_t>(p1 >> 32) ^ c1 ^ k0;
   c2 = static_cast<uint32_t>(p0 >> 32) ^ c3 ^ k1;
@@ -17,7 +19,7 @@ inline void philoxRound(uint32_t& c0, uint32_t& c1, uint32_t& c2, uint32_t& c3, 
   c3 = static_cast<uint32_t>(p0);
 }
 
-inline Philox4 philox(uint64_t key, uint64_t counterLow, uint64_t counterHigh = 0) {
+MD_HOST_DEVICE inline Philox4 philox(uint64_t key, uint64_t counterLow, uint64_t counterHigh = 0) {
   Philox4 c{{static_cast<uint32_t>(counterLow), static_cast<uint32_t>(counterLow >> 32), static_cast<uint32_t>(counterHigh),
              static_cast<uint32_t>(counterHigh >> 32)}};
   uint32_t k0 = static_cast<uint32_t>(key), k1 = static_cast<uint32_t>(key >> 32);
@@ -30,10 +32,10 @@ inline Philox4 philox(uint64_t key, uint64_t counterLow, uint64_t counterHigh = 
 }
 
 /// [0, 1) with 24 bits: every value is exact in f32.
-inline float uniformFloat(uint32_t bits) { return static_cast<float>(bits >> 8) * 0x1p-24f; }
+MD_HOST_DEVICE inline float uniformFloat(uint32_t bits) { return static_cast<float>(bits >> 8) * 0x1p-24f; }
 
 /// [0, 1) with 53 bits.
-inline double uniformDouble(uint32_t high, uint32_t low) {
+MD_HOST_DEVICE inline double uniformDouble(uint32_t high, uint32_t low) {
   return static_cast<double>((static_cast<uint64_t>(high) << 32 | low) >> 11) * 0x1p-53;
 }
 

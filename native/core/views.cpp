@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "cuda/copy.h"
+
 namespace md {
 namespace {
 
@@ -162,9 +164,13 @@ void scatterRows(const T* from, const Tensor& to) {
 Tensor sliceAdjoint(Context& context, const Tensor& gradient, const Dims& shape, const Dims& start, const Dims& step, const char* op) {
   const Tensor grad = contiguous(context, gradient, op);
   Tensor out = empty(context, grad.dtype, shape, op);
-  std::memset(out.raw(), 0, static_cast<size_t>(out.numel()) * itemSize(out.dtype));
+  clear(context, out, op);
   const Tensor view = sliceView(out, start, grad.shape, step, op);
   if (grad.numel() == 0) return out;
+  if (context.onCuda()) {
+    cuda::scatterStrided(context, grad.raw(), view, op);
+    return out;
+  }
   if (grad.rank() == 0) {
     std::memcpy(out.raw(), grad.raw(), itemSize(out.dtype));
     return out;

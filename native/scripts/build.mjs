@@ -1,4 +1,5 @@
-// Compiles the addon with cmake-js, or says which tool is missing and how to get it.
+// Compiles the addon with cmake-js, or says which tool is missing and how to get it. MD_CUDA=off|on|auto: CUDA kernels
+// not at all, or else an error, or where nvcc is found (default). An argument names another target than the addon.
 import { spawnSync } from "node:child_process";
 import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
@@ -18,9 +19,13 @@ if (missing.length > 0) {
   process.exit(1);
 }
 const cmakeJs = createRequire(import.meta.url).resolve("cmake-js/bin/cmake-js");
-const result = spawnSync(
-  process.execPath,
-  [cmakeJs, "build", "--out", "build", "--parallel", String(availableParallelism()), "--log-level", "warn"],
-  { cwd: root, stdio: "inherit" },
-);
-process.exit(result.status ?? 1);
+const target = process.argv[2];
+const common = ["--out", "build", "--log-level", "warn", `--CDMD_CUDA=${process.env.MD_CUDA ?? "auto"}`];
+// Configured each time: a build alone would keep the options of the first one.
+for (const command of [
+  ["configure"],
+  ["build", "--parallel", String(availableParallelism()), ...(target ? ["--target", target] : [])],
+]) {
+  const { status } = spawnSync(process.execPath, [cmakeJs, ...command, ...common], { cwd: root, stdio: "inherit" });
+  if (status !== 0) process.exit(status ?? 1);
+}

@@ -16,7 +16,7 @@ using namespace md;
 struct Fixture {
   Allocator allocator;
   ThreadPool pool{3};
-  Context context{allocator, pool, Stream{}};
+  Context context{&allocator, pool, Stream{}};
 
   Tensor iota(const Dims& shape) {
     Tensor out = empty(context, DType::i32, shape, "iota");

@@ -15,7 +15,7 @@ namespace {
 struct Fixture {
   Allocator allocator;
   ThreadPool pool{2};
-  Context context{allocator, pool, Stream{}};
+  Context context{&allocator, pool, Stream{}};
 };
 
 /// Numbers in [-1, 1), the same for the same seed.

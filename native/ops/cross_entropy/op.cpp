@@ -2,6 +2,11 @@
 
 #include <algorithm>
 
+#include "../elementwise/op.h"
+#include "../index/cuda.h"
+#include "../reduce/op.h"
+#include "cuda.h"
+
 namespace md::cross_entropy {
 namespace {
 
@@ -17,6 +22,10 @@ Tensor checkedTarget(Context& context, const Tensor& logits, const Tensor& targe
   shape.rank--;
   requireShape(target, shape, op, "target");
   const Tensor from = contiguous(context, target, op);
+  if (context.onCuda()) {
+    if (logits.dim(-1) == 0 && from.numel() > 0) fail(ErrorKind::value, op, "logits have shape ", logits.shape.str(), ", expected at least one class");
+    return index::checkedIndexCuda(context, elementwise::cast(context, from, DType::i64, op), logits.dim(-1), op);
+  }
   Tensor out = from;
   if (from.dtype == DType::i32) {
     out = empty(context, DType::i64, shape, op);
@@ -36,6 +45,11 @@ void requireSmoothing(double smoothing, const char* op) {
 
 // In order and in f64, whatever the number of threads.
 Tensor reduceLosses(Context& context, const Tensor& losses, Mode mode, const char* op) {
+  if (context.onCuda()) {
+    Dims axes;
+    for (int axis = 0; axis < losses.rank(); axis++) axes.push(axis);
+    return reduce::reduce(context, mode == Mode::mean ? reduce::Reduction::mean : reduce::Reduction::sum, losses, axes, false, op);
+  }
   Tensor out = empty(context, losses.dtype, Dims{}, op);
   const int64_t n = losses.numel();
   dispatchFloat(losses.dtype, op, [&](auto tag) {
@@ -56,6 +70,10 @@ Output crossEntropy(Context& context, const Tensor& input, const Tensor& labels,
   const Tensor logits = contiguous(context, input, op);
   const int64_t classes = logits.dim(-1);
   Tensor losses = empty(context, logits.dtype, target.shape, op), logSumExp = empty(context, logits.dtype, target.shape, op);
+  if (context.onCuda()) {
+    lossCuda(context, smoothing, logits, target, losses, logSumExp, op);
+    return {mode == Mode::none ? losses : reduceLosses(context, losses, mode, op), logSumExp};
+  }
   parallelFor(context.pool, target.numel(), kGrain / (classes + 1) + 1, [&](int64_t begin, int64_t end) {
     MD_CALL(lossRange)(logits.dtype, classes, smoothing, begin, end, logits.raw(), target.data<int64_t>(), losses.raw(), logSumExp.raw());
   });
@@ -75,6 +93,10 @@ Tensor crossEntropyGrad(Context& context, const Tensor& input, const Tensor& lab
   const int64_t classes = logits.dim(-1), items = target.numel();
   Tensor out = empty(context, logits.dtype, logits.shape, op);
   const double scale = mode == Mode::mean ? 1.0 / static_cast<double>(items) : 1.0;
+  if (context.onCuda()) {
+    lossGradCuda(context, smoothing, logits, target, sums, grad, mode == Mode::none ? 1 : 0, scale, out, op);
+    return out;
+  }
   parallelFor(context.pool, items, kGrain / (classes + 1) + 1, [&](int64_t begin, int64_t end) {
     MD_CALL(lossGradRange)(logits.dtype, classes, smoothing, begin, end, logits.raw(), target.data<int64_t>(), sums.raw(), grad.raw(),
                            mode == Mode::none ? 1 : 0, scale, out.raw());

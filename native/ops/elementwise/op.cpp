@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <atomic>
 
+#include "cuda.h"
+
 namespace md::elementwise {
 namespace {
 
@@ -111,6 +113,10 @@ Tensor unary(Context& context, Unary kind, const Tensor& input, double a, double
   const Tensor x = contiguous(context, input, op);
   const bool logical = kind == Unary::isFinite || kind == Unary::logicalNot;
   Tensor out = empty(context, logical ? DType::boolean : x.dtype, x.shape, op);
+  if (context.onCuda()) {
+    unaryCuda(context, kind, x, out, a, b, op);
+    return out;
+  }
   parallelFor(context.pool, x.numel(), kGrain, [&](int64_t begin, int64_t end) {
     const auto size = static_cast<int64_t>(itemSize(x.dtype));
     MD_CALL(unaryRange)(kind, x.dtype, static_cast<const char*>(x.raw()) + begin * size, advance(out, begin), end - begin, a, b);
@@ -124,6 +130,10 @@ Tensor unaryGrad(Context& context, Unary kind, const Tensor& input, const Tensor
   requireShape(gradient, input.shape, op, "grad");
   const Tensor x = contiguous(context, input, op), grad = contiguous(context, gradient, op);
   Tensor out = empty(context, x.dtype, x.shape, op);
+  if (context.onCuda()) {
+    unaryGradCuda(context, kind, x, grad, out, a, b, op);
+    return out;
+  }
   parallelFor(context.pool, x.numel(), kGrain, [&](int64_t begin, int64_t end) {
     MD_CALL(unaryGradRange)(kind, x.dtype, advance(x, begin), advance(grad, begin), advance(out, begin), end - begin, a, b);
   });
@@ -141,6 +151,10 @@ Tensor binary(Context& context, Binary kind, const Tensor& a, const Tensor& b, c
   const Dims shape = broadcastShapes(a.shape, b.shape, op);
   const bool boolean = static_cast<int>(kind) >= static_cast<int>(Binary::eq);
   Tensor out = empty(context, boolean ? DType::boolean : a.dtype, shape, op);
+  if (context.onCuda()) {
+    binaryCuda(context, kind, makeLoop(shape, {&a, &b}), a, b, out, op);
+    return out;
+  }
   runRows(context, makeLoop(shape, {&a, &b}), out.numel(), [&](const Loop& loop, int64_t from, int64_t begin, int64_t end) {
     MD_CALL(binaryRows)(kind, a.dtype, loop, begin, end, advance(a, loop, 1, from), advance(b, loop, 2, from), advance(out, from));
   });
@@ -152,6 +166,10 @@ Tensor where(Context& context, const Tensor& condition, const Tensor& a, const T
   requireDType(b, a.dtype, op, "b");
   const Dims shape = broadcastShapes(broadcastShapes(a.shape, b.shape, op), condition.shape, op);
   Tensor out = empty(context, a.dtype, shape, op);
+  if (context.onCuda()) {
+    whereCuda(context, makeLoop(shape, {&condition, &a, &b}), condition, a, b, out, op);
+    return out;
+  }
   runRows(context, makeLoop(shape, {&condition, &a, &b}), out.numel(), [&](const Loop& loop, int64_t from, int64_t begin, int64_t end) {
     MD_CALL(whereRows)(a.dtype, loop, begin, end, advance(condition, loop, 1, from), advance(a, loop, 2, from), advance(b, loop, 3, from), advance(out, from));
   });
@@ -162,6 +180,10 @@ Tensor cast(Context& context, const Tensor& input, DType dtype, const char* op) 
   if (input.dtype == dtype) return input;
   const Tensor x = contiguous(context, input, op);
   Tensor out = empty(context, dtype, x.shape, op);
+  if (context.onCuda()) {
+    castCuda(context, x, out, op);
+    return out;
+  }
   std::atomic<bool> exact{true};
   parallelFor(context.pool, x.numel(), kGrain, [&](int64_t begin, int64_t end) {
     if (!MD_CALL(castRange)(x.dtype, dtype, advance(x, begin), advance(out, begin), end - begin)) exact = false;
@@ -172,6 +194,10 @@ Tensor cast(Context& context, const Tensor& input, DType dtype, const char* op) 
 
 Tensor full(Context& context, DType dtype, const Dims& shape, double value, const char* op) {
   Tensor out = empty(context, dtype, shape, op);
+  if (context.onCuda()) {
+    fillCuda(context, out, value, op);
+    return out;
+  }
   parallelFor(context.pool, out.numel(), kGrain, [&](int64_t begin, int64_t end) {
     MD_CALL(fillRange)(dtype, advance(out, begin), end - begin, value);
   });

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <cstring>
 
+#include "../../core/cuda/copy.h"
 #include "../../core/views.h"
 #include "../elementwise/op.h"
+#include "cuda.h"
 
 namespace md::index {
 namespace {
@@ -17,6 +19,10 @@ Tensor requireIndex(Context& context, const Tensor& index, int64_t limit, const 
     fail(ErrorKind::dtype, op, "index has dtype ", dtypeName(index.dtype), ", expected i32 or i64");
   }
   const Tensor checked = contiguous(context, elementwise::cast(context, index, DType::i64, op), op);
+  if (context.onCuda()) {
+    if (limit == 0 && checked.numel() > 0) fail(ErrorKind::value, op, "index of shape ", index.shape.str(), " has elements, but there is nothing to take");
+    return checkedIndexCuda(context, checked, limit, op);
+  }
   const int64_t bad = MD_CALL(findOutside)(checked.data<int64_t>(), checked.numel(), limit);
   if (bad >= 0) {
     fail(ErrorKind::value, op, "index of shape ", index.shape.str(), " has element ", bad, " = ", checked.data<int64_t>()[bad],
@@ -46,13 +52,13 @@ void copyBlocks(Context& context, const char* from, int64_t fromPitch, char* to,
 
 Tensor copyOf(Context& context, const Tensor& x, const char* op) {
   Tensor out = empty(context, x.dtype, x.shape, op);
-  copyInto(context, x, out.raw());
+  copyInto(context, x, out.raw(), op);
   return out;
 }
 
 Tensor zerosOf(Context& context, DType dtype, const Dims& shape, const char* op) {
   Tensor out = empty(context, dtype, shape, op);
-  std::memset(out.raw(), 0, static_cast<size_t>(out.numel()) * itemSize(dtype));
+  clear(context, out, op);
   return out;
 }
 
@@ -62,6 +68,7 @@ void addInto(Context& context, const Tensor& out, const Tensor& index, const Ten
   const Tensor source = contiguous(context, given, op);
   const int64_t count = index.numel();
   if (source.numel() == 0) return;
+  if (context.onCuda()) return addCuda(context, split, index, source, out, op);
   if (split.outer >= context.pool.threads()) {
     parallelFor(context.pool, split.outer, grainOf(count * split.inner), [&](int64_t begin, int64_t end) {
       MD_CALL(addRows)(out.dtype, source.raw(), index.data<int64_t>(), count, split, begin, end, 0, 1, out.raw());
@@ -82,6 +89,19 @@ void requireIndexShape(const Tensor& index, const Dims& shape, int axis, const c
   if (!fits) fail(ErrorKind::shape, op, "index has shape ", index.shape.str(), ", expected at most ", shape.str(), " but for axis ", axis);
 }
 
+IndexLoop loopOf(const Tensor& data, const Tensor& index, const Tensor& value, int axis) {
+  IndexLoop loop{};
+  loop.rank = index.rank();
+  loop.along = data.stride[axis];
+  for (int i = 0; i < loop.rank; i++) {
+    loop.extent[i] = index.shape[i];
+    loop.data[i] = i == axis ? 0 : data.stride[i];
+    loop.index[i] = index.stride[i];
+    loop.value[i] = value.stride[i];
+  }
+  return loop;
+}
+
 // body(loop, data, index, value) in parallel over parts that never share an element of data: cut along the longest axis
 // of the index other than the indexed one (or any, where data is only read).
 template <class Body>
@@ -92,15 +112,7 @@ void eachPart(Context& context, const Tensor& data, const Tensor& index, const T
     if ((reading || i != axis) && (cut < 0 || index.shape[i] > index.shape[cut])) cut = i;
   }
   const auto run = [&](int64_t begin, int64_t end) {
-    IndexLoop loop{};
-    loop.rank = index.rank();
-    loop.along = data.stride[axis];
-    for (int i = 0; i < loop.rank; i++) {
-      loop.extent[i] = index.shape[i];
-      loop.data[i] = i == axis ? 0 : data.stride[i];
-      loop.index[i] = index.stride[i];
-      loop.value[i] = value.stride[i];
-    }
+    IndexLoop loop = loopOf(data, index, value, axis);
     if (cut >= 0) loop.extent[cut] = end - begin;
     const auto at = [&](const Tensor& x, int64_t stride) {
       return static_cast<char*>(x.raw()) + (cut < 0 ? 0 : begin * stride) * static_cast<int64_t>(itemSize(x.dtype));
@@ -112,7 +124,8 @@ void eachPart(Context& context, const Tensor& data, const Tensor& index, const T
   parallelFor(context.pool, index.shape[cut], grainOf(index.numel() / index.shape[cut]), run);
 }
 
-void scatterInto(Context& context, const Tensor& out, const Tensor& index, const Tensor& source, int axis) {
+void scatterInto(Context& context, const Tensor& out, const Tensor& index, const Tensor& source, int axis, const char* op) {
+  if (context.onCuda()) return scatterAddCuda(context, loopOf(out, index, source, axis), axis, index, source, out, op);
   eachPart(context, out, index, source, axis, false, [&](const IndexLoop& loop, void* data, const int64_t* at, const void* value) {
     MD_CALL(scatterAddLoop)(out.dtype, loop, data, at, value);
   });
@@ -155,7 +168,18 @@ Tensor cat(Context& context, std::span<const Tensor> parts, int64_t givenAxis, c
     places[static_cast<int>(order[i])] = i;
   }
   Tensor out = empty(context, first.dtype, ordered, op);
-  const AxisSplit split = splitAt(ordered, static_cast<int>(places[axis]));
+  const int place = static_cast<int>(places[axis]);
+  if (context.onCuda()) {
+    Tensor slot = out;
+    for (const Tensor& part : parts) {
+      slot.shape[place] = part.shape[axis];
+      const Tensor x = contiguous(context, permuteView(part, order, op), op);
+      cuda::scatterStrided(context, x.raw(), slot, op);
+      slot.offset += part.shape[axis] * slot.stride[place];
+    }
+    return permuteView(out, places, op);
+  }
+  const AxisSplit split = splitAt(ordered, place);
   const int64_t unit = split.inner * static_cast<int64_t>(itemSize(first.dtype));
   char* to = static_cast<char*>(out.raw());
   for (const Tensor& part : parts) {
@@ -175,6 +199,10 @@ Tensor indexSelect(Context& context, const Tensor& given, const Tensor& givenInd
   shape[axis] = index.numel();
   Tensor out = empty(context, x.dtype, shape, op);
   const AxisSplit split = splitAt(x.shape, axis);
+  if (context.onCuda()) {
+    selectCuda(context, split, x, index, out, op);
+    return out;
+  }
   parallelFor(context.pool, split.outer * index.numel(), grainOf(split.inner), [&](int64_t begin, int64_t end) {
     MD_CALL(selectRows)(itemSize(x.dtype), x.raw(), index.data<int64_t>(), index.numel(), split, begin, end, out.raw());
   });
@@ -212,6 +240,10 @@ Tensor gather(Context& context, const Tensor& x, const Tensor& givenIndex, int64
   requireIndexShape(givenIndex, x.shape, axis, op);
   const Tensor index = requireIndex(context, givenIndex, x.shape[axis], op);
   Tensor out = empty(context, x.dtype, index.shape, op);
+  if (context.onCuda()) {
+    gatherCuda(context, loopOf(x, index, out, axis), x, index, out, op);
+    return out;
+  }
   eachPart(context, x, index, out, axis, true, [&](const IndexLoop& loop, const void* data, const int64_t* at, void* value) {
     MD_CALL(gatherLoop)(itemSize(x.dtype), loop, data, at, value);
   });
@@ -226,7 +258,7 @@ Tensor scatterAdd(Context& context, const Tensor& x, const Tensor& givenIndex, c
   requireShape(source, givenIndex.shape, op, "source");
   const Tensor index = requireIndex(context, givenIndex, x.shape[axis], op);
   Tensor out = copyOf(context, x, op);
-  scatterInto(context, out, index, source, axis);
+  scatterInto(context, out, index, source, axis, op);
   return out;
 }
 
@@ -237,7 +269,7 @@ Tensor gatherGrad(Context& context, const Tensor& grad, const Tensor& givenIndex
   requireShape(grad, givenIndex.shape, op, "grad");
   const Tensor index = requireIndex(context, givenIndex, shape[axis], op);
   Tensor out = zerosOf(context, grad.dtype, shape, op);
-  scatterInto(context, out, index, grad, axis);
+  scatterInto(context, out, index, grad, axis, op);
   return out;
 }
 
@@ -248,6 +280,10 @@ Tensor oneHot(Context& context, const Tensor& givenIndex, int64_t classes, DType
   Dims shape = index.shape;
   shape.push(classes);
   Tensor out = empty(context, dtype, shape, op);
+  if (context.onCuda()) {
+    oneHotCuda(context, index, classes, out, op);
+    return out;
+  }
   parallelFor(context.pool, index.numel(), grainOf(classes), [&](int64_t begin, int64_t end) {
     MD_CALL(setOnes)(dtype, index.data<int64_t>(), begin, end, classes, out.raw());
   });

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "cuda.h"
+
 namespace md::layer_norm {
 namespace {
 
@@ -46,6 +48,10 @@ Output layerNorm(Context& context, const Tensor& input, const Tensor* weight, co
   requireParameter(bias, input, shape.normalized, op, "bias");
   const Tensor x = contiguous(context, input, op), w = contiguousOrNone(context, weight, op), b = contiguousOrNone(context, bias, op);
   Output out{empty(context, x.dtype, x.shape, op), empty(context, x.dtype, Dims{shape.rows}, op), empty(context, x.dtype, Dims{shape.rows}, op)};
+  if (context.onCuda()) {
+    layerNormCuda(context, shape.rows, shape.n, eps, x, address(w), address(b), out, op);
+    return out;
+  }
   parallelFor(context.pool, shape.rows, kGrain / (shape.n + 1) + 1, [&](int64_t begin, int64_t end) {
     MD_CALL(layerNormRows)(x.dtype, shape.n, eps, begin, end, x.raw(), address(w), address(b), out.y.raw(), out.mean.raw(), out.rstd.raw());
   });
@@ -65,6 +71,14 @@ Gradients layerNormGrad(Context& context, const Tensor& input, const Tensor* wei
   const int64_t blocks = (shape.rows + kBlockRows - 1) / kBlockRows;
   Gradients out;
   out.x = empty(context, x.dtype, x.shape, op);
+  if (context.onCuda()) {
+    layerNormGradCuda(context, shape.rows, shape.n, x, address(w), m, r, grad, out.x, op);
+    if (!affine) return out;
+    out.weight = empty(context, x.dtype, shape.normalized, op);
+    out.bias = empty(context, x.dtype, shape.normalized, op);
+    layerNormAffineCuda(context, shape.rows, shape.n, x, m, r, grad, out.weight, out.bias, op);
+    return out;
+  }
   Tensor partial;
   if (affine) partial = empty(context, x.dtype, Dims{blocks, 2, shape.n}, op);
   parallelFor(context.pool, blocks, 1 + kGrain / (kBlockRows * (shape.n + 1)), [&](int64_t begin, int64_t end) {

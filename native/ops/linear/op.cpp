@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "../../core/views.h"
+#include "../reduce/op.h"
+#include "cuda.h"
 
 namespace md::linear {
 namespace {
@@ -98,19 +100,24 @@ Gradients linearGrad(Context& context, const Tensor& x, const Tensor& weight, co
     const Tensor from = grad;
     const Tensor savedRows = saved ? contiguous(context, *saved, op) : Tensor{};
     if (saved) grad = empty(context, x.dtype, from.shape, op);
-    const int64_t parts = std::clamp<int64_t>(m * out / kGrain, 1, context.pool.threads());
-    Tensor sums;
-    if (wanted.bias) sums = empty(context, x.dtype, {parts, 2, out}, op);
-    parallelFor(context.pool, parts, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t part = begin; part < end; part++) {
-        void* partSums = wanted.bias ? static_cast<char*>(sums.raw()) + part * 2 * out * static_cast<int64_t>(itemSize(x.dtype)) : nullptr;
-        MD_CALL(activationGradRows)(x.dtype, activation, m * part / parts, m * (part + 1) / parts, out, saved ? savedRows.raw() : nullptr,
-                                    from.raw(), saved ? grad.raw() : nullptr, partSums);
+    if (context.onCuda()) {
+      if (saved) activationGradCuda(context, activation, savedRows, from, grad, op);
+      if (wanted.bias) results.bias = reduce::reduce(context, reduce::Reduction::sum, grad, {0}, false, op);
+    } else {
+      const int64_t parts = std::clamp<int64_t>(m * out / kGrain, 1, context.pool.threads());
+      Tensor sums;
+      if (wanted.bias) sums = empty(context, x.dtype, {parts, 2, out}, op);
+      parallelFor(context.pool, parts, 1, [&](int64_t begin, int64_t end) {
+        for (int64_t part = begin; part < end; part++) {
+          void* partSums = wanted.bias ? static_cast<char*>(sums.raw()) + part * 2 * out * static_cast<int64_t>(itemSize(x.dtype)) : nullptr;
+          MD_CALL(activationGradRows)(x.dtype, activation, m * part / parts, m * (part + 1) / parts, out, saved ? savedRows.raw() : nullptr,
+                                      from.raw(), saved ? grad.raw() : nullptr, partSums);
+        }
+      });
+      if (wanted.bias) {
+        results.bias = empty(context, x.dtype, {out}, op);
+        MD_CALL(sumParts)(x.dtype, sums.raw(), parts, out, results.bias.raw());
       }
-    });
-    if (wanted.bias) {
-      results.bias = empty(context, x.dtype, {out}, op);
-      MD_CALL(sumParts)(x.dtype, sums.raw(), parts, out, results.bias.raw());
     }
   }
   GemmArgs g;

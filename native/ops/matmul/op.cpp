@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "../elementwise/op.h"
+#include "cuda.h"
 
 namespace md::matmul {
 namespace {
@@ -208,6 +209,11 @@ void runGrid(Context& context, const GemmArgs& g, const Batch& batch, int64_t it
 void gemm(Context& context, const GemmArgs& args, const Batch& over, const char* op) {
   GemmArgs g = args;
   Batch batch = over;
+  if (context.onCuda()) {
+    fold(g, batch);
+    if (batch.shape.numel() > 0 && g.m > 0 && g.n > 0) gemmCuda(context, g, batch, op);
+    return;
+  }
   if (batch.shape.numel() == 1 && wantsTurned(g)) {
     Tensor turned = empty(context, g.dtype, {g.n, g.m}, op);
     g = transposed(g);

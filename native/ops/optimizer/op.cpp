@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "cuda.h"
+
 namespace md::optimizer {
 namespace {
 
@@ -76,6 +78,7 @@ void adamwStep(Context& context, const std::vector<Tensor>& parameters, const st
   const double correction1 = 1 - std::pow(o.beta1, static_cast<double>(o.step)), correction2 = 1 - std::pow(o.beta2, static_cast<double>(o.step));
   const AdamWFactors factors{1 - o.learningRate * o.weightDecay, o.beta1, o.beta2, o.learningRate / correction1, 1 / std::sqrt(correction2), o.eps};
   const std::vector<Tensor> grads = contiguousAll(context, gradients, op);
+  if (context.onCuda()) return adamwCuda(context, parameters, grads, expAvgs, expAvgSqs, factors, op);
   overAll(context, parameters, [&](size_t i, int64_t from, int64_t n) {
     MD_CALL(adamwRange)(parameters[i].dtype, n, factors, at(parameters[i], from), at(grads[i], from), at(expAvgs[i], from), at(expAvgSqs[i], from));
   });
@@ -89,6 +92,7 @@ double globalNorm(Context& context, const std::vector<Tensor>& tensors, const ch
   };
   for (const Tensor& x : tensors) requireFloat(x, op, "x");
   const std::vector<Tensor> all = contiguousAll(context, tensors, op);
+  if (context.onCuda()) return std::sqrt(squaresCuda(context, all, op));
   std::vector<Chunk> chunks;
   for (const Tensor& x : all) {
     for (int64_t from = 0; from < x.numel(); from += kChunk) chunks.push_back({&x, from, std::min(kChunk, x.numel() - from), 0});
@@ -112,6 +116,7 @@ void emaUpdate(Context& context, const std::vector<Tensor>& averages, const std:
   }
   if (!(decay >= 0 && decay <= 1)) fail(ErrorKind::value, op, "decay is ", decay, ", expected 0 to 1");
   const std::vector<Tensor> from = contiguousAll(context, tensors, op);
+  if (context.onCuda()) return emaCuda(context, averages, from, decay, op);
   overAll(context, averages, [&](size_t i, int64_t first, int64_t n) {
     MD_CALL(emaRange)(averages[i].dtype, n, decay, at(averages[i], first), at(from[i], first));
   });

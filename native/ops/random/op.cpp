@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "../../core/philox.h"
+#include "cuda.h"
 
 namespace md::random {
 namespace {
@@ -38,6 +39,10 @@ Tensor uniform(Context& context, DType dtype, const Dims& shape, double low, dou
   requireFinite(high, op, "high");
   if (!(low < high)) fail(ErrorKind::value, op, "low is ", low, " and high ", high, ", expected low < high");
   Tensor out = empty(context, dtype, shape, op);
+  if (context.onCuda()) {
+    uniformCuda(context, stream, low, high, out, op);
+    return out;
+  }
   overElements(context, out.numel(), [&](int64_t begin, int64_t end) { MD_CALL(uniformRange)(dtype, stream, begin, end, low, high, out.raw()); });
   return out;
 }
@@ -48,6 +53,10 @@ Tensor normal(Context& context, DType dtype, const Dims& shape, double mean, dou
   requireFinite(std, op, "std");
   if (!(std >= 0)) fail(ErrorKind::value, op, "std is ", std, ", expected at least 0");
   Tensor out = empty(context, dtype, shape, op);
+  if (context.onCuda()) {
+    normalCuda(context, stream, mean, std, out, op);
+    return out;
+  }
   overElements(context, out.numel(), [&](int64_t begin, int64_t end) { MD_CALL(normalRange)(dtype, stream, begin, end, mean, std, out.raw()); });
   return out;
 }
@@ -56,6 +65,10 @@ Tensor randint(Context& context, const Dims& shape, int64_t low, int64_t high, S
   if (!(low < high)) fail(ErrorKind::value, op, "low is ", low, " and high ", high, ", expected low < high");
   const uint64_t count = static_cast<uint64_t>(high) - static_cast<uint64_t>(low);
   Tensor out = empty(context, DType::i64, shape, op);
+  if (context.onCuda()) {
+    randintCuda(context, stream, low, count, out, op);
+    return out;
+  }
   overElements(context, out.numel(), [&](int64_t begin, int64_t end) { MD_CALL(randintRange)(stream, begin, end, low, count, out.data<int64_t>()); });
   return out;
 }
@@ -64,6 +77,10 @@ Tensor bernoulli(Context& context, const Dims& shape, double probability, Stream
   if (!(probability >= 0 && probability <= 1)) fail(ErrorKind::value, op, "probability is ", probability, ", expected 0 to 1");
   Tensor out = empty(context, DType::boolean, shape, op);
   const uint64_t threshold = thresholdOf(probability);
+  if (context.onCuda()) {
+    bernoulliCuda(context, stream, threshold, out, op);
+    return out;
+  }
   overElements(context, out.numel(), [&](int64_t begin, int64_t end) { MD_CALL(bernoulliRange)(stream, begin, end, threshold, out.data<uint8_t>()); });
   return out;
 }
@@ -74,6 +91,10 @@ Tensor dropout(Context& context, const Tensor& input, double p, Stream stream, c
   const Tensor x = contiguous(context, input, op);
   Tensor out = empty(context, x.dtype, x.shape, op);
   const uint64_t threshold = thresholdOf(1 - p);
+  if (context.onCuda()) {
+    dropoutCuda(context, stream, threshold, 1 / (1 - p), x, out, op);
+    return out;
+  }
   overElements(context, x.numel(), [&](int64_t begin, int64_t end) {
     MD_CALL(dropoutRange)(x.dtype, stream, begin, end, threshold, 1 / (1 - p), x.raw(), out.raw());
   });

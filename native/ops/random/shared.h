@@ -5,10 +5,12 @@
 #include <cmath>
 #include <cstdint>
 
+#include "../../core/host_device.h"
+
 namespace md::random {
 
 /// log(x) for a normal x > 0: x = 2^k m with m in [sqrt(1/2), sqrt(2)), log m = 2 atanh((m - 1) / (m + 1)).
-inline float logOf(float x) {
+MD_HOST_DEVICE inline float logOf(float x) {
   const int32_t bits = std::bit_cast<int32_t>(x);
   const int32_t k = (bits - 0x3F3504F3) >> 23;
   const float m = std::bit_cast<float>(bits - (k << 23));
@@ -20,7 +22,7 @@ inline float logOf(float x) {
   p = p * z + 1.0f / 3;
   return static_cast<float>(k) * 0.693147182f + (2.0f * s + 2.0f * s * (z * p));
 }
-inline double logOf(double x) {
+MD_HOST_DEVICE inline double logOf(double x) {
   const int64_t bits = std::bit_cast<int64_t>(x);
   const int64_t k = (bits - 0x3FE6A09E667F3BCD) >> 52;
   const double m = std::bit_cast<double>(bits - (k << 52));
@@ -32,7 +34,7 @@ inline double logOf(double x) {
 
 /// Sine and cosine for |x| <= pi/4 by their series.
 template <class T>
-inline void sinCosOf(T x, T& sine, T& cosine) {
+MD_HOST_DEVICE inline void sinCosOf(T x, T& sine, T& cosine) {
   constexpr int kTerms = sizeof(T) == 4 ? 5 : 9;
   const T z = x * x;
   T s = 1, c = 1;
@@ -46,7 +48,7 @@ inline void sinCosOf(T x, T& sine, T& cosine) {
 
 /// The point at the angle `quarter` * pi/2 + rest, |rest| <= pi/4.
 template <class T>
-inline void turn(uint32_t quarter, T rest, T& sine, T& cosine) {
+MD_HOST_DEVICE inline void turn(uint32_t quarter, T rest, T& sine, T& cosine) {
   T s, c;
   sinCosOf(rest, s, c);
   const bool swap = quarter & 1;
@@ -56,7 +58,7 @@ inline void turn(uint32_t quarter, T rest, T& sine, T& cosine) {
 }
 
 /// Two independent standard normals from 2 * 32 bits.
-inline void normalPair(uint32_t a, uint32_t b, float& first, float& second) {
+MD_HOST_DEVICE inline void normalPair(uint32_t a, uint32_t b, float& first, float& second) {
   const float u = (static_cast<float>(static_cast<int32_t>(a >> 1)) + 0.5f) * 0x1p-31f;  // (0, 1]
   const float radius = std::sqrt(-2.0f * logOf(u));
   const uint32_t rounded = b + 0x20000000u;
@@ -68,7 +70,7 @@ inline void normalPair(uint32_t a, uint32_t b, float& first, float& second) {
 }
 
 /// Two independent standard normals from 2 * 64 bits.
-inline void normalPair(uint64_t a, uint64_t b, double& first, double& second) {
+MD_HOST_DEVICE inline void normalPair(uint64_t a, uint64_t b, double& first, double& second) {
   const double u = (static_cast<double>(static_cast<int64_t>(a >> 11)) + 0.5) * 0x1p-53;
   const double radius = std::sqrt(-2.0 * logOf(u < 1.0 ? u : 1.0));
   const uint64_t rounded = b + 0x2000000000000000u;

@@ -4,6 +4,8 @@
 #include <limits>
 
 #include "../../core/views.h"
+#include "../elementwise/op.h"
+#include "cuda.h"
 
 namespace md::reduce {
 namespace {
@@ -41,6 +43,7 @@ Pass planPass(Reduction kind, DType dtype, const AxisSplit& split, double diviso
 }
 
 void runPass(Context& context, const Pass& pass, const void* x, void* out, const char* op) {
+  if (context.onCuda()) return reduceCuda(context, pass.kind, pass.dtype, pass.split, pass.divisor, x, out, op);
   const AxisSplit& split = pass.split;
   const int64_t units = split.outer * pass.chunks * pass.tiles;
   const int64_t unitElements = std::max<int64_t>(pass.chunkRows * std::min(split.inner, kTile), 1);
@@ -63,18 +66,10 @@ void runPass(Context& context, const Pass& pass, const void* x, void* out, const
 
 // The result where nothing is reduced over: the neutral element.
 Tensor neutral(Context& context, Reduction kind, DType dtype, const Dims& shape, const char* op) {
-  Tensor out = empty(context, dtype, shape, op);
-  if (out.numel() == 0) return out;
+  if (shape.numel() == 0) return empty(context, dtype, shape, op);
   if (kind == Reduction::amax || kind == Reduction::amin) fail(ErrorKind::value, op, "the reduced axes have no element, expected at least one");
-  dispatchAny(dtype, [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    T value = static_cast<T>(kind == Reduction::all ? 1 : 0);
-    if constexpr (std::numeric_limits<T>::has_quiet_NaN) {
-      if (kind == Reduction::mean) value = std::numeric_limits<T>::quiet_NaN();
-    }
-    std::fill_n(out.data<T>(), out.numel(), value);
-  });
-  return out;
+  const double mean = std::numeric_limits<double>::quiet_NaN();
+  return elementwise::full(context, dtype, shape, kind == Reduction::mean ? mean : kind == Reduction::all, op);
 }
 
 // The axes by descending stride: a transposed view is reduced in the order in which it lies in memory.
@@ -172,6 +167,10 @@ Tensor argExtreme(Context& context, Extreme kind, const Tensor& input, int64_t d
   if (input.shape[axis] == 0) fail(ErrorKind::value, op, "axis ", axis, " of shape ", input.shape.str(), " has no element");
   const Tensor x = contiguous(context, input, op);
   const AxisSplit split = splitAt(x.shape, axis);
+  if (context.onCuda()) {
+    argExtremeCuda(context, kind, split, x, out, op);
+    return out;
+  }
   parallelFor(context.pool, split.outer, std::max<int64_t>(1, kGrain / (split.extent * split.inner)), [&](int64_t begin, int64_t end) {
     MD_CALL(argRange)(kind, x.dtype, split, begin, end, x.raw(), out.data<int64_t>());
   });

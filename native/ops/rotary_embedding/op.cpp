@@ -4,6 +4,8 @@
 #include <cmath>
 #include <numeric>
 
+#include "cuda.h"
+
 namespace md::rotary_embedding {
 namespace {
 
@@ -44,6 +46,10 @@ Tensor table(Context& context, const Tensor& positions, int64_t headDim, double 
   shape[shape.rank - 1] = 3 * pairs;
   shape.push(2);
   Tensor out = empty(context, xyz.dtype, shape, op);
+  if (context.onCuda()) {
+    tableCuda(context, xyz, pairs, scale, base, out, op);
+    return out;
+  }
   const auto size = static_cast<int64_t>(itemSize(xyz.dtype));
   parallelFor(context.pool, xyz.numel() / 3, kTableGrain, [&](int64_t begin, int64_t end) {
     MD_CALL(tableRange)(xyz.dtype, static_cast<const char*>(xyz.raw()) + begin * 3 * size,
@@ -86,6 +92,10 @@ Tensor apply(Context& context, const Tensor& input, const Tensor& tableInput, bo
   }
   out.shape = x.shape;
   if (out.numel() == 0) return out;
+  if (context.onCuda()) {
+    applyCuda(context, loop, x, table, inverse, out, op);
+    return out;
+  }
   parallelFor(context.pool, out.numel() / loop.headDim, kApplyGrain / loop.headDim + 1, [&](int64_t begin, int64_t end) {
     MD_CALL(applyRows)(x.dtype, loop, begin, end, x.raw(), table.raw(), out.raw(), inverse);
   });

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "cuda.h"
+
 namespace md::softmax {
 namespace {
 
@@ -23,6 +25,10 @@ Tensor softmax(Context& context, const Tensor& input, int64_t dim, bool log, con
   Tensor out = empty(context, x.dtype, x.shape, op);
   if (x.numel() == 0) return out;
   const AxisSplit split = splitAt(x.shape, axis);
+  if (context.onCuda()) {
+    softmaxCuda(context, split, log, x, out, op);
+    return out;
+  }
   overUnits(context, split, [&](int64_t begin, int64_t end) { MD_CALL(softmaxUnits)(x.dtype, split, log, begin, end, x.raw(), out.raw()); });
   return out;
 }
@@ -36,6 +42,10 @@ Tensor softmaxGrad(Context& context, const Tensor& output, const Tensor& gradien
   Tensor out = empty(context, y.dtype, y.shape, op);
   if (y.numel() == 0) return out;
   const AxisSplit split = splitAt(y.shape, axis);
+  if (context.onCuda()) {
+    softmaxGradCuda(context, split, log, y, grad, out, op);
+    return out;
+  }
   overUnits(context, split, [&](int64_t begin, int64_t end) {
     MD_CALL(softmaxGradUnits)(y.dtype, split, log, begin, end, y.raw(), grad.raw(), out.raw());
   });

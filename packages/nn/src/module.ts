@@ -1,4 +1,4 @@
-import { Tensor, ValueError } from "@md/tensor";
+import { type DeviceName, Tensor, ValueError } from "@md/tensor";
 import { noteMade } from "./construct.js";
 import { Parameter } from "./parameter.js";
 import { copyStateDict, type LoadOptions, type StateDict } from "./state-dict.js";
@@ -132,6 +132,15 @@ export abstract class Module {
     options: LoadOptions = {},
   ): { missing: string[]; unexpected: string[] } {
     return copyStateDict(this.stateDict(), dict, options);
+  }
+
+  /**
+   * Puts all parameters (with their gradients) and buffers on `device`, in place: optimisers go on with the same ones.
+   * Make them after that, so that their state is there too. DeviceError where there is no such device.
+   */
+  to(device: DeviceName): this {
+    for (const tensor of new Set(this.stateDict().values())) tensor.moveTo(device);
+    return this;
   }
 
   /** Sets `training` here and below. */

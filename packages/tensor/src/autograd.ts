@@ -271,7 +271,7 @@ export function backward(loss: Tensor, options: { gradient?: Tensor; retainGraph
   }
   noGrad(() =>
     scope(() => {
-      const seed = options.gradient ?? ones(loss.shape, { dtype: loss.dtype });
+      const seed = options.gradient ?? ones(loss.shape, { dtype: loss.dtype, device: loss.device });
       if (!loss.node) return accumulate(loss, alias(seed));
       const pending = new Map<GraphNode, (Tensor | null)[]>();
       receive(pending, loss.node, loss.outputIndex, seed);

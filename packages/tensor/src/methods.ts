@@ -1,4 +1,5 @@
 import { backward } from "./autograd.js";
+import { type DeviceName, isDevice } from "./device.js";
 import type { DType } from "./dtype.js";
 import { toNdarray } from "./ops/create.js";
 import * as elementwise from "./ops/elementwise.js";
@@ -6,11 +7,17 @@ import { matmul } from "./ops/matmul.js";
 import * as views from "./ops/views.js";
 import { Tensor } from "./tensor.js";
 
+/** x as another dtype, or on another device; x itself where nothing changes. */
+function convert(x: Tensor, target: DType | DeviceName): Tensor {
+  if (isDevice(target)) return views.toDevice(x, target);
+  return x.dtype === target ? x : elementwise.cast(x, target);
+}
+
 // Functions whose first argument is a tensor, as methods of it: x.add(y) is add(x, y).
 const methods = {
   backward,
   ndarray: toNdarray,
-  to: (x: Tensor, dtype: DType): Tensor => (x.dtype === dtype ? x : elementwise.cast(x, dtype)),
+  to: convert,
   neg: elementwise.neg,
   abs: elementwise.abs,
   exp: elementwise.exp,

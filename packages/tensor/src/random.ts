@@ -1,4 +1,5 @@
 import { native, ValueError } from "@md/native";
+import { deviceCode, type DeviceName } from "./device.js";
 import { type DType, dtypeCode } from "./dtype.js";
 import { extents, product } from "./ops/shape.js";
 import { takeOutput, type Tensor } from "./tensor.js";
@@ -62,28 +63,32 @@ function hash(name: string): number {
   return Number(state >> 11n);
 }
 
-export interface RandomOptions {
+interface DrawOptions {
   generator: Generator;
+  /** Default "cpu". The numbers are the same on every device. */
+  device?: DeviceName;
+}
+export interface RandomOptions extends DrawOptions {
   /** f32 (default) or f64; the two draw different numbers. */
   dtype?: DType;
 }
 
 /** Standard normal numbers (Box & Muller, 1958). */
-export function randn(shape: readonly number[], { generator, dtype = "f32" }: RandomOptions): Tensor {
+export function randn(shape: readonly number[], { generator, dtype = "f32", device }: RandomOptions): Tensor {
   const dims = extents("randn", shape);
   const { seed, offset } = generator.take(product(shape), dtype === "f64" ? 2 : 4);
-  native.randn(dtypeCode(dtype), dims, 0, 1, seed, offset);
+  native.randn(dtypeCode(dtype), dims, 0, 1, seed, offset, deviceCode("randn", device));
   return takeOutput(0);
 }
 
 /** Uniform numbers of [low, high), default [0, 1). ValueError unless low < high, both finite. */
 export function rand(
   shape: readonly number[],
-  { generator, dtype = "f32", low = 0, high = 1 }: RandomOptions & { low?: number; high?: number },
+  { generator, dtype = "f32", low = 0, high = 1, device }: RandomOptions & { low?: number; high?: number },
 ): Tensor {
   const dims = extents("rand", shape);
   const { seed, offset } = generator.take(product(shape), dtype === "f64" ? 2 : 4);
-  native.rand(dtypeCode(dtype), dims, low, high, seed, offset);
+  native.rand(dtypeCode(dtype), dims, low, high, seed, offset, deviceCode("rand", device));
   return takeOutput(0);
 }
 
@@ -92,22 +97,18 @@ export function randint(
   low: number,
   high: number,
   shape: readonly number[],
-  { generator }: { generator: Generator },
+  { generator, device }: DrawOptions,
 ): Tensor {
   const dims = extents("randint", shape);
   const { seed, offset } = generator.take(product(shape), 2);
-  native.randint(dims, low, high, seed, offset);
+  native.randint(dims, low, high, seed, offset, deviceCode("randint", device));
   return takeOutput(0);
 }
 
 /** bool, true with the given probability. */
-export function bernoulli(
-  shape: readonly number[],
-  probability: number,
-  { generator }: { generator: Generator },
-): Tensor {
+export function bernoulli(shape: readonly number[], probability: number, { generator, device }: DrawOptions): Tensor {
   const dims = extents("bernoulli", shape);
   const { seed, offset } = generator.take(product(shape), 4);
-  native.bernoulli(dims, probability, seed, offset);
+  native.bernoulli(dims, probability, seed, offset, deviceCode("bernoulli", device));
   return takeOutput(0);
 }

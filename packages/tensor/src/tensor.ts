@@ -1,10 +1,8 @@
 import { DisposedError, native, ShapeError, UnsupportedError, ValueError } from "@md/native";
 import type { GraphNode } from "./autograd.js";
+import { type Device, deviceCode, type DeviceName, deviceOfCode } from "./device.js";
 import { type DType, dtypes, hostArray, type HostArray, itemSize } from "./dtype.js";
 import { currentScope, disown, own, type Owned, type Resource, type Scope } from "./scope.js";
-
-export type Device = "cpu" | "cuda";
-const devices: readonly Device[] = ["cpu", "cuda"];
 
 /** A native slot, shared by a tensor and the graph nodes that saved it; freed with its last holder. */
 export class Handle implements Resource {
@@ -36,11 +34,12 @@ export class Tensor implements Owned {
   private gradWanted = false;
   private live = true;
 
+  /** `resource` and `device` change together, in `moveTo` alone. */
   constructor(
-    readonly resource: Handle,
+    public resource: Handle,
     readonly shape: readonly number[],
     readonly dtype: DType,
-    readonly device: Device,
+    public device: Device,
   ) {
     own(this, currentScope());
   }
@@ -78,6 +77,27 @@ export class Tensor implements Owned {
     if (!this.live)
       throw new DisposedError(`[tensor] a tensor of shape [${this.shape}] was used after it was disposed`);
     return this.resource.slot;
+  }
+
+  /**
+   * Puts a leaf and its gradient on another device, in place: whoever holds the tensor sees it there. Views of it stay
+   * where they were. UnsupportedError for the result of an op; use `to`.
+   */
+  moveTo(name: DeviceName): this {
+    const code = deviceCode("moveTo", name);
+    if (this.node) throw new UnsupportedError("[moveTo] found the result of an op, expected a leaf; use to()");
+    this.grad?.moveTo(name);
+    if (deviceOfCode(code) === this.device) return this;
+    native.toDevice(this.slot, code);
+    const moved = takeOutput(0);
+    const { owner } = this;
+    disown(this);
+    this.resource.release();
+    this.resource = moved.resource.retain();
+    this.device = moved.device;
+    own(this, owner);
+    moved.dispose();
+    return this;
   }
 
   /** Frees the tensor now; a second call does nothing. Views and saved activations keep their storage. */
@@ -148,5 +168,5 @@ export function takeOutput(index: number): Tensor {
   let size = 1;
   for (let axis = 0; axis < rank; axis++) size *= shape[axis] = outputs[base + 4 + axis]!;
   const dtype = dtypes[outputs[base + 1]!]!;
-  return new Tensor(new Handle(outputs[base]!, size * itemSize(dtype)), shape, dtype, devices[outputs[base + 2]!]!);
+  return new Tensor(new Handle(outputs[base]!, size * itemSize(dtype)), shape, dtype, deviceOfCode(outputs[base + 2]!));
 }

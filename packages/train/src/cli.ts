@@ -3,6 +3,7 @@ import { Command } from "commander";
 import { addConvert } from "./commands/convert.js";
 import { addData } from "./commands/data.js";
 import { addDemo } from "./commands/demo.js";
+import { addDoctor } from "./commands/doctor.js";
 import { addEval } from "./commands/eval.js";
 import { describeFailure } from "./commands/failure.js";
 import { addInfo } from "./commands/info.js";
@@ -16,7 +17,7 @@ const program = new Command("minidiff")
   .description("train and judge diffusion policies on robot demonstrations")
   .version(version)
   .exitOverride();
-for (const add of [addDemo, addTrain, addEval, addSample, addInfo, addConvert, addData]) add(program);
+for (const add of [addDemo, addTrain, addEval, addSample, addInfo, addConvert, addData, addDoctor]) add(program);
 
 try {
   await program.parseAsync();

@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, it } from "vitest";
+import type { Diagnosis } from "../src/commands/doctor.js";
 import { makeFixture, toyPolicyFile } from "./support/fixture.js";
 
 const cli = fileURLToPath(new URL("../src/cli.ts", import.meta.url));
@@ -23,6 +24,17 @@ const train = ["train", "--data", data, ...own, "data.points=32"];
 const judge = ["eval", "--checkpoint", out, ...own, "--data", data, "--samples", "2"];
 
 describe("minidiff", () => {
+  it("tells what this build and machine have, and why a device is off", () => {
+    const told = minidiff("doctor", "--json");
+    expect(told.status).toBe(0);
+    const { cpu, cuda } = JSON.parse(told.stdout) as Diagnosis;
+    expect(cpu.available).toContain(cpu.isa);
+    expect(cuda.off === null).toBe(cuda.devices.length > 0);
+    const { stdout } = minidiff("doctor");
+    expect(stdout).toContain(`cpu           ${cpu.isa} (of ${cpu.available.join(", ")})`);
+    if (cuda.off !== null) expect(stdout).toContain(`cuda is off   ${cuda.off}`);
+  });
+
   it("trains, holds out, evaluates, samples and describes", () => {
     const trained = minidiff(...train, "--out", out, "--steps", "4", "--episodes", "0-2", "--val-episodes", "3");
     expect(trained.stderr).toContain("step 4/4 100%");
@@ -99,7 +111,7 @@ describe("minidiff", () => {
       [[...train, "--out", "/proc/none/x"], 2, /^minidiff: \[--out\] is \/proc\/none\/x, which cannot be written: E/],
       [["demo", "--out", toyPolicyFile], 2, /^minidiff: \[--out\] is .*toy-policy\.ts is no folder/],
       [["train", "--resume", out, "--seed", "3"], 2, /--resume takes all but/],
-      [["train", "--data", join(folder, "absent"), "--out", other], 1, /absent\] cannot be listed/],
+      [["train", "--data", join(folder, "absent"), "--out", other], 1, /absent\] is no folder/],
       [["eval", "--checkpoint", join(folder, "absent"), "--data", data], 1, /checkpoint.safetensors\] does not exist/],
       [
         ["eval", "--checkpoint", out, ...own, "--data", data, "--val-episodes", "0"],

@@ -2,7 +2,7 @@ import { native } from "@md/native";
 import type { Rule } from "../autograd.js";
 import { zeros } from "../ops/create.js";
 import { cat } from "../ops/indexing.js";
-import { permute, reshape, type ViewAttrs } from "../ops/views.js";
+import { permute, reshape, toDevice, type ViewAttrs } from "../ops/views.js";
 import { execute } from "../primitives.js";
 
 export const viewRules: { [P in keyof ViewAttrs]: Rule<ViewAttrs[P]> | "nondiff" } = {
@@ -28,9 +28,10 @@ export const viewRules: { [P in keyof ViewAttrs]: Rule<ViewAttrs[P]> | "nondiff"
   split: {
     grad: ({ outputShapes, attrs: { axis } }, grads) => {
       const like = grads.find((g) => g !== null)!;
-      const parts = grads.map((g, i) => g ?? zeros(outputShapes[i]!, { dtype: like.dtype as "f32" | "f64" }));
+      const parts = grads.map((g, i) => g ?? zeros(outputShapes[i]!, { dtype: like.dtype, device: like.device }));
       return [cat(parts, axis)];
     },
   },
   contiguous: { grad: (_, [g]) => [g!] },
+  toDevice: { grad: ({ attrs: { from } }, [g]) => [toDevice(g!, from)] },
 };

@@ -1,6 +1,7 @@
 import type { NdArray } from "ndarray";
 import ndarray from "ndarray";
 import { native, ShapeError, ValueError } from "@md/native";
+import { deviceCode, type DeviceName } from "../device.js";
 import { type DType, dtypeCode, dtypeOfHost, hostArray, type HostArray } from "../dtype.js";
 import { takeOutput, type Tensor } from "../tensor.js";
 import { extents, product } from "./shape.js";
@@ -8,6 +9,8 @@ import { extents, product } from "./shape.js";
 export interface TensorOptions {
   /** Default: f32, or the dtype of the host array. */
   dtype?: DType;
+  /** Default "cpu". DeviceError where there is no such device, which says why. */
+  device?: DeviceName;
   requiresGrad?: boolean;
 }
 type Nested = number | boolean | readonly Nested[];
@@ -83,7 +86,8 @@ function fromHost(host: HostArray, shape: readonly number[], dtype: DType, optio
   if (dtype === "bool" && (host as Uint8Array).some((value) => value > 1)) {
     throw new ValueError("[tensor] found a byte above 1, expected 0 or 1 for bool");
   }
-  native.fromBytes(dtypeCode(dtype), dims, new Uint8Array(host.buffer, host.byteOffset, host.byteLength));
+  const bytes = new Uint8Array(host.buffer, host.byteOffset, host.byteLength);
+  native.fromBytes(dtypeCode(dtype), dims, bytes, deviceCode("tensor", options.device));
   const out = takeOutput(0);
   if (options.requiresGrad) out.requiresGrad = true;
   return out;
@@ -91,15 +95,15 @@ function fromHost(host: HostArray, shape: readonly number[], dtype: DType, optio
 
 /** A tensor of `shape` filled with `value`. Default f32. */
 export function full(shape: readonly number[], value: number, options: TensorOptions = {}): Tensor {
-  native.full(dtypeCode(options.dtype ?? "f32"), extents("full", shape), value);
+  native.full(dtypeCode(options.dtype ?? "f32"), extents("full", shape), value, deviceCode("full", options.device));
   const out = takeOutput(0);
   if (options.requiresGrad) out.requiresGrad = true;
   return out;
 }
 export const zeros = (shape: readonly number[], options?: TensorOptions): Tensor => full(shape, 0, options);
 export const ones = (shape: readonly number[], options?: TensorOptions): Tensor => full(shape, 1, options);
-export const zerosLike = (x: Tensor): Tensor => full(x.shape, 0, { dtype: x.dtype });
-export const onesLike = (x: Tensor): Tensor => full(x.shape, 1, { dtype: x.dtype });
+export const zerosLike = (x: Tensor): Tensor => full(x.shape, 0, { dtype: x.dtype, device: x.device });
+export const onesLike = (x: Tensor): Tensor => full(x.shape, 1, { dtype: x.dtype, device: x.device });
 
 /** start, start + step, … below `end`; default i64 for integers, as in PyTorch. */
 export function arange(start: number, end: number, step = 1, options: TensorOptions = {}): Tensor {
@@ -146,5 +150,8 @@ export function fromNdarray(array: NdArray<HostArray>, options: TensorOptions = 
 /** A copy of `x` as a row-major `ndarray`. */
 export const toNdarray = (x: Tensor): NdArray<HostArray> => ndarray(x.data(), [...x.shape]);
 
-/** Overwrites `target` (contiguous) with `source` of the same shape and dtype, in place: for parameters and buffers. */
+/**
+ * Overwrites `target` (contiguous) with `source` of the same shape and dtype, in place: for parameters and buffers. The
+ * two may lie on different devices.
+ */
 export const assign = (target: Tensor, source: Tensor): void => native.assign(target.slot, source.slot);

@@ -1,5 +1,6 @@
 import { native, ShapeError } from "@md/native";
 import { alias } from "../autograd.js";
+import { type Device, deviceCode, type DeviceName, deviceOfCode } from "../device.js";
 import { execute, executeAll } from "../primitives.js";
 import type { Tensor } from "../tensor.js";
 import { extents, product, resolveAxis } from "./shape.js";
@@ -15,6 +16,7 @@ export interface ViewAttrs {
   sliceGrad: object;
   split: { axis: number };
   contiguous: object;
+  toDevice: { from: Device };
 }
 
 /** The same elements in another shape; one extent may be -1. A view where the strides allow it, else a copy. */
@@ -137,6 +139,13 @@ export function flatten(x: Tensor, start = 0, end = -1): Tensor {
 
 /** x in row-major order: the same storage if it is already, else a copy. */
 export const contiguous = (x: Tensor): Tensor => execute("contiguous", [x], {}, () => native.contiguous(x.slot));
+
+/** x on another device, as a row-major copy; x itself if it is there. Gradients come back to x's device. */
+export function toDevice(x: Tensor, device: DeviceName): Tensor {
+  const code = deviceCode("toDevice", device);
+  if (deviceOfCode(code) === x.device) return x;
+  return execute("toDevice", [x], { from: x.device }, () => native.toDevice(x.slot, code));
+}
 
 /** The same storage without a graph: gradients stop here. */
 export function detach(x: Tensor): Tensor {

@@ -1,6 +1,9 @@
-import { type DType } from "../dtype.js";
+import { backward } from "../autograd.js";
+import type { DeviceName } from "../device.js";
+import { type DType, isFloat as isFloatType } from "../dtype.js";
 import { tensor } from "../ops/create.js";
-import { cast } from "../ops/elementwise.js";
+import { cast, mul } from "../ops/elementwise.js";
+import { sum } from "../ops/reduce.js";
 import { permute } from "../ops/views.js";
 import { scope } from "../scope.js";
 import type { Tensor } from "../tensor.js";
@@ -33,10 +36,21 @@ export interface OpCase {
   tolerance?: number;
 }
 
-/** Operands of a case in the given float type; the same numbers for the same seed. `permuted`: in a non-contiguous layout. */
+export interface OperandOptions {
+  /** Type of the floats. Default f32. */
+  float?: "f32" | "f64";
+  /** Whether the layout is not contiguous. Default false. */
+  permuted?: boolean;
+  /** Default 7. */
+  seed?: number;
+  /** Default "cpu". */
+  device?: DeviceName;
+}
+
+/** Operands of a case; the same numbers for the same seed. */
 export function makeOperands(
   opCase: OpCase,
-  { float = "f32", permuted = false, seed = 7 }: { float?: "f32" | "f64"; permuted?: boolean; seed?: number } = {},
+  { float = "f32", permuted = false, seed = 7, device = "cpu" }: OperandOptions = {},
 ): Tensor[] {
   const random = mulberry32(seed);
   return opCase.inputs.map((spec) => {
@@ -49,7 +63,7 @@ export function makeOperands(
       return isFloat ? Math.fround(value) : Math.floor(value);
     };
     const values = spec.values ?? Array.from({ length: size }, draw);
-    const base = tensor(values, { shape: spec.shape, dtype: isFloat ? float : declared });
+    const base = tensor(values, { shape: spec.shape, dtype: isFloat ? float : declared, device });
     const x = permuted ? throughPermutedCopy(base) : base;
     const leaf = x.detach();
     if (isFloat && spec.grad !== false) leaf.requiresGrad = true;
@@ -69,7 +83,7 @@ function throughPermutedCopy(x: Tensor): Tensor {
  */
 export function runOpCase(opCase: OpCase): void {
   scope(() => {
-    const outputs = (options: Parameters<typeof makeOperands>[1]): Tensor[] =>
+    const outputs = (options: OperandOptions): Tensor[] =>
       [opCase.run(...makeOperands(opCase, options))].flat() as Tensor[];
     const exact = outputs({ float: "f64" });
     const tolerance = opCase.tolerance ?? 1e-5;
@@ -89,6 +103,46 @@ export function runOpCase(opCase: OpCase): void {
     }
     if (opCase.gradient !== false) gradcheck(opCase.run, makeOperands(opCase, { float: "f64" }));
   });
+}
+
+/**
+ * Runs one row on `device` and on the CPU and compares outputs and gradients: f32, f64, and f64 in a layout that is not
+ * contiguous. Throws an Error that names the row and the first number that is off.
+ */
+export function runOpCaseOn(device: DeviceName, opCase: OpCase): void {
+  const layouts: OperandOptions[] = [{ float: "f32" }, { float: "f64" }, { float: "f64", permuted: true }];
+  for (const options of layouts) {
+    scope(() => {
+      const label = `${opCase.name} on ${device}: ${options.float}${options.permuted ? " non-contiguous" : ""}`;
+      const tolerance = options.float === "f32" ? (opCase.tolerance ?? 1e-5) : 1e-11;
+      const expected = resultsOf(opCase, { ...options, device: "cpu" });
+      resultsOf(opCase, { ...options, device }).forEach(({ name, value }, i) => {
+        if (value.device === "cpu") throw new Error(`${label} ${name}: is on the CPU, expected ${device}`);
+        compare(`${label} ${name}`, value.to("cpu"), expected[i]!.value, tolerance);
+      });
+    });
+  }
+}
+
+/** Outputs, and gradients along a random cotangent. */
+function resultsOf(opCase: OpCase, options: OperandOptions): { name: string; value: Tensor }[] {
+  const operands = makeOperands(opCase, options);
+  const outputs = [opCase.run(...operands)].flat() as Tensor[];
+  const results = outputs.map((value, i) => ({ name: `output ${i}`, value: value.detach() }));
+  const recorded = outputs.filter((output) => isFloatType(output.dtype) && output.requiresGrad);
+  if (opCase.gradient === false || recorded.length === 0) return results;
+  const random = mulberry32(1);
+  const total = recorded
+    .map((output) => {
+      const cotangent = Array.from({ length: output.size }, () => random() * 2 - 1);
+      return sum(mul(output, tensor(cotangent, { shape: output.shape, dtype: output.dtype, device: output.device })));
+    })
+    .reduce((left, right) => left.add(right));
+  backward(total);
+  operands.forEach((operand, i) => {
+    if (operand.grad) results.push({ name: `gradient of input ${i}`, value: operand.grad });
+  });
+  return results;
 }
 
 function compare(label: string, actual: Tensor, expected: Tensor, tolerance: number): void {

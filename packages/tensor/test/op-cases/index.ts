@@ -1,5 +1,6 @@
 import type { OpCase } from "../../src/index.js";
 import { attentionCases } from "./attention.js";
+import { deviceCases } from "./devices.js";
 import { dropoutCases } from "./dropout.js";
 import { elementwiseCases } from "./elementwise.js";
 import { imageCases } from "./image.js";
@@ -21,6 +22,7 @@ import { voxelCases } from "./voxel.js";
 /** Every op's rows; a primitive without one fails the meta-test. */
 export const opCases: OpCase[] = [
   ...attentionCases,
+  ...deviceCases,
   ...dropoutCases,
   ...elementwiseCases,
   ...imageCases,

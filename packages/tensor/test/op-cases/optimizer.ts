@@ -1,7 +1,7 @@
 import * as md from "../../src/index.js";
 import type { OpCase } from "../../src/index.js";
 
-const copy = (x: md.Tensor): md.Tensor => md.tensor(x.data(), { shape: x.shape });
+const copy = (x: md.Tensor): md.Tensor => md.tensor(x.data(), { shape: x.shape, device: x.device });
 const operand = { shape: [3, 11], grad: false };
 const positive = { ...operand, range: [0.1, 1] as const };
 const options = { lr: 0.01, betas: [0.9, 0.98] as const, eps: 1e-8, weightDecay: 0.1, step: 3 };
@@ -45,7 +45,7 @@ export const optimizerCases: OpCase[] = [
     primitives: ["globalNorm"],
     name: "globalNorm",
     inputs: [operand, { shape: [20_001], grad: false }],
-    run: (a, b) => md.tensor(Float64Array.of(md.globalNorm([a!, b!]))),
+    run: (a, b) => md.tensor(Float64Array.of(md.globalNorm([a!, b!])), { device: a!.device }),
     reference: (a, b) => [Math.sqrt([...a, ...b].reduce((total, value) => total + value * value, 0))],
     gradient: false,
   },

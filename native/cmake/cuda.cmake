@@ -1,0 +1,48 @@
+# CUDA kernels, where nvcc is found: MD_CUDA_OBJECTS and MD_CUDA_LIBRARIES for the addon, empty without it.
+# MD_CUDA=off leaves them out, on makes a missing nvcc an error, auto (default) takes what there is.
+set(MD_CUDA auto CACHE STRING "CUDA kernels: off, on or auto")
+set_property(CACHE MD_CUDA PROPERTY STRINGS off on auto)
+if(NOT MD_CUDA MATCHES "^(off|on|auto)$")
+  message(FATAL_ERROR "MD_CUDA is ${MD_CUDA}, expected off, on or auto")
+endif()
+set(MD_CUDA_OBJECTS)
+set(MD_CUDA_LIBRARIES)
+if(MD_CUDA STREQUAL off OR MD_SANITIZE)
+  return()
+endif()
+
+if(NOT CMAKE_CUDA_COMPILER AND NOT DEFINED ENV{CUDACXX}) # check_language looks on PATH alone
+  find_program(MD_NVCC nvcc HINTS $ENV{CUDA_HOME}/bin $ENV{CUDA_PATH}/bin /usr/local/cuda/bin)
+  if(MD_NVCC)
+    set(CMAKE_CUDA_COMPILER ${MD_NVCC})
+  endif()
+endif()
+set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
+# sm_80 as machine code, and compute_80 as PTX for every later device.
+set(CMAKE_CUDA_ARCHITECTURES 80)
+include(CheckLanguage)
+check_language(CUDA)
+if(NOT CMAKE_CUDA_COMPILER)
+  if(MD_CUDA STREQUAL on)
+    message(FATAL_ERROR "MD_CUDA is on, but nvcc was not found on PATH, in CUDA_HOME or in /usr/local/cuda")
+  endif()
+  return()
+endif()
+enable_language(CUDA)
+# CMake before 3.26 does not know that nvcc takes C++20.
+if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
+  set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
+  set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
+endif()
+set(CMAKE_CUDA_STANDARD 20)
+set(CMAKE_CUDA_EXTENSIONS OFF)
+find_library(MD_CUDART cudart_static HINTS ${CMAKE_CUDA_HOST_IMPLICIT_LINK_DIRECTORIES} ${CMAKE_CUDA_IMPLICIT_LINK_DIRECTORIES} REQUIRED)
+
+add_library(md_cuda OBJECT ${CUDA_SOURCES})
+target_compile_options(md_cuda PRIVATE --expt-relaxed-constexpr -Werror all-warnings -Xcompiler=-Wall,-Wextra,-Werror)
+target_compile_definitions(md_cuda PRIVATE MD_CUDA_ARCHITECTURES="sm_80 compute_80")
+# The same random numbers as on the CPU: a fused multiply-add would round differently.
+set_source_files_properties(ops/random/cuda.cu PROPERTIES COMPILE_OPTIONS --fmad=false)
+set_target_properties(md_cuda PROPERTIES CUDA_VISIBILITY_PRESET hidden POSITION_INDEPENDENT_CODE ON)
+set(MD_CUDA_OBJECTS $<TARGET_OBJECTS:md_cuda>)
+set(MD_CUDA_LIBRARIES ${MD_CUDART} ${CMAKE_DL_LIBS} rt)

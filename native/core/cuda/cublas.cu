@@ -1,0 +1,105 @@
+#include "cublas.h"
+
+#ifdef __CUDACC__
+
+#include <dlfcn.h>
+
+#include <cstdlib>
+#include <cstring>
+
+namespace md::cuda {
+namespace {
+
+// Prototypes of cublas_v2.h, whose C interface is the same in versions 12 and 13.
+using Handle = void*;
+template <class T>
+using Gemm = int (*)(Handle, int transposeA, int transposeB, int m, int n, int k, const T* alpha, const T* a, int aLeading, long long aStep,
+                     const T* b, int bLeading, long long bStep, const T* beta, T* c, int cLeading, long long cStep, int batches);
+
+struct Library {
+  int (*create)(Handle*) = nullptr;
+  int (*destroy)(Handle) = nullptr;
+  int (*setStream)(Handle, cudaStream_t) = nullptr;
+  Gemm<float> gemmFloat = nullptr;
+  Gemm<double> gemmDouble = nullptr;
+  std::string from;  // its name, or why it is not there
+  bool found = false;
+};
+
+template <class F>
+bool find(void* library, const char* name, F& function) {
+  function = reinterpret_cast<F>(dlsym(library, name));
+  return function != nullptr;
+}
+
+Library open() {
+  Library found;
+  const char* wanted = std::getenv("MD_CUBLAS");
+  if (wanted && std::strcmp(wanted, "off") == 0) {
+    found.from = "MD_CUBLAS is off";
+    return found;
+  }
+  for (const char* name : {"libcublas.so.13", "libcublas.so.12", "libcublas.so"}) {
+    void* library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+    if (!library) continue;
+    found.from = name;
+    found.found = find(library, "cublasCreate_v2", found.create) && find(library, "cublasDestroy_v2", found.destroy) &&
+                  find(library, "cublasSetStream_v2", found.setStream) && find(library, "cublasSgemmStridedBatched", found.gemmFloat) &&
+                  find(library, "cublasDgemmStridedBatched", found.gemmDouble);
+    if (!found.found) found.from += " lacks a function";
+    return found;
+  }
+  found.from = "no libcublas.so was found";
+  return found;
+}
+
+const Library& library() {
+  static const Library only = open();
+  return only;
+}
+
+void check(int status, const char* op) {
+  if (status != 0) fail(ErrorKind::device, op, "cuBLAS failed with status ", status);
+}
+
+template <class T>
+int call(Gemm<T> gemm, Handle handle, const CublasProduct& p) {
+  const T alpha = static_cast<T>(p.alpha), beta = static_cast<T>(p.beta);
+  return gemm(handle, p.transposeA, p.transposeB, p.m, p.n, p.k, &alpha, static_cast<const T*>(p.a), p.aLeading, p.aStep,
+              static_cast<const T*>(p.b), p.bLeading, p.bStep, &beta, static_cast<T*>(p.c), p.cLeading, p.cStep, p.batches);
+}
+
+}  // namespace
+
+std::string cublasLibrary() { return library().from; }
+bool hasCublas() { return library().found; }
+
+void cublasGemm(const Context& context, DType dtype, const CublasProduct& product, const char* op) {
+  useDevice(context, op);
+  void*& handle = cublasHandleOf(context);
+  if (!handle) {
+    check(library().create(&handle), op);
+    check(library().setStream(handle, streamOf(context)), op);
+  }
+  check(dtype == DType::f32 ? call(library().gemmFloat, handle, product) : call(library().gemmDouble, handle, product), op);
+  checkLaunch(context, op);
+}
+
+void destroyCublas(void* handle) {
+  if (handle) library().destroy(handle);
+}
+
+}  // namespace md::cuda
+
+#else
+
+namespace md::cuda {
+
+std::string cublasLibrary() { return "the emulation has none"; }
+bool hasCublas() { return false; }
+void cublasGemm(const Context&, DType, const CublasProduct&, const char*) {}
+void destroyCublas(void*) {}
+
+}  // namespace md::cuda
+
+#endif

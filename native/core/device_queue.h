@@ -1,0 +1,49 @@
+// A device other than the CPU, as one Node environment sees it: its memory, and a queue in which kernels and copies run
+// in the order they were given. core/cuda/ has the one implementation; a build without it has none.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "allocator.h"
+#include "device.h"
+
+namespace md {
+
+class DeviceQueue {
+ public:
+  virtual ~DeviceQueue() = default;
+  /// Blocks are reused in the order of the queue: a released one is safe for whatever is queued after that.
+  virtual Allocator& allocator() = 0;
+  /// Copies from host memory, which may change as soon as the call returns.
+  virtual void upload(const void* host, void* device, size_t bytes, const char* op) = 0;
+  /// Copies to host memory; waits for all that is queued.
+  virtual void download(const void* device, void* host, size_t bytes, const char* op) = 0;
+  /// Between two places on this device that do not overlap.
+  virtual void copy(const void* from, void* to, size_t bytes, const char* op) = 0;
+  virtual void clear(void* device, size_t bytes, const char* op) = 0;
+  /// Waits for all that is queued and throws what went wrong in it.
+  virtual void synchronize(const char* op) = 0;
+};
+
+struct DeviceInfo {
+  std::string name;
+  int major = 0, minor = 0;  // compute capability
+  size_t totalBytes = 0;
+};
+
+/// What this build and machine have of CUDA.
+struct CudaStatus {
+  bool compiled = false;
+  bool emulated = false;      // kernels run on the CPU, under checks (native/emulation)
+  int driver = 0, runtime = 0;  // 1000 · major + 10 · minor; 0 for none
+  std::string architectures;  // that kernels were compiled for
+  std::string reason;         // why there is no device; empty if there is one
+  std::vector<DeviceInfo> devices;
+};
+
+const CudaStatus& cudaStatus();
+
+/// A new queue on `device`. Error (device) that says why there is none.
+DeviceQueue* openQueue(Device device, const char* op);
+
+}  // namespace md

@@ -1,0 +1,82 @@
+import { createRequire } from "node:module";
+import { cudaInfo, getNumThreads, isa, isas, memory } from "@md/tensor";
+import type { Command } from "commander";
+
+/** What `minidiff doctor` reports, and prints with `--json`. */
+export interface Diagnosis {
+  minidiff: string;
+  node: string;
+  platform: string;
+  cpu: { isa: string; available: string[]; threads: number; memoryBytes: number };
+  cuda: {
+    /** What the kernels in this binary were compiled for; null where there are none. */
+    compiledFor: string | null;
+    emulated: boolean;
+    /** The library found at run time, or why there is none; null without kernels. */
+    cublas: string | null;
+    /** "13.0"; null where there is none. */
+    driver: string | null;
+    runtime: string | null;
+    devices: { name: string; computeCapability: string; memoryBytes: number }[];
+    /** Why there is no device; null where there is one. */
+    off: string | null;
+  };
+}
+
+/** `minidiff doctor`. */
+export function addDoctor(program: Command): void {
+  program
+    .command("doctor")
+    .description("show devices, versions and instruction sets, and why something is off")
+    .option("--json", "print it as JSON")
+    .action(({ json }: { json?: boolean }) => {
+      const diagnosis = diagnose();
+      console.log(json ? JSON.stringify(diagnosis, null, 2) : describe(diagnosis));
+    });
+}
+
+function diagnose(): Diagnosis {
+  const { version } = createRequire(import.meta.url)("@md/train/package.json") as { version: string };
+  const cuda = cudaInfo();
+  return {
+    minidiff: version,
+    node: process.version,
+    platform: `${process.platform} ${process.arch}`,
+    cpu: { isa: isa(), available: isas(), threads: getNumThreads(), memoryBytes: memory().limitBytes },
+    cuda: {
+      compiledFor: cuda.compiled ? cuda.architectures : null,
+      emulated: cuda.emulated,
+      cublas: cuda.compiled ? cuda.cublas : null,
+      driver: cudaVersion(cuda.driver),
+      runtime: cudaVersion(cuda.runtime),
+      devices: cuda.devices.map(({ name, major, minor, totalBytes }) => ({
+        name,
+        computeCapability: `${major}.${minor}`,
+        memoryBytes: totalBytes,
+      })),
+      off: cuda.reason === "" ? null : cuda.reason,
+    },
+  };
+}
+
+const cudaVersion = (code: number): string | null =>
+  code === 0 ? null : `${Math.floor(code / 1000)}.${Math.floor((code % 1000) / 10)}`;
+
+const gibibytes = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
+
+function describe({ minidiff, node, platform, cpu, cuda }: Diagnosis): string {
+  const rows: [string, string][] = [
+    ["minidiff", `${minidiff}, node ${node}, ${platform}`],
+    ["cpu", `${cpu.isa} (of ${cpu.available.join(", ")}), ${cpu.threads} threads, ${gibibytes(cpu.memoryBytes)}`],
+    ["cuda kernels", cuda.compiledFor === null ? "not compiled in" : `compiled for ${cuda.compiledFor}`],
+    ["cuda runtime", cuda.runtime ?? "none"],
+    ["cuda driver", cuda.driver === null ? "none" : `up to CUDA ${cuda.driver}`],
+    ["cublas", cuda.cublas ?? "not looked for"],
+    ...cuda.devices.map(({ name, computeCapability, memoryBytes }, i): [string, string] => [
+      `cuda:${i}`,
+      `${name}, compute capability ${computeCapability}, ${gibibytes(memoryBytes)}`,
+    ]),
+  ];
+  if (cuda.off !== null) rows.push(["cuda is off", cuda.off]);
+  return rows.map(([name, value]) => `${name.padEnd(14)}${value}`).join("\n");
+}
