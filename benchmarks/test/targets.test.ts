@@ -77,9 +77,10 @@ describe("judges", () => {
       [resultOf("a", { openblas: [2, 2], onednn: [0.8, 1] }), resultOf("b", { openblas: [1.1, 1.1], onednn: [3, 3] })],
       true,
     ],
-    ["too slow with one number of threads", blas, [resultOf("a", { openblas: [2, 0.8], onednn: [2, 2] })], false],
+    ["too slow with the most threads", blas, [resultOf("a", { openblas: [2, 0.8], onednn: [2, 2] })], false],
+    ["one thread is told, not judged", blas, [resultOf("a", { openblas: [0.8, 2], onednn: [2, 2] })], true],
     ["a peer is absent", blas, [resultOf("a", { openblas: [2, 2] })], null],
-    ["NaN is not met", blas, [resultOf("a", { openblas: [NaN, 2], onednn: [2, 2] })], false],
+    ["NaN is not met", blas, [resultOf("a", { openblas: [2, NaN], onednn: [2, 2] })], false],
     [
       "the worst case counts",
       worstSpeedup(["torch"], 2),
