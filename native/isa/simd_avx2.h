@@ -109,6 +109,23 @@ inline Vec<float> exp2NonPositive(Vec<float> x) {
   p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f));
   return {_mm256_mul_ps(p, power)};
 }
+/// e^x as expOf(float) of math.h, operation by operation.
+inline Vec<float> expOf(Vec<float> x) {
+  const __m256 bounded = _mm256_min_ps(_mm256_set1_ps(89.0f), _mm256_max_ps(_mm256_set1_ps(-104.5f), x.v));
+  const __m256 shifted = _mm256_fmadd_ps(bounded, _mm256_set1_ps(1.44269504f), _mm256_set1_ps(12582912.0f));
+  const __m256 n = _mm256_sub_ps(shifted, _mm256_set1_ps(12582912.0f));
+  const __m256 r = _mm256_fmadd_ps(n, _mm256_set1_ps(2.12194440e-4f), _mm256_fnmadd_ps(n, _mm256_set1_ps(0.693359375f), bounded));
+  __m256 p = _mm256_set1_ps(1.9875691500e-4f);
+  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.3981999507e-3f));
+  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(8.3334519073e-3f));
+  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(4.1665795894e-2f));
+  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.6666665459e-1f));
+  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(5.0000001201e-1f));
+  p = _mm256_fmadd_ps(p, _mm256_mul_ps(r, r), _mm256_add_ps(r, _mm256_set1_ps(1.0f)));
+  const __m256i k = _mm256_sub_epi32(_mm256_castps_si256(shifted), _mm256_set1_epi32(0x4B400000)), half = _mm256_srai_epi32(k, 1);
+  const auto power = [](__m256i e) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(e, _mm256_set1_epi32(127)), 23)); };
+  return {_mm256_mul_ps(_mm256_mul_ps(p, power(half)), power(_mm256_sub_epi32(k, half)))};
+}
 inline Vec<double> exp2NonPositive(Vec<double> x) {
   double lanes[4];
   _mm256_storeu_pd(lanes, x.v);

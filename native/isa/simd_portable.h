@@ -101,6 +101,25 @@ inline Vec<float> exp2NonPositive(Vec<float> x) {
   p = p * r + 1.0f;
   return {p * std::bit_cast<Native>(std::bit_cast<Bits>(shifted) << 23)};
 }
+/// e^x as expOf(float) of math.h, operation by operation.
+inline Vec<float> expOf(Vec<float> x) {
+  using Native = Vec<float>::Native;
+  typedef int32_t Whole __attribute__((vector_size(16)));
+  const Native above = x.v < -104.5f ? Native{} - 104.5f : x.v;
+  const Native bounded = above > 89.0f ? Native{} + 89.0f : above;
+  const Native shifted = bounded * 1.44269504f + 12582912.0f;
+  const Native n = shifted - 12582912.0f;
+  const Native r = (bounded - n * 0.693359375f) + n * 2.12194440e-4f;
+  Native p = Native{} + 1.9875691500e-4f;
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * r * r + r + 1.0f;
+  const Whole k = std::bit_cast<Whole>(shifted) - 0x4B400000, half = k >> 1;
+  return {p * std::bit_cast<Native>((half + 127) << 23) * std::bit_cast<Native>((k - half + 127) << 23)};
+}
 inline Vec<double> exp2NonPositive(Vec<double> x) {
   Vec<double> out;
   for (int i = 0; i < Vec<double>::width; i++) out.v[i] = std::exp2(x.v[i]);
