@@ -110,7 +110,11 @@ export abstract class FlowMatchScheduler {
     return scope(() => {
       const sigma = tensor(
         flat.map((timestep) => timestep / numTrainTimesteps),
-        { shape: [flat.length, ...original.shape.slice(1).map(() => 1)], dtype: original.dtype },
+        {
+          shape: [flat.length, ...original.shape.slice(1).map(() => 1)],
+          dtype: original.dtype,
+          device: original.device,
+        },
       );
       return add(original, mul(sub(noise, original), sigma));
     });

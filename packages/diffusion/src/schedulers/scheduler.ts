@@ -127,7 +127,7 @@ export abstract class Scheduler<C extends SchedulerConfig> {
       throw new ShapeError(`[${op}] found ${flat.length} timesteps for shape [${x.shape}], expected one a row`);
     }
     const alphas = flat.map((timestep) => this.alphaCumprod(op, timestep));
-    const options = { shape: [flat.length, ...x.shape.slice(1).map(() => 1)], dtype: x.dtype };
+    const options = { shape: [flat.length, ...x.shape.slice(1).map(() => 1)], dtype: x.dtype, device: x.device };
     return [
       tensor(alphas.map(Math.sqrt), options),
       tensor(

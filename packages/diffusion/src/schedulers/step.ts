@@ -42,7 +42,7 @@ export function stepNoise(op: string, sample: Tensor, { noise, generator }: Nois
     return noise;
   }
   if (!generator) throw new ValueError(`[${op}] this step draws noise: expected generator or noise`);
-  return randn(sample.shape, { dtype: sample.dtype, generator });
+  return randn(sample.shape, { dtype: sample.dtype, device: sample.device, generator });
 }
 
 /** ShapeError, DTypeError unless `x` has the shape and dtype of `sample`, f32 or f64. */

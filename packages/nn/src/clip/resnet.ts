@@ -117,6 +117,7 @@ const STD = [0.26862954, 0.26130258, 0.27577711];
 
 /** Colours in [0, 1], [batch, 3, height, width], as CLIP's image models take them: less their mean, over their deviation. */
 export function normalizeClipImages(images: Tensor): Tensor {
-  const channel = (values: readonly number[]): Tensor => tensor(values, { shape: [3, 1, 1], dtype: images.dtype });
+  const { dtype, device } = images;
+  const channel = (values: readonly number[]): Tensor => tensor(values, { shape: [3, 1, 1], dtype, device });
   return images.sub(channel(MEAN)).div(channel(STD));
 }

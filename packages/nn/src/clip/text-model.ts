@@ -115,7 +115,8 @@ export class ClipTextModel extends Module {
       throw new ShapeError(
         `[ClipTextModel] features have shape [${features.shape}], expected [${ends.length}, tokens, ${this.width}]`,
       );
-    const index = tensor(Int32Array.from(ends), { shape: [batch, 1, 1] }).expand([batch, 1, width]);
+    const { device } = features;
+    const index = tensor(Int32Array.from(ends), { shape: [batch, 1, 1], device }).expand([batch, 1, width]);
     return matmul(gather(features, 1, index).reshape([batch, width]), this.textProjection);
   }
 }

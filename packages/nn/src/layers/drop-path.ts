@@ -20,7 +20,7 @@ export class DropPath extends Module {
 
   forward(x: Tensor): Tensor {
     if (!this.training || this.p === 0) return x;
-    const rows = ones([x.shape[0]!, ...x.shape.slice(1).map(() => 1)], { dtype: x.dtype });
+    const rows = ones([x.shape[0]!, ...x.shape.slice(1).map(() => 1)], { dtype: x.dtype, device: x.device });
     return x.mul(dropout(rows, this.p, this.#generator));
   }
 }

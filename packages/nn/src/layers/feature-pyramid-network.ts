@@ -50,11 +50,13 @@ export class FeaturePyramidNetwork extends Module {
 }
 
 function resizeNearest(x: Tensor, height: number, width: number): Tensor {
-  return indexSelect(indexSelect(x, 2, nearest(x.shape[2]!, height)), 3, nearest(x.shape[3]!, width));
+  return indexSelect(indexSelect(x, 2, nearest(x, 2, height)), 3, nearest(x, 3, width));
 }
 
 // PyTorch computes the scale and the product in f32.
-function nearest(from: number, to: number): Tensor {
+function nearest(x: Tensor, axis: number, to: number): Tensor {
+  const from = x.shape[axis]!;
   const scale = Math.fround(from / to);
-  return tensor(Int32Array.from({ length: to }, (_, i) => Math.min(Math.floor(Math.fround(i * scale)), from - 1)));
+  const rows = Int32Array.from({ length: to }, (_, i) => Math.min(Math.floor(Math.fround(i * scale)), from - 1));
+  return tensor(rows, { device: x.device });
 }

@@ -30,9 +30,10 @@ export function timestepEmbedding(
     throw new ValueError(`[timestepEmbedding] dim is ${dim}, expected more than ${2 * downscaleFreqShift + 1}`);
   }
   const frequencies = Array.from({ length: half }, (_, i) => scale * maxPeriod ** (-i / (half - downscaleFreqShift)));
-  const angles = timesteps.to(dtype).unsqueeze(-1).mul(tensor(frequencies, { dtype }));
+  const { device } = timesteps;
+  const angles = timesteps.to(dtype).unsqueeze(-1).mul(tensor(frequencies, { dtype, device }));
   const parts = flipSinToCos ? [cos(angles), sin(angles)] : [sin(angles), cos(angles)];
-  if (dim % 2 === 1) parts.push(zeros([...timesteps.shape, 1], { dtype }));
+  if (dim % 2 === 1) parts.push(zeros([...timesteps.shape, 1], { dtype, device }));
   return cat(parts, -1);
 }
 

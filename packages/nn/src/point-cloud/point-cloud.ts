@@ -84,8 +84,9 @@ export class PointCloud {
     const batch = new Int32Array(points);
     let begin = 0;
     counts.forEach((count, item) => batch.fill(item, begin, (begin += count)));
-    const cells = tensor(grid, { shape: [points, 3], dtype: coordinates.dtype });
-    return PointCloud.binned(cells, tensor(batch), 1, coordinates, counts.length, GRID_DEPTH);
+    const { dtype, device } = coordinates;
+    const cells = tensor(grid, { shape: [points, 3], dtype, device });
+    return PointCloud.binned(cells, tensor(batch, { device }), 1, coordinates, counts.length, GRID_DEPTH);
   }
 
   private static binned(
