@@ -1,6 +1,7 @@
 // Goto's GEMM (Goto & van de Geijn, "Anatomy of high-performance matrix multiplication", 2008): panels of B are packed
-// for the caches and a register tile of C is swept over them. A is read in place where its rows are contiguous, B too
-// where few rows would not repay its packing; products with few columns or rows are dot products along k.
+// for the caches and a register tile of C is swept over them. A is read in place where its rows are contiguous or few
+// columns would not repay its packing, B where few rows would not; products with few columns or rows are dot products
+// along k.
 #include "../../isa/pack.h"
 #include "dots.h"
 #include "tile.h"
@@ -8,7 +9,7 @@
 namespace md::matmul::MD_ISA {
 namespace {
 
-constexpr int64_t kDepth = 384;                // k block: a panel of B stays in the first-level cache
+constexpr int64_t kDepth = 384;                // k block: C is seldom added to, and a panel of B stays near
 constexpr int64_t kRowBlock = 24 * kTileRows;  // rows of A that stay in the second-level cache
 constexpr int64_t kColBlock = 512;             // columns of B packed at a time
 constexpr int64_t kDirectRows = 2 * kTileRows; // up to here packing B costs more than it saves
