@@ -34,5 +34,10 @@ export default tseslint.config(
     ignores: ["packages/train/src/cli.ts", "packages/train/src/commands/**"],
     rules: { "no-console": "error" },
   },
+  {
+    // Scripts that run in a browser, within the pages that are written.
+    files: ["packages/*/pages/**/*.js"],
+    languageOptions: { globals: { atob: "readonly", document: "readonly", window: "readonly" } },
+  },
   prettier,
 );

@@ -21,7 +21,7 @@ export { prepareRgbd, type RgbdImage, type RgbdOptions, rgbdPointCloud } from ".
 export { type Sampling, samplePointsNear } from "./pipeline/sampling.js";
 export * from "./point-cloud.js";
 export * from "./random.js";
-export { decodePng, readDepthPng, readPng, type RgbImage } from "./png.js";
+export { decodePng, encodePng, readDepthPng, readPng, type RgbImage } from "./png.js";
 export { readPickle } from "./read-pickle.js";
 export * from "./rlbench/camera.js";
 export { type Episode, openRLBench, parseEpisodes, type RLBenchRoot, selectEpisodes } from "./rlbench/episodes.js";
