@@ -4,6 +4,7 @@ import tseslint from "typescript-eslint";
 
 const nodeGlobals = [
   "Buffer",
+  "clearTimeout",
   "console",
   "performance",
   "process",

@@ -59,7 +59,10 @@ export function encodeLeRobotEpisode(
   states.forEach((state, step) => {
     put("observation.state", row(state));
     put("action", row(keyPoses[Math.min(step, keyPoses.length - 1)]));
-    const observation = episode.readFrame(step);
+    const observation = episode.readFrame(
+      step,
+      cameras.map(({ name }) => name),
+    );
     for (const { name, width, height } of cameras) {
       const view = viewOf(observation, name, width, height, `${file} key step ${step}`);
       const rgb = "depth" in view ? view.rgb : bytesOf(view);

@@ -28,6 +28,8 @@ export interface LeRobotExportOptions {
   from: string;
   /** Folder to write; new or empty. */
   to: string;
+  /** Which cameras, as all episodes must have the same. Default: those of the first episode. */
+  cameras?: readonly string[];
   /** Called with each episode or part that cannot be read, which is then left out. Default: the error is thrown. */
   onBad?: OnBad;
   /** Called after each episode. */
@@ -56,13 +58,13 @@ export interface LeRobotExportResult {
  *   read and there is no `onBad`
  */
 export async function exportLeRobot(options: LeRobotExportOptions): Promise<LeRobotExportResult> {
-  const { from, to, onBad, onProgress, signal } = options;
+  const { from, to, cameras, onBad, onProgress, signal } = options;
   const source = openDataset(from, { onBad });
   const refs = source.listEpisodes();
   const unfinished = prepareFolder(from, to);
   const result: LeRobotExportResult = { finished: false, written: 0, skipped: 0, bytes: 0 };
   try {
-    const writer = new LeRobotWriter(unfinished);
+    const writer = new LeRobotWriter(unfinished, cameras);
     for (const [done, ref] of refs.entries()) {
       // So that a signal is seen between episodes that never wait.
       await new Promise((next) => setImmediate(next));
@@ -93,12 +95,21 @@ class LeRobotWriter {
   private stats = new Map<string, FeatureStats>();
   private rows = 0;
 
-  constructor(private readonly root: string) {}
+  constructor(
+    private readonly root: string,
+    private readonly chosen: readonly string[] | undefined,
+  ) {}
 
   /** Size of the file in bytes. */
   async add(episode: RecordedEpisode): Promise<number> {
     const { ref, variation, instructions, states, keyPoses, recordedFrames, file } = episode;
-    const cameras = this.cameras ?? camerasOf(episode.readFrame(0), file);
+    const cameras = this.cameras ?? camerasOf(episode.readFrame(0, this.chosen), file);
+    const names = cameras.map(({ name }) => name);
+    if (!this.chosen && [...episode.cameras].sort().join() !== [...names].sort().join())
+      throw new DataError(
+        file,
+        `has the cameras ${episode.cameras.join(", ")}, expected ${names.join(", ")} as in the first episode; choose cameras that all episodes have`,
+      );
     const stats = new Map(
       Object.entries(featuresOf(cameras)).map(([name, feature]) => [name, new FeatureStats(feature)]),
     );

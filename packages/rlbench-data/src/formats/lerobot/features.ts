@@ -68,7 +68,7 @@ export function camerasOf(observation: Observation, source: string): LeRobotCame
   if (observation.kind === "cloud")
     throw new DataError(
       source,
-      "is a fused cloud: it has no images, and LeRobot's features of one shape hold no clouds of any number of points",
+      "is of fused clouds: there are no images, and LeRobot has no feature for clouds of any number of points",
     );
   const views: readonly (DepthImage | PositionImage)[] = observation.cameras;
   return checkCameras(

@@ -35,7 +35,9 @@ export function encodeParquet(columns: readonly ParquetColumn[], metadata: Reado
     // Without least and greatest bytes of PNG files.
     statistics: type !== "image",
   }));
-  const kvMetadata = Object.entries(metadata).map(([key, value]) => ({ key, value }));
+  const pairs = Object.entries(metadata).map(([key, value]) => ({ key, value }));
+  // An empty list of pairs would be written as one of bytes, which other readers refuse.
+  const kvMetadata = pairs.length > 0 ? pairs : undefined;
   return Buffer.from(parquetWriteBuffer({ columnData, schema, rowGroupSize: Math.max(1, rows), kvMetadata }));
 }
 
