@@ -42,7 +42,7 @@ export function writeLeRobotMeta(root: string, { cameras, entries, tasks, stats 
       features: featuresOf(cameras),
     }),
   );
-  write("meta/stats.json", json(Object.fromEntries(stats)));
+  write("meta/stats.json", `${JSON.stringify(Object.fromEntries(stats))}\n`);
   write("meta/tasks.parquet", encodeTasks(tasks));
   write(chunkFile("meta/episodes", { chunk: 0, file: 0 }), encodeEpisodes(entries));
   const lines = entries.map((entry) => JSON.stringify(entry));

@@ -32,6 +32,8 @@ export function encodeParquet(columns: readonly ParquetColumn[], metadata: Reado
   const columnData = columns.map(({ name, type, values }) => ({
     name,
     data: type === "int64" ? (values as number[]).map(BigInt) : values,
+    // A dictionary would take -0 for 0.
+    ...((type === "float32" || type === "float64") && { encoding: "PLAIN" as const }),
     // Without least and greatest bytes of PNG files.
     statistics: type !== "image",
   }));

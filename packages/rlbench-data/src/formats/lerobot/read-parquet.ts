@@ -1,21 +1,25 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { statSync } from "node:fs";
 import { createRequire } from "node:module";
-import { Worker } from "node:worker_threads";
+import { pathToFileURL } from "node:url";
 import { DataError } from "../../errors.js";
-import { readBoundedFile } from "../../read-file.js";
 
 const MAX_BYTES = 512 * 2 ** 20;
 const MAX_ROWS = 4096;
 const MAX_HEAP_MB = 512;
 const MAX_SECONDS = 20;
 
-// The thread's program. The library bounds neither the sizes that a file claims nor the runs that it unpacks.
+// The child's program. The library bounds neither the sizes that a file claims nor the runs that it unpacks, and a thread
+// that runs out of memory can take the process along.
 const program = `
-const { parentPort, workerData: { library, maxRows, maxBytes } } = require("node:worker_threads");
+const { readFileSync } = require("node:fs");
+const [library, maxRows, maxBytes] = JSON.parse(process.argv[1]);
 const loading = import(library);
-parentPort.on("message", async ({ file, columns }) => {
+process.on("message", async ({ file, columns }) => {
   try {
     const { parquetMetadata, parquetReadObjects, snappyUncompress } = await loading;
-    const metadata = parquetMetadata(file);
+    const bytes = Uint8Array.from(readFileSync(file)).buffer;
+    const metadata = parquetMetadata(bytes);
     const rows = Number(metadata.num_rows);
     if (!(rows <= maxRows)) throw new Error("it has " + rows + " rows, at most " + maxRows + " are allowed");
     const present = metadata.row_groups.flatMap((group) => group.columns.map(({ meta_data }) => meta_data));
@@ -25,14 +29,14 @@ parentPort.on("message", async ({ file, columns }) => {
     if (absent !== undefined) throw new Error('it has no column "' + absent + '"');
     const SNAPPY = (packed, length) => {
       if (!(length <= maxBytes)) throw new Error("a page claims to unpack to " + length + " bytes");
-      const bytes = new Uint8Array(length);
-      snappyUncompress(packed, bytes);
-      return bytes;
+      const unpacked = new Uint8Array(length);
+      snappyUncompress(packed, unpacked);
+      return unpacked;
     };
-    const options = { file, metadata, columns, utf8: false, compressors: { SNAPPY } };
-    parentPort.postMessage({ rows: await parquetReadObjects(options) });
+    const options = { file: bytes, metadata, columns, utf8: false, compressors: { SNAPPY } };
+    process.send({ rows: await parquetReadObjects(options) });
   } catch (error) {
-    parentPort.postMessage({ problem: String(error?.message ?? error) });
+    process.send({ problem: String(error?.message ?? error) });
   }
 });
 `;
@@ -42,22 +46,22 @@ interface Outcome {
   problem?: string;
 }
 
-let thread: ParquetThread | null = null;
+let parser: ParquetProcess | null = null;
 let last: Promise<unknown> = Promise.resolve();
 
 /**
- * Reads columns of a parquet file. It is parsed in a thread of its own whose heap and time are bounded, so that no file
- * can exhaust or block this one; the thread stays for the next file, one at a time.
+ * Reads columns of a parquet file. It is parsed in a process of its own whose heap and time are bounded, so that no file
+ * can exhaust or block this one; the process stays for the next file, one at a time.
  *
  * @returns an object a row: numbers, bigints, booleans, texts, nested arrays, and images as `{ bytes, path }`
  * @throws DataError naming the file: absent, too large, corrupt, with too many rows, or without one of the columns
  */
 export async function readParquet(file: string, columns: readonly string[]): Promise<Record<string, unknown>[]> {
+  checkSize(file);
   const reading = last.then(async () => {
-    const bytes = Uint8Array.from(readBoundedFile(file, MAX_BYTES)).buffer;
-    thread ??= new ParquetThread();
-    const { rows, problem } = await thread.ask({ file: bytes, columns });
-    if (thread.ended) thread = null;
+    parser ??= new ParquetProcess();
+    const { rows, problem } = await parser.ask({ file, columns });
+    if (parser.ended) parser = null;
     if (!rows) throw new DataError(file, `cannot be read as parquet: ${problem}`);
     return rows;
   });
@@ -65,37 +69,46 @@ export async function readParquet(file: string, columns: readonly string[]): Pro
   return reading;
 }
 
-/** A thread that parses one file at a time, until a file ends it. */
-class ParquetThread {
+function checkSize(file: string): void {
+  const stat = statSync(file, { throwIfNoEntry: false });
+  if (!stat?.isFile()) throw new DataError(file, stat ? "is no regular file" : "is missing");
+  if (stat.size > MAX_BYTES)
+    throw new DataError(file, `has ${stat.size} bytes, which are too many; at most ${MAX_BYTES} are allowed`);
+}
+
+/** A process that parses one file at a time, until a file ends it. */
+class ParquetProcess {
   ended = false;
-  private readonly worker: Worker;
+  private readonly child: ChildProcess;
   private settle: ((outcome: Outcome) => void) | null = null;
 
   constructor() {
-    const library = createRequire(import.meta.url).resolve("hyparquet");
-    this.worker = new Worker(program, {
-      eval: true,
-      execArgv: [],
-      workerData: { library, maxRows: MAX_ROWS, maxBytes: MAX_BYTES },
-      resourceLimits: { maxOldGenerationSizeMb: MAX_HEAP_MB },
+    const library = pathToFileURL(createRequire(import.meta.url).resolve("hyparquet")).href;
+    const limits = JSON.stringify([library, MAX_ROWS, MAX_BYTES]);
+    this.child = spawn(process.execPath, [`--max-old-space-size=${MAX_HEAP_MB}`, "-e", program, limits], {
+      stdio: ["ignore", "ignore", "ignore", "ipc"],
+      serialization: "advanced",
+      env: {},
     });
-    this.worker.on("message", (outcome: Outcome) => this.settle?.(outcome));
-    this.worker.on("error", ({ message }) => this.end(message));
-    this.worker.on("exit", () => this.end("its thread ended"));
+    this.child.on("message", (outcome) => this.settle?.(outcome as Outcome));
+    this.child.on("error", ({ message }) => this.end(message));
+    this.child.on("exit", () => this.end(`it needs more than ${MAX_HEAP_MB} MB of heap, or its process was ended`));
   }
 
-  async ask(request: { file: ArrayBuffer; columns: readonly string[] }): Promise<Outcome> {
-    // A thread at work keeps the process alive, an idle one does not.
-    this.worker.ref();
+  async ask(request: { file: string; columns: readonly string[] }): Promise<Outcome> {
+    // A process at work keeps this one alive, an idle one does not.
+    this.child.ref();
+    this.child.channel?.ref();
     const timer = setTimeout(() => this.end(`it takes longer than ${MAX_SECONDS} s`), 1000 * MAX_SECONDS);
     const outcome = await new Promise<Outcome>((settle) => {
       this.settle = settle;
-      this.worker.postMessage(request, [request.file]);
+      this.child.send(request, (error) => error && this.end(error.message));
     });
     clearTimeout(timer);
     this.settle = null;
-    if (this.ended) await this.worker.terminate();
-    else this.worker.unref();
+    if (this.ended) this.child.kill("SIGKILL");
+    this.child.unref();
+    this.child.channel?.unref();
     return outcome;
   }
 
