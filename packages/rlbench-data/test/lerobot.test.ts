@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parquetWriteBuffer } from "hyparquet-writer";
 import { expect, test } from "vitest";
@@ -54,10 +54,15 @@ test("depth images come back with the same key steps, colours and cameras, depth
     for (const frame of back.states.keys()) {
       const [a, b] = [original.readFrame(frame), back.readFrame(frame)];
       if (a.kind !== "depth images" || b.kind !== "depth images") throw new Error("expected depth images");
-      expect(b.cameras.map(({ depth: _, ...rest }) => rest)).toEqual(a.cameras.map(({ depth: _, ...rest }) => rest));
-      const errors = a.cameras.flatMap(({ depth }, c) => [...depth.map((value, p) => value - b.cameras[c].depth[p])]);
-      expect(errors.every((error) => Math.abs(error) <= 0.000501)).toBe(true);
-      expect(errors.some((error) => error !== 0)).toBe(true);
+      expect(b.cameras.map(({ rgb: _, depth: __, ...rest }) => rest)).toEqual(
+        a.cameras.map(({ rgb: _, depth: __, ...rest }) => rest),
+      );
+      for (const [c, { rgb, depth }] of a.cameras.entries()) {
+        expect(Buffer.compare(b.cameras[c].rgb, rgb)).toBe(0);
+        const errors = depth.map((value, p) => Math.abs(value - b.cameras[c].depth[p]));
+        expect(errors.every((error) => error <= 0.000501)).toBe(true);
+        expect(errors.some((error) => error > 0)).toBe(true);
+      }
     }
   }
   const again = join(folder, "again");
@@ -160,18 +165,14 @@ test("what cannot be exported is refused, and nothing is left of it", async () =
   expect(bad).toEqual([expect.stringContaining("episode1")]);
   await expect(exportLeRobot({ from, to })).rejects.toThrow(/is not empty/);
   await expect(exportLeRobot({ from, to: join(from, "inside") })).rejects.toThrow(/lies within/);
-  const front = join(folder, "front");
-  await exportLeRobot({ from, to: front, cameras: ["front"] });
+  const [whole, front] = [writeReach(join(folder, "whole")), join(folder, "front")];
+  await exportLeRobot({ from: whole, to: front, cameras: ["front"] });
   expect((await firstOf(openDataset(front))).cameras).toEqual(["front"]);
   const controller = new AbortController();
-  const aborted = join(folder, "aborted");
   const stop = { signal: controller.signal, onProgress: () => controller.abort() };
-  expect(await exportLeRobot({ from: front, to: aborted, ...stop })).toMatchObject({ finished: true, written: 1 });
-  expect(await exportLeRobot({ from: front, to: `${aborted}2`, ...stop })).toMatchObject({
-    finished: false,
-    written: 0,
-  });
-  expect(readdirSync(folder)).not.toContain("aborted2");
+  const aborted = exportLeRobot({ from: front, to: join(folder, "aborted"), ...stop });
+  expect(await aborted).toMatchObject({ finished: false, written: 1 });
+  expect(readdirSync(folder).sort()).toEqual(["from", "front", "lotus", "to", "whole"]);
 });
 
 test("a broken data set is refused by file and field", async () => {
@@ -225,7 +226,7 @@ test("parquet files of every kind of damage are refused, and reading goes on", a
   const columns = ["observation.state", "action", "observation.images.front", "index"];
   const random = new CounterRandom(5);
   let refused = 0;
-  for (let i = 0; i < 300; i++) {
+  for (let i = 0; i < 150; i++) {
     const changed = Buffer.from(whole);
     // The footer, which claims sizes, is at the end.
     const span = i % 2 === 0 ? 6000 : changed.length;
@@ -236,7 +237,7 @@ test("parquet files of every kind of damage are refused, and reading goes on", a
       refused++;
     });
   }
-  expect(refused).toBeGreaterThan(100);
+  expect(refused).toBeGreaterThan(50);
   writeFileSync(file, whole);
   expect((await readParquet(file, columns)).length).toBeGreaterThan(1);
   const many = parquetWriteBuffer({
@@ -247,18 +248,16 @@ test("parquet files of every kind of damage are refused, and reading goes on", a
 }, 120_000);
 
 test("a run that claims to unpack to billions of values ends the reader's process, not this one", async () => {
-  const folder = temporaryFolder();
-  mkdirSync(folder, { recursive: true });
-  const file = join(folder, "bomb.parquet");
-  const buffer = Buffer.from(
-    parquetWriteBuffer({ columnData: [{ name: "a", data: [1, 1, 1, 1], type: "DOUBLE" }], codec: "UNCOMPRESSED" }),
-  );
-  // Definition levels: 4 bytes of length, the run's header 4 << 1, the level 1. The header grows into the level.
-  const at = buffer.indexOf(Buffer.from([2, 0, 0, 0, 8, 1]));
-  expect(at).toBeGreaterThan(0);
-  buffer.set([0xfe, 0xff, 0xff, 0xff, 0x0f], at + 4);
+  const file = join(temporaryFolder(), "bomb.parquet");
+  const columnData = [{ name: "a", data: [1, 2, 3, 4], type: "DOUBLE" as const, encoding: "PLAIN" as const }];
+  const buffer = Buffer.from(parquetWriteBuffer({ columnData, codec: "UNCOMPRESSED", statistics: false }));
+  // Four definition levels, packed as bits, then the values: they become a run of 2^31 - 1 levels.
+  const levels = buffer.indexOf(Buffer.from("030f000000000000f03f", "hex"));
+  expect(levels).toBeGreaterThan(0);
+  buffer.set([0xfe, 0xff, 0xff, 0xff, 0x0f], levels);
   writeFileSync(file, buffer);
-  await expect(readParquet(file, ["a"])).rejects.toThrow(/bomb\.parquet\] cannot be read as parquet/);
+  await expect(readParquet(file, ["a"])).rejects.toThrow(/bomb\.parquet\] cannot be read as parquet: it (needs|takes)/);
+  await expect(readParquet(file.replace("bomb", "none"), ["a"])).rejects.toThrow(/none\.parquet\] is missing/);
 }, 60_000);
 
 test("pandas reads the tables", async (ctx) => {
