@@ -112,4 +112,4 @@ it("describes and converts from the command line", () => {
   expect(converted.stderr).toMatch(/3\/3 episodes/);
   expect(converted.status).toBe(0);
   expect(minidiff("info", to).stdout).toMatch(/format: compact\nepisodes: 2/);
-}, 120_000);
+}, 240_000);
