@@ -4,6 +4,7 @@ import tseslint from "typescript-eslint";
 
 const nodeGlobals = [
   "Buffer",
+  "clearTimeout",
   "console",
   "performance",
   "process",
@@ -33,6 +34,11 @@ export default tseslint.config(
     files: ["packages/*/src/**/*.ts"],
     ignores: ["packages/train/src/cli.ts", "packages/train/src/commands/**"],
     rules: { "no-console": "error" },
+  },
+  {
+    // Scripts that run in a browser, within the pages that are written.
+    files: ["packages/*/pages/**/*.js"],
+    languageOptions: { globals: { atob: "readonly", document: "readonly", window: "readonly" } },
   },
   prettier,
 );

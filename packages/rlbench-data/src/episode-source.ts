@@ -4,7 +4,7 @@ import type { Instructions } from "./rlbench/instructions.js";
 import type { LinkBox } from "./robot/link-box.js";
 
 /** How a folder of episodes is laid out. */
-export type EpisodeFormat = "rlbench" | "3d-lotus" | "3d-diffuser-actor" | "compact";
+export type EpisodeFormat = "rlbench" | "3d-lotus" | "3d-diffuser-actor" | "compact" | "lerobot";
 
 /** Names one episode of a data set; plain data, so it can be sent to a worker thread. */
 export interface EpisodeRef {

@@ -5,6 +5,7 @@ export { bytesInMemory, type ByteSource, withFileBytes } from "./byte-source.js"
 export * from "./episode-source.js";
 export * from "./errors.js";
 export * from "./formats/compact/convert.js";
+export { exportLeRobot, type LeRobotExportOptions, type LeRobotExportResult } from "./formats/lerobot/export.js";
 export { decodeBlosc } from "./formats/blosc.js";
 export { LmdbReader } from "./formats/lmdb.js";
 export { decodeMsgpack, type MsgpackValue } from "./formats/msgpack-numpy.js";
@@ -21,7 +22,7 @@ export { prepareRgbd, type RgbdImage, type RgbdOptions, rgbdPointCloud } from ".
 export { type Sampling, samplePointsNear } from "./pipeline/sampling.js";
 export * from "./point-cloud.js";
 export * from "./random.js";
-export { decodePng, readDepthPng, readPng, type RgbImage } from "./png.js";
+export { decodePng, encodePng, readDepthPng, readPng, type RgbImage } from "./png.js";
 export { readPickle } from "./read-pickle.js";
 export * from "./rlbench/camera.js";
 export { type Episode, openRLBench, parseEpisodes, type RLBenchRoot, selectEpisodes } from "./rlbench/episodes.js";

@@ -3,6 +3,7 @@ import type { EpisodeSource } from "./episode-source.js";
 import { DataError, type OnBad } from "./errors.js";
 import { isCompact, openCompactSource } from "./formats/compact/source.js";
 import { isPackage, openDiffuserActorSource } from "./formats/diffuser-actor/source.js";
+import { isLeRobot, openLeRobotSource } from "./formats/lerobot/source.js";
 import { LOTUS_FILE, openLotusSource } from "./formats/lotus/source.js";
 import { findTaskVariationFolders } from "./formats/task-variation-source.js";
 import { isRLBench } from "./rlbench/episodes.js";
@@ -22,6 +23,7 @@ export interface OpenDatasetOptions {
 export function openDataset(root: string, { onBad }: OpenDatasetOptions = {}): EpisodeSource {
   if (!statSync(root, { throwIfNoEntry: false })?.isDirectory()) throw new DataError(root, "is no folder");
   if (isCompact(root)) return openCompactSource(root, onBad);
+  if (isLeRobot(root)) return openLeRobotSource(root, onBad);
   if (isRLBench(root)) return openRLBenchSource(root, onBad);
   const lotus = findTaskVariationFolders(root, (name) => name === LOTUS_FILE);
   if (lotus.length > 0) return openLotusSource(root, lotus, onBad);
@@ -29,6 +31,6 @@ export function openDataset(root: string, { onBad }: OpenDatasetOptions = {}): E
   if (packages.length > 0) return openDiffuserActorSource(root, packages, onBad);
   throw new DataError(
     root,
-    "holds no episodes: neither RLBench (TASK/variationN/episodes/episodeK) nor 3D-LOTUS (TASK+N/data.mdb) nor 3D Diffuser Actor (TASK+N/epK.dat) nor the compact format (episodes.json)",
+    "holds no episodes: neither RLBench (TASK/variationN/episodes/episodeK) nor 3D-LOTUS (TASK+N/data.mdb) nor 3D Diffuser Actor (TASK+N/epK.dat) nor the compact format (episodes.json) nor LeRobot (meta/info.json)",
   );
 }

@@ -59,10 +59,21 @@ export function decodePng(bytes: Buffer, source: string, width: number, height: 
  * @throws DataError as {@link readPng}
  */
 export function readDepthPng(file: string, width: number, height: number, unit = 0.001): Float32Array {
-  const steps = decodePixels(readImage(file, width, height), file, width, height, (chunks) => {
+  return decodeDepthPng(readImage(file, width, height), file, width, height, unit);
+}
+
+/** {@link readDepthPng} of bytes. */
+export function decodeDepthPng(
+  bytes: Buffer,
+  source: string,
+  width: number,
+  height: number,
+  unit = 0.001,
+): Float32Array {
+  const steps = decodePixels(bytes, source, width, height, (chunks) => {
     if (chunks.bitDepth === 16 && chunks.colorType === ColorType.grey) return decodeWithLibrary(chunks).data;
     throw new DataError(
-      file,
+      source,
       `image is not 16-bit grey: its colour type is ${chunks.colorType} with ${chunks.bitDepth} bits`,
     );
   });
@@ -121,4 +132,9 @@ function dropAlpha(rgba: ArrayLike<number>): Uint8Array {
 /** Encodes an 8-bit RGB PNG. */
 export function encodePng(image: RgbImage): Uint8Array {
   return encode({ ...image, channels: 3, depth: 8 }, { zlib: { level: 1 } });
+}
+
+/** Encodes a 16-bit grey PNG, such as depth in millimetres. */
+export function encodeDepthPng(image: { width: number; height: number; data: Uint16Array }): Uint8Array {
+  return encode({ ...image, channels: 1, depth: 16 }, { zlib: { level: 1 } });
 }

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import {
@@ -13,16 +13,9 @@ import {
 } from "../src/index.js";
 import { readSafetensors } from "../src/safetensors.js";
 import { writeLotusDataset } from "./support/lotus-dataset.js";
-import { compressBlosc, makePackage, picklePackage } from "./support/packaged-episode.js";
+import { writePackages } from "./support/packages.js";
 import { missing, rlbenchFolder } from "./support/paths.js";
 import { temporaryFolder } from "./support/temporary-folder.js";
-
-async function writePackages(root: string, episodes: number): Promise<string> {
-  mkdirSync(join(root, "push+1"), { recursive: true });
-  for (let i = 0; i < episodes; i++)
-    writeFileSync(join(root, "push+1", `ep${i}.dat`), await compressBlosc(picklePackage(makePackage(3, ["front"], 8))));
-  return root;
-}
 
 const sources: Record<string, (root: string) => Promise<string>> = {
   rlbench: async (root) => {

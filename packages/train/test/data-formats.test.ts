@@ -94,6 +94,11 @@ it("describes and converts from the command line", () => {
       encoding: "utf8",
       timeout: 60_000,
     });
+  const lerobot = join(folder, "lerobot");
+  const exported = minidiff("convert", "--from", data, "--to", lerobot, "--format", "lerobot", "--cameras", "front");
+  expect(exported.stdout).toMatch(/3 written \(.*\), 0 kept, 0 skipped, each read back/);
+  expect(minidiff("info", lerobot).stdout).toMatch(/format: lerobot\n(.*\n)*cameras: front\n/);
+  expect(minidiff("convert", "--from", data, "--to", `${lerobot}2`, "--format", "other")).toMatchObject({ status: 2 });
   const failed = minidiff("info", damaged);
   expect(failed.status).toBe(1);
   expect(failed.stderr).toMatch(/^minidiff: \S*.*low_dim_obs\.pkl/);
@@ -107,4 +112,4 @@ it("describes and converts from the command line", () => {
   expect(converted.stderr).toMatch(/3\/3 episodes/);
   expect(converted.status).toBe(0);
   expect(minidiff("info", to).stdout).toMatch(/format: compact\nepisodes: 2/);
-}, 120_000);
+}, 240_000);

@@ -1,5 +1,6 @@
-import { convertDataset, type ConvertProgress } from "@md/rlbench-data";
+import { convertDataset, type ConvertProgress, exportLeRobot } from "@md/rlbench-data";
 import type { Command } from "commander";
+import { ConfigError } from "../errors.js";
 import { formatBytes } from "../format-bytes.js";
 import { formatSeconds } from "../progress.js";
 import { exitStatus } from "./failure.js";
@@ -8,9 +9,13 @@ import { listSkipped, skipBadFlag, skipBadHelp } from "./skip-bad.js";
 
 const LINE_SECONDS = 10;
 
+const FORMATS = ["compact", "lerobot"];
+
 interface ConvertFlags {
   from: string;
   to: string;
+  format: string;
+  cameras?: string;
   skipBad?: boolean;
 }
 
@@ -18,24 +23,37 @@ interface ConvertFlags {
 export function addDataConvert(data: Command): void {
   data
     .command("convert")
-    .description("write the key steps of demonstrations in the compact format; goes on where it was interrupted")
-    .requiredOption("--from <dir>", "folder: RLBench, 3D-LOTUS, 3D Diffuser Actor or compact")
-    .requiredOption("--to <dir>", "folder to write")
+    .description("write the key steps of demonstrations in the compact format or as a LeRobot data set")
+    .requiredOption("--from <dir>", "folder of demonstrations, in any format")
+    .requiredOption("--to <dir>", "folder to write; in the compact format an interrupted conversion goes on")
+    .option("--format <name>", `${FORMATS.join(" or ")}`, FORMATS[0])
+    .option("--cameras <names>", "of lerobot: cameras that all episodes have, such as front,wrist; default: all")
     .option(skipBadFlag, skipBadHelp)
     .action(run);
 }
 
-async function run({ from, to, skipBad }: ConvertFlags): Promise<void> {
+async function run({ from, to, format, cameras, skipBad }: ConvertFlags): Promise<void> {
+  if (!FORMATS.includes(format))
+    throw new ConfigError("--format", "", `is "${format}", expected ${FORMATS.join(" or ")}`);
+  if (cameras !== undefined && format === "compact")
+    throw new ConfigError("--cameras", "", "is an option of --format lerobot; the compact format keeps all cameras");
   const start = performance.now();
   const onProgress = progressLines(start);
-  const result = await abortOnSignals((signal) =>
-    convertDataset({ from, to, onBad: listSkipped(skipBad), onProgress, signal }),
+  const onBad = listSkipped(skipBad);
+  const names = cameras?.split(",").map((name) => name.trim());
+  const result = await abortOnSignals(async (signal) =>
+    format === "compact"
+      ? convertDataset({ from, to, onBad, onProgress, signal })
+      : { kept: 0, ...(await exportLeRobot({ from, to, cameras: names, onBad, onProgress, signal })) },
   );
   const { finished, written, kept, skipped, bytes } = result;
-  const counts = [`${written} written (${formatBytes(bytes)})`, `${kept} kept`, `${skipped} skipped`].join(", ");
-  console.log(`${to}: ${counts}, each read back, in ${formatSeconds((performance.now() - start) / 1000)}`);
+  if (finished || format === "compact") {
+    const counts = [`${written} written (${formatBytes(bytes)})`, `${kept} kept`, `${skipped} skipped`].join(", ");
+    console.log(`${to}: ${counts}, each read back, in ${formatSeconds((performance.now() - start) / 1000)}`);
+  }
   if (finished) return;
-  console.error("minidiff: interrupted; the same command goes on from here");
+  const rest = format === "compact" ? "the same command goes on from here" : "nothing was written";
+  console.error(`minidiff: interrupted; ${rest}`);
   process.exitCode = exitStatus.interrupted;
 }
 

@@ -9,7 +9,7 @@ export function addDataInfo(data: Command): void {
   data
     .command("info")
     .description("show what a folder of demonstrations holds")
-    .argument("<dir>", "folder: RLBench, 3D-LOTUS, 3D Diffuser Actor or compact")
+    .argument("<dir>", "folder of demonstrations, in any format")
     .option(skipBadFlag, skipBadHelp)
     .option("--json", "print it as JSON")
     .action(run);

@@ -32,7 +32,7 @@ th:first-child, td:first-child { text-align: left } th { font-weight: 600 }
 .charts { display: flex; flex-wrap: wrap; gap: 1em } svg { font: 12px system-ui, sans-serif; max-width: 100%; height: auto }
 svg .grid { stroke: #e6e6e6 } svg .axis { stroke: #444; fill: none } svg .title { font-weight: 600 }`;
 
-/** One self-contained page: no scripts, no requests. */
+/** One self-contained page: it requests nothing. */
 export function htmlPage(title: string, sections: readonly Section[]): string {
   const body = sections.map(
     ({ heading, parts }) => `<section><h2>${escape(heading)}</h2>\n${parts.join("\n")}</section>`,

@@ -2,9 +2,10 @@ import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { RecordedEpisode } from "../../episode-source.js";
 import { DataError } from "../../errors.js";
+import type { IndexEntry } from "../indexed-source.js";
 import { openCompactEpisode } from "./decode.js";
 import { encodeEpisode } from "./encode.js";
-import { episodeFile, INDEX_FILE, INDEX_FORMAT, INDEX_VERSION, type IndexEntry } from "./source.js";
+import { episodeFile, INDEX_FILE, INDEX_FORMAT, INDEX_VERSION } from "./source.js";
 
 /**
  * Writes an episode into a compact data set, and reads it back: what is read encodes to the same bytes, or nothing is
