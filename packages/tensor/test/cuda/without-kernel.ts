@@ -21,7 +21,6 @@ export const withoutKernel: ReadonlySet<string> = new Set<Primitive>([
   "maskedAttentionGrad",
   "maxPool2d",
   "maxPool2dGrad",
-  "neighboursOfVoxels",
   "segmentMax",
   "segmentMean",
   "segmentReduceGrad",
@@ -29,7 +28,4 @@ export const withoutKernel: ReadonlySet<string> = new Set<Primitive>([
   "submConv3d",
   "submConv3dInputGrad",
   "submConv3dWeightGrad",
-  "voxelHash",
-  "voxelLookup",
-  "voxelNeighbours",
 ]);
