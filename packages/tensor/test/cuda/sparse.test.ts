@@ -126,17 +126,16 @@ describe.skipIf(devices.length === 0)("voxels on cuda", () => {
     });
   });
 
-  it("take products of rows that several queries share, over several blocks", () => {
+  it("take products of rows that several queries share, over several tiles", () => {
     md.scope(() => {
       const run = (device: DeviceName): Tensor[] => {
-        const [places, batch] = cloud(device);
-        const hash = md.VoxelHash.build(places, batch, { voxelSize: 0.4 });
-        const features = uniform([points, 5], 11, device);
-        const weight = uniform([27, 35, 5], 12, device);
-        for (const leaf of [features, weight]) leaf.requiresGrad = true;
-        const out = md.localKernelQuery(hash.localKernelMap(places, batch), hash.mean(features), weight);
+        const map = md.localKernelMap(uniform([300, 3], 13, device, "i32", [-1, 290]), 290);
+        const means = uniform([290, 19], 11, device);
+        const weight = uniform([3, 67, 19], 12, device);
+        for (const leaf of [means, weight]) leaf.requiresGrad = true;
+        const out = md.localKernelQuery(map, means, weight);
         md.backward(md.sum(out.mul(out)));
-        return [out.detach(), features.grad!, weight.grad!];
+        return [out.detach(), means.grad!, weight.grad!];
       };
       const here = run("cpu");
       run("cuda").forEach((there, i) => {
