@@ -26,9 +26,10 @@ void localKernelWeightGrad(Call& call) {
 }  // namespace
 
 void registerLocalKernelQuery(Napi::Env env, Napi::Object exports, Environment& environment) {
+  constexpr Runs all = Runs::everywhere;
   define(env, exports, environment,
-         {Entry{"localKernelQuery", localKernelQuery}, Entry{"localKernelMeansGrad", localKernelMeansGrad},
-          Entry{"localKernelWeightGrad", localKernelWeightGrad}});
+         {Entry{"localKernelQuery", localKernelQuery, all}, Entry{"localKernelMeansGrad", localKernelMeansGrad, all},
+          Entry{"localKernelWeightGrad", localKernelWeightGrad, all}});
 }
 
 }  // namespace md::binding

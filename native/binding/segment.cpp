@@ -28,8 +28,9 @@ void segmentMax(Call& call) {
 }  // namespace
 
 void registerSegment(Napi::Env env, Napi::Object exports, Environment& environment) {
+  constexpr Runs all = Runs::everywhere;
   define(env, exports, environment,
-         {Entry{"segmentReduce", segmentReduce}, Entry{"segmentReduceGrad", segmentReduceGrad}, Entry{"segmentMax", segmentMax}});
+         {Entry{"segmentReduce", segmentReduce, all}, Entry{"segmentReduceGrad", segmentReduceGrad, all}, Entry{"segmentMax", segmentMax, all}});
 }
 
 }  // namespace md::binding

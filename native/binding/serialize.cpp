@@ -19,7 +19,7 @@ void serializeRows(Call& call) {
 }  // namespace
 
 void registerSerialize(Napi::Env env, Napi::Object exports, Environment& environment) {
-  define(env, exports, environment, {Entry{"serialize", serializeRows}});
+  define(env, exports, environment, {Entry{"serialize", serializeRows, Runs::everywhere}});
 }
 
 }  // namespace md::binding

@@ -25,7 +25,8 @@ void cumsumAxis(Call& call) { call.emit(cumsum::cumsum(call.context(), call.tens
 }  // namespace
 
 void registerSort(Napi::Env env, Napi::Object exports, Environment& environment) {
-  define(env, exports, environment, {Entry{"sort", sortAxis}, Entry{"topk", topk}, Entry{"cumsum", cumsumAxis}});
+  constexpr Runs all = Runs::everywhere;
+  define(env, exports, environment, {Entry{"sort", sortAxis, all}, Entry{"topk", topk, all}, Entry{"cumsum", cumsumAxis, all}});
 }
 
 }  // namespace md::binding

@@ -33,9 +33,10 @@ void submConv3dWeightGrad(Call& call) {
 }  // namespace
 
 void registerSubmConv3d(Napi::Env env, Napi::Object exports, Environment& environment) {
+  constexpr Runs all = Runs::everywhere;
   define(env, exports, environment,
-         {Entry{"mapPairs", mapPairs}, Entry{"submConv3d", submConv3d}, Entry{"submConv3dInputGrad", submConv3dInputGrad},
-          Entry{"submConv3dWeightGrad", submConv3dWeightGrad}});
+         {Entry{"mapPairs", mapPairs, all}, Entry{"submConv3d", submConv3d, all}, Entry{"submConv3dInputGrad", submConv3dInputGrad, all},
+          Entry{"submConv3dWeightGrad", submConv3dWeightGrad, all}});
 }
 
 }  // namespace md::binding

@@ -38,9 +38,10 @@ void neighboursOfVoxels(Call& call) {
 }  // namespace
 
 void registerVoxelHash(Napi::Env env, Napi::Object exports, Environment& environment) {
+  constexpr Runs all = Runs::everywhere;
   define(env, exports, environment,
-         {Entry{"voxelHash", voxelHash}, Entry{"voxelLookup", voxelLookup}, Entry{"voxelNeighbours", voxelNeighbours},
-          Entry{"neighboursOfVoxels", neighboursOfVoxels}});
+         {Entry{"voxelHash", voxelHash, all}, Entry{"voxelLookup", voxelLookup, all}, Entry{"voxelNeighbours", voxelNeighbours, all},
+          Entry{"neighboursOfVoxels", neighboursOfVoxels, all}});
 }
 
 }  // namespace md::binding

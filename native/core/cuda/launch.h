@@ -34,7 +34,7 @@ void checkLaunch(const Context& context, const char* op);
 void*& cublasHandleOf(const Context& context);
 
 /// What a kernel may find wrong with the elements it reads.
-enum class Wrong : int { index, notAnInteger };
+enum class Wrong : int { index, notAnInteger, row, offsets, order, emptySegment, pairStarts, pair };
 
 /// Where kernels note the first element that they cannot take, without the host waiting for them: whoever waits for the
 /// device next throws it as a ValueError, under the op's name.
@@ -42,17 +42,20 @@ struct Complaint {
   const char* op;  // of the host; null for none
   Wrong wrong;
   int64_t element, value, limit;  // index: value is not in [0, limit)
+  const char* expected;           // row: of the host
 };
 Complaint* complaintOf(const Context& context);
 
 /// Notes a complaint unless there is one.
-__device__ inline void complain(Complaint* complaint, const char* op, Wrong wrong, int64_t element, int64_t value = 0, int64_t limit = 0) {
+__device__ inline void complain(Complaint* complaint, const char* op, Wrong wrong, int64_t element, int64_t value = 0, int64_t limit = 0,
+                                const char* expected = nullptr) {
   auto* flag = reinterpret_cast<unsigned long long*>(&complaint->op);
   if (atomicCAS(flag, 0ull, reinterpret_cast<unsigned long long>(op)) != 0ull) return;
   complaint->wrong = wrong;
   complaint->element = element;
   complaint->value = value;
   complaint->limit = limit;
+  complaint->expected = expected;
 }
 
 /// Starts `kernel` on `blocks` blocks of `threads` threads, a multiple of 32.

@@ -20,6 +20,21 @@ bool synchronous() {
   return wanted;
 }
 
+[[noreturn]] void failComplaint(const Complaint& c) {
+  const auto bad = [&](const auto&... parts) { fail(ErrorKind::value, c.op, parts...); };
+  switch (c.wrong) {
+    case Wrong::notAnInteger: bad("element ", c.element, " is not finite or does not fit the integers it is cast to"); break;
+    case Wrong::row: bad("row ", c.element, " is out of range, expected ", c.expected); break;
+    case Wrong::offsets: bad("offsets does not rise from 0 to the ", c.limit, " rows"); break;
+    case Wrong::order: bad("order[", c.element, "] is ", c.value, ", expected each row from 0 to ", c.limit - 1, " once"); break;
+    case Wrong::emptySegment: bad("segment ", c.element, " is empty, expected at least one row"); break;
+    case Wrong::pairStarts: bad("the map's starts do not rise from 0 to its ", c.limit, " pairs"); break;
+    case Wrong::pair: bad("the map's pair ", c.element, " is outside of its block or of the inputs and outputs"); break;
+    default: break;
+  }
+  fail(ErrorKind::value, c.op, "index element ", c.element, " is ", c.value, ", expected 0 to ", c.limit - 1);
+}
+
 }  // namespace
 
 /// The device's memory as blocks.
@@ -189,10 +204,7 @@ class Queue final : public DeviceQueue {
     std::memcpy(&found, staging_.buffer[0], sizeof(found));
     if (!found.op) return;
     check(cudaMemsetAsync(complaint_, 0, sizeof(found), stream_), op);
-    if (found.wrong == Wrong::notAnInteger) {
-      fail(ErrorKind::value, found.op, "element ", found.element, " is not finite or does not fit the integers it is cast to");
-    }
-    fail(ErrorKind::value, found.op, "index element ", found.element, " is ", found.value, ", expected 0 to ", found.limit - 1);
+    failComplaint(found);
   }
 
   Device device_;

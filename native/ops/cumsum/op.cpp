@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "../elementwise/op.h"
+#include "cuda.h"
 
 namespace md::cumsum {
 namespace {
@@ -17,6 +18,10 @@ Tensor cumsum(Context& context, const Tensor& given, int64_t givenAxis, bool rev
   const Tensor x = contiguous(context, given.dtype == DType::i32 ? elementwise::cast(context, given, DType::i64, op) : given, op);
   Tensor out = empty(context, x.dtype, x.shape, op);
   const AxisSplit split = splitAt(x.shape, axis);
+  if (context.onCuda()) {
+    cumsumCuda(context, split, reverse, x, out, op);
+    return out;
+  }
   const int64_t tiles = (split.inner + kTile - 1) / kTile;
   parallelFor(context.pool, split.outer * tiles, kElementGrain / std::max<int64_t>(1, split.extent * std::min(split.inner, kTile)) + 1,
               [&](int64_t begin, int64_t end) { MD_CALL(cumsumUnits)(x.dtype, x.raw(), split, reverse, begin, end, out.raw()); });

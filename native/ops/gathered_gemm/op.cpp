@@ -4,6 +4,8 @@
 #include <atomic>
 #include <vector>
 
+#include "cuda.h"
+
 namespace md::gathered_gemm {
 namespace {
 
@@ -41,10 +43,14 @@ CheckedMap requireMap(Context& context, const PairMap& given, int64_t kernels, i
   requireShape(map.starts, {groups + 1}, op, "the map's starts");
   checked.count = map.inputs.dim(0);
   const int32_t* at = map.starts.data<int32_t>();
+  checked.pairs = {map.inputs.data<int32_t>(), map.outputs.data<int32_t>(), at, kernels, inputs, outputs, map.blockRows};
+  if (context.onCuda()) {
+    checkStartsCuda(context, checked.pairs, checked.count, op);
+    return checked;
+  }
   bool rising = at[0] == 0 && at[groups] == checked.count;
   for (int64_t i = 0; i < groups && rising; i++) rising = at[i] <= at[i + 1];
   if (!rising) fail(ErrorKind::value, op, "the map's starts do not rise from 0 to its ", checked.count, " pairs");
-  checked.pairs = {map.inputs.data<int32_t>(), map.outputs.data<int32_t>(), at, kernels, inputs, outputs, map.blockRows};
   return checked;
 }
 
@@ -101,6 +107,7 @@ PairMap mapPairs(Context& context, const Tensor& given, int64_t inputs, const ch
   const Tensor neighbours = contiguous(context, given, op);
   const int64_t outputs = neighbours.dim(0), kernels = neighbours.dim(1), blocks = blocksOf(outputs, kBlockRows);
   if (neighbours.numel() > INT32_MAX) fail(ErrorKind::shape, op, "neighbours has shape ", given.shape.str(), ", expected fewer than 2^31 elements");
+  if (context.onCuda()) return mapPairsCuda(context, neighbours, inputs, op);
   PairMap map;
   map.starts = empty(context, DType::i32, {blocks * kernels + 1}, op);
   int32_t* starts = map.starts.data<int32_t>();
@@ -127,13 +134,17 @@ PairMap mapPairs(Context& context, const Tensor& given, int64_t inputs, const ch
 PairMap transpose(Context& context, const PairMap& given, int64_t kernels, int64_t inputs, int64_t outputs, const char* op) {
   const CheckedMap checked = requireMap(context, given, kernels, inputs, outputs, op);
   const Pairs& pairs = checked.pairs;
+  int64_t blockRows = kBlockRows;
+  while (!context.onCuda() && blockRows * context.pool.threads() < inputs && checked.count < kFewPairs * kernels * blocksOf(inputs, blockRows)) blockRows *= 2;
+  const int64_t groups = blocksOf(inputs, blockRows) * kernels, fromGroups = blocksOf(pairs) * kernels;
+  PairMap map{empty(context, DType::i32, {checked.count}, op), empty(context, DType::i32, {checked.count}, op), empty(context, DType::i32, {groups + 1}, op), blockRows};
+  if (context.onCuda()) {
+    transposeCuda(context, pairs, checked.count, map, op);
+    return map;
+  }
   for (int64_t h = 0; h < checked.count; h++) {
     if (pairs.inputs[h] < 0 || pairs.inputs[h] >= inputs) failPairs(pairs, op);
   }
-  int64_t blockRows = kBlockRows;
-  while (blockRows * context.pool.threads() < inputs && checked.count < kFewPairs * kernels * blocksOf(inputs, blockRows)) blockRows *= 2;
-  const int64_t groups = blocksOf(inputs, blockRows) * kernels, fromGroups = blocksOf(pairs) * kernels;
-  PairMap map{empty(context, DType::i32, {checked.count}, op), empty(context, DType::i32, {checked.count}, op), empty(context, DType::i32, {groups + 1}, op), blockRows};
   int32_t* starts = map.starts.data<int32_t>();
   std::fill_n(starts, groups + 1, 0);
   const auto eachPair = [&](auto&& body) {
@@ -154,11 +165,15 @@ PairMap transpose(Context& context, const PairMap& given, int64_t kernels, int64
 
 Tensor multiply(Context& context, const PairMap& given, const Tensor& x, const Matrices& weight, const Tensor* bias, int64_t outputs, const char* op) {
   const CheckedMap checked = requireMap(context, given, weight.kernels, x.dim(0), outputs, op);
+  const Tensor source = contiguous(context, x, op), added = bias ? contiguous(context, *bias, op) : Tensor{};
+  Tensor out = empty(context, x.dtype, {outputs, weight.columns}, op);
+  if (context.onCuda()) {
+    multiplyCuda(context, checked.pairs, checked.count, source, weight, bias ? &added : nullptr, out, op);
+    return out;
+  }
   const int64_t blocks = blocksOf(checked.pairs), blockRows = given.blockRows;
   const int64_t parts = std::min<int64_t>(std::clamp<int64_t>(checked.count * weight.depth * weight.columns / kMultiplyGrain, 1, context.pool.threads()), blocks);
-  const Tensor source = contiguous(context, x, op), packed = pack(context, weight, checked.pairs, std::max<int64_t>(1, parts), op);
-  const Tensor added = bias ? contiguous(context, *bias, op) : Tensor{};
-  Tensor out = empty(context, x.dtype, {outputs, weight.columns}, op);
+  const Tensor packed = pack(context, weight, checked.pairs, std::max<int64_t>(1, parts), op);
   const Product product{x.dtype, checked.pairs, weight.depth, weight.columns, source.raw(), packed.raw(), bias ? added.raw() : nullptr, out.raw()};
   const int64_t padded = MD_CALL(paddedColumns)(x.dtype, weight.columns);
   const Tensor sums = empty(context, x.dtype, {parts, blockRows * padded}, op);
@@ -176,6 +191,7 @@ Tensor multiply(Context& context, const PairMap& given, const Tensor& x, const M
 void weightGrad(Context& context, const PairMap& given, const Tensor& x, const Tensor& grad, const Matrices& weight, const char* op) {
   const CheckedMap checked = requireMap(context, given, weight.kernels, x.dim(0), grad.dim(0), op);
   const Tensor source = contiguous(context, x, op), g = contiguous(context, grad, op);
+  if (context.onCuda()) return weightGradCuda(context, checked.pairs, checked.count, source, g, weight, op);
   const int64_t rows = weight.kernels * weight.columns;
   if (rows == 0) return;
   const Tensor sums = empty(context, x.dtype, {rows, MD_CALL(paddedColumns)(x.dtype, weight.depth)}, op);

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "cuda.h"
+
 namespace md::segment {
 namespace {
 
@@ -13,20 +15,30 @@ struct Checked {
   int64_t segments, rows;
 };
 
-Checked requireSegments(Context& context, const Segments& given, int64_t rows, const char* op) {
+Checked requireSegments(Context& context, const Segments& given, int64_t rows, bool nonempty, const char* op) {
   requireDType(given.offsets, DType::i32, op, "offsets");
   requireRank(given.offsets, 1, op, "offsets");
   Checked checked{contiguous(context, given.offsets, op), {}, given.offsets.dim(0) - 1, rows};
   if (checked.segments < 0) fail(ErrorKind::shape, op, "offsets has shape [0], expected [segments + 1]");
+  if (given.order) {
+    requireDType(*given.order, DType::i32, op, "order");
+    requireShape(*given.order, {rows}, op, "order");
+    checked.order = contiguous(context, *given.order, op);
+  }
+  if (context.onCuda()) {
+    checked.offsets = checkedOffsetsCuda(context, checked.offsets, rows, nonempty, op);
+    if (given.order) checked.order = checkedOrderCuda(context, checked.order, op);
+    return checked;
+  }
   const int32_t* at = checked.offsets.data<int32_t>();
   bool rising = at[0] == 0 && at[checked.segments] == rows;
   for (int64_t s = 0; s < checked.segments && rising; s++) rising = at[s] <= at[s + 1];
   if (!rising) fail(ErrorKind::value, op, "offsets does not rise from 0 to the ", rows, " rows");
+  for (int64_t s = 0; s < checked.segments && nonempty; s++) {
+    if (at[s] == at[s + 1]) fail(ErrorKind::value, op, "segment ", s, " is empty, expected at least one row");
+  }
   if (!given.order) return checked;
 
-  requireDType(*given.order, DType::i32, op, "order");
-  requireShape(*given.order, {rows}, op, "order");
-  checked.order = contiguous(context, *given.order, op);
   const int32_t* order = checked.order.data<int32_t>();
   std::vector<uint8_t> seen(static_cast<size_t>(rows), 0);
   for (int64_t i = 0; i < rows; i++) {
@@ -55,11 +67,15 @@ void requireRows(const Tensor& x, const char* op, const char* operand) {
   if (x.dim(0) > INT32_MAX) fail(ErrorKind::shape, op, operand, " has ", x.dim(0), " rows, expected fewer than 2^31");
 }
 
+Rows rowsOf(const Checked& checked, DType dtype, int64_t inner) {
+  return {dtype, checked.offsets.data<int32_t>(), checked.order.storage ? checked.order.data<int32_t>() : nullptr, inner};
+}
+
 // body(rows, begin, end) over segments, the parts having about as many rows.
 template <class Body>
 void eachPart(Context& context, const Checked& checked, DType dtype, int64_t inner, Body&& body) {
-  const int32_t* offsets = checked.offsets.data<int32_t>();
-  const Rows rows{dtype, offsets, checked.order.storage ? checked.order.data<int32_t>() : nullptr, inner};
+  const Rows rows = rowsOf(checked, dtype, inner);
+  const int32_t* offsets = rows.offsets;
   const int64_t parts = std::clamp<int64_t>((checked.rows + checked.segments) * inner / kElementGrain, 1, context.pool.threads());
   const auto beginOf = [&](int64_t part) -> int64_t {
     if (part == 0 || part == parts) return part == 0 ? 0 : checked.segments;
@@ -74,9 +90,13 @@ void eachPart(Context& context, const Checked& checked, DType dtype, int64_t inn
 
 Tensor reduce(Context& context, Reduction reduction, const Tensor& given, const Segments& segments, const char* op) {
   requireRows(given, op, "x");
-  const Checked checked = requireSegments(context, segments, given.dim(0), op);
+  const Checked checked = requireSegments(context, segments, given.dim(0), false, op);
   const Tensor x = contiguous(context, given, op);
   Tensor out = empty(context, x.dtype, withRows(x.shape, checked.segments), op);
+  if (context.onCuda()) {
+    reduceCuda(context, rowsOf(checked, x.dtype, innerOf(x.shape)), checked.segments, reduction, x, out, op);
+    return out;
+  }
   eachPart(context, checked, x.dtype, innerOf(x.shape), [&](const Rows& rows, int64_t begin, int64_t end) {
     MD_CALL(reduceSegments)(rows, reduction, begin, end, x.raw(), out.raw());
   });
@@ -85,10 +105,14 @@ Tensor reduce(Context& context, Reduction reduction, const Tensor& given, const 
 
 Tensor reduceGrad(Context& context, Reduction reduction, const Tensor& given, const Segments& segments, int64_t rowCount, const char* op) {
   requireRows(given, op, "grad");
-  const Checked checked = requireSegments(context, segments, rowCount, op);
+  const Checked checked = requireSegments(context, segments, rowCount, false, op);
   requireShape(given, withRows(given.shape, checked.segments), op, "grad");
   const Tensor grad = contiguous(context, given, op);
   Tensor out = empty(context, grad.dtype, withRows(grad.shape, rowCount), op);
+  if (context.onCuda()) {
+    spreadCuda(context, rowsOf(checked, grad.dtype, innerOf(grad.shape)), checked.segments, reduction, grad, out, op);
+    return out;
+  }
   eachPart(context, checked, grad.dtype, innerOf(grad.shape), [&](const Rows& rows, int64_t begin, int64_t end) {
     MD_CALL(spreadSegments)(rows, reduction, begin, end, grad.raw(), out.raw());
   });
@@ -97,14 +121,14 @@ Tensor reduceGrad(Context& context, Reduction reduction, const Tensor& given, co
 
 Maximum max(Context& context, const Tensor& given, const Segments& segments, const char* op) {
   requireRows(given, op, "x");
-  const Checked checked = requireSegments(context, segments, given.dim(0), op);
-  const int32_t* offsets = checked.offsets.data<int32_t>();
-  for (int64_t s = 0; s < checked.segments; s++) {
-    if (offsets[s] == offsets[s + 1]) fail(ErrorKind::value, op, "segment ", s, " is empty, expected at least one row");
-  }
+  const Checked checked = requireSegments(context, segments, given.dim(0), true, op);
   const Tensor x = contiguous(context, given, op);
   const Dims shape = withRows(x.shape, checked.segments);
   Maximum out{empty(context, x.dtype, shape, op), empty(context, DType::i32, shape, op)};
+  if (context.onCuda()) {
+    maxCuda(context, rowsOf(checked, x.dtype, innerOf(x.shape)), checked.segments, x, out, op);
+    return out;
+  }
   eachPart(context, checked, x.dtype, innerOf(x.shape), [&](const Rows& rows, int64_t begin, int64_t end) {
     MD_CALL(maxSegments)(rows, begin, end, x.raw(), out.values.raw(), out.rows.data<int32_t>());
   });

@@ -7,6 +7,7 @@
 
 #include "../elementwise/op.h"
 #include "../sort/op.h"
+#include "cuda.h"
 
 namespace md::serialize {
 namespace {
@@ -30,6 +31,14 @@ Serialization serialize(Context& context, const Tensor& givenCoordinates, const 
   const Tensor batch = contiguous(context, elementwise::cast(context, givenBatch, DType::i64, op), op);
 
   Serialization out{empty(context, DType::i64, {n}, op), empty(context, DType::i32, {n}, op), empty(context, DType::i32, {n}, op)};
+  if (context.onCuda()) {
+    encodeCuda(context, coordinates, batch, curve, static_cast<int>(depth), out, op);
+    Tensor codes = empty(context, DType::i64, {n}, op);
+    copyInto(context, out.code, codes.raw(), op);
+    sort::radixSort(context, codes, out.order, 63, op);
+    invertCuda(context, out.order, out.inverse, op);
+    return out;
+  }
   const int64_t parts = std::clamp<int64_t>(n / kRowGrain, 1, context.pool.threads());
   std::vector<int64_t> bad(static_cast<size_t>(parts), -1), highest(static_cast<size_t>(parts), 0);
   parallelFor(context.pool, parts, 1, [&](int64_t first, int64_t last) {

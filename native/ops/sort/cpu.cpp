@@ -1,7 +1,7 @@
-#include <bit>
 #include <cstring>
 
 #include "op.h"
+#include "shared.h"
 
 namespace md::sort::MD_ISA {
 namespace {
@@ -9,26 +9,10 @@ namespace {
 constexpr int64_t kInsertion = 32;  // rows up to here are sorted by insertion
 constexpr int kByte = 8;
 
-uint64_t codeOf(float x) {
-  if (x != x) return 0xFFFFFFFFu;
-  const uint32_t bits = std::bit_cast<uint32_t>(x + 0.0f);  // -0 becomes 0
-  return bits >> 31 ? ~bits : bits | 0x80000000u;
-}
-uint64_t codeOf(double x) {
-  if (x != x) return ~uint64_t{0};
-  const uint64_t bits = std::bit_cast<uint64_t>(x + 0.0);
-  return bits >> 63 ? ~bits : bits | uint64_t{1} << 63;
-}
-uint64_t codeOf(int32_t x) { return static_cast<uint32_t>(x) ^ 0x80000000u; }
-uint64_t codeOf(int64_t x) { return static_cast<uint64_t>(x) ^ uint64_t{1} << 63; }
-uint64_t codeOf(uint8_t x) { return x; }
-
 template <class T>
 void encodeRowOf(const T* x, int64_t stride, int64_t extent, bool descending, int64_t* codes, int32_t* order) {
-  constexpr uint64_t mask = ~uint64_t{0} >> (64 - 8 * sizeof(T));
-  const uint64_t flip = descending ? mask : 0;
   for (int64_t i = 0; i < extent; i++) {
-    codes[i] = static_cast<int64_t>(codeOf(x[i * stride]) ^ flip);
+    codes[i] = static_cast<int64_t>(codeOf(x[i * stride], descending));
     order[i] = static_cast<int32_t>(i);
   }
 }

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "cuda.h"
+
 namespace md::sort {
 namespace {
 
@@ -22,6 +24,10 @@ Sorted order(Context& context, const Tensor& given, int axis, int64_t k, bool de
   shape[axis] = k;
   Sorted out{empty(context, x.dtype, shape, op), empty(context, DType::i64, shape, op)};
   if (out.values.numel() == 0) return out;
+  if (context.onCuda()) {
+    orderCuda(context, split, k, descending, x, out, op);
+    return out;
+  }
   const auto size = static_cast<int64_t>(itemSize(x.dtype));
   const int bits = static_cast<int>(8 * size);
   const auto rowAt = [&](int64_t row) -> Row {
@@ -78,6 +84,7 @@ Sorted topk(Context& context, const Tensor& x, int64_t k, int64_t axis, bool lar
 
 void radixSort(Context& context, Tensor& codes, Tensor& order, int bits, const char* op) {
   const int64_t n = codes.numel();
+  if (context.onCuda()) return radixSortCuda(context, 1, n, codes, order, bits, op);
   const int passes = (bits + kDigitBits - 1) / kDigitBits;
   if (n < 2 || passes == 0) return;
   const int width = (bits + passes - 1) / passes;

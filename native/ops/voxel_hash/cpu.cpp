@@ -1,31 +1,7 @@
-#include <cmath>
-#include <limits>
-
 #include "op.h"
 
 namespace md::voxel_hash::MD_ISA {
 namespace {
-
-template <class T>
-struct TypedGrid {
-  T size, origin[3];
-  explicit TypedGrid(const Grid& grid)
-      : size(static_cast<T>(grid.voxelSize)),
-        origin{static_cast<T>(grid.origin[0]), static_cast<T>(grid.origin[1]), static_cast<T>(grid.origin[2])} {}
-  Voxel voxelAt(const T* p, int64_t batch) const {
-    return {batch, binOf(p[0], origin[0], size), binOf(p[1], origin[1], size), binOf(p[2], origin[2], size)};
-  }
-};
-
-template <class T>
-bool finite(const T* p) {
-  constexpr T most = std::numeric_limits<T>::max();
-  return std::abs(p[0]) <= most && std::abs(p[1]) <= most && std::abs(p[2]) <= most;
-}
-
-bool inside(const Voxel& v) {
-  return v.batch >= 0 && v.batch < kBatchLimit && insideGrid(v.x) && insideGrid(v.y) && insideGrid(v.z);
-}
 
 void widen(KeyRange& range, int field, int64_t value) {
   range.low[field] = value < range.low[field] ? value : range.low[field];
@@ -36,7 +12,7 @@ template <class T>
 int64_t binPointsOf(const T* points, const int64_t* batch, int64_t begin, int64_t end, const TypedGrid<T>& grid, int64_t* keys, KeyRange& range) {
   KeyRange local = range;  // in registers, not in memory beside another thread's
   for (int64_t i = begin; i < end; i++) {
-    const Voxel v = grid.voxelAt(points + 3 * i, batch[i]);
+    const Voxel v = voxelAt(grid, points + 3 * i, batch[i]);
     if (!inside(v)) return i;
     keys[i] = packKey(v);
     widen(local, 0, v.batch);
@@ -48,29 +24,11 @@ int64_t binPointsOf(const T* points, const int64_t* batch, int64_t begin, int64_
   return -1;
 }
 
-int32_t findInGrid(const Voxel& v, const Table& table) { return inside(v) ? findVoxel(v, table) : -1; }
-
 // The voxels up to Reach away along each axis, x slowest and z fastest.
 template <int Reach>
 void neighboursOf(const Voxel& v, const Table& table, int32_t* out) {
-  constexpr int size = 2 * Reach + 1;
-  const int place = columnPlace(v.z);
-  const bool oneColumn = insideGrid(v.z) && place >= Reach && place < kColumn - Reach;
   for (int32_t x = v.x - Reach; x <= v.x + Reach; x++) {
-    for (int32_t y = v.y - Reach; y <= v.y + Reach; y++, out += size) {
-      if (oneColumn && insideGrid(x) && insideGrid(y)) {
-        const uint64_t entry = findColumn(columnKey({v.batch, x, y, v.z}), table);
-        const uint32_t bits = static_cast<uint32_t>(entry >> 32), window = bits >> (place - Reach);
-        uint32_t index = static_cast<uint32_t>(entry) + countBits(bits & ((uint32_t{1} << (place - Reach)) - 1));
-        for (int dz = 0; dz < size; dz++) {
-          const uint32_t occupied = window >> dz & 1;
-          out[dz] = static_cast<int32_t>(occupied ? index : ~uint32_t{0});
-          index += occupied;
-        }
-      } else {
-        for (int32_t dz = 0; dz < size; dz++) out[dz] = findInGrid({v.batch, x, y, v.z - Reach + dz}, table);
-      }
-    }
+    for (int32_t y = v.y - Reach; y <= v.y + Reach; y++, out += 2 * Reach + 1) neighboursAlongZ<Reach>(v, x, y, table, out);
   }
 }
 
@@ -100,13 +58,6 @@ int64_t eachNeighbourhood(int64_t begin, int64_t end, const Table& table, int32_
   return -1;
 }
 
-// The voxel of query i, which may lie outside the grid; false where there is none.
-template <class T>
-bool queryVoxel(const TypedGrid<T>& grid, const T* queries, const int64_t* batch, int64_t i, Voxel& v) {
-  v = grid.voxelAt(queries + 3 * i, batch[i]);
-  return finite(queries + 3 * i) && batch[i] >= 0 && batch[i] < kBatchLimit;
-}
-
 template <class T>
 int64_t lookupRowsOf(const T* queries, const int64_t* batch, int64_t begin, int64_t end, const TypedGrid<T>& grid, const Table& table, int32_t* out) {
   Voxel v;
@@ -125,8 +76,8 @@ int64_t neighbourRowsOf(const T* queries, const int64_t* batch, int64_t begin, i
 }  // namespace
 
 int64_t binPoints(DType dtype, const void* points, const int64_t* batch, int64_t begin, int64_t end, const Grid& grid, int64_t* keys, KeyRange& range) {
-  if (dtype == DType::f32) return binPointsOf(static_cast<const float*>(points), batch, begin, end, TypedGrid<float>(grid), keys, range);
-  return binPointsOf(static_cast<const double*>(points), batch, begin, end, TypedGrid<double>(grid), keys, range);
+  if (dtype == DType::f32) return binPointsOf(static_cast<const float*>(points), batch, begin, end, typedGrid<float>(grid), keys, range);
+  return binPointsOf(static_cast<const double*>(points), batch, begin, end, typedGrid<double>(grid), keys, range);
 }
 
 void encodeKeys(const int64_t* keys, int64_t begin, int64_t end, const CodeLayout& layout, int64_t* codes, int32_t* order) {
@@ -188,14 +139,14 @@ void insertKeys(const int64_t* keys, int64_t count, const Table& table) {
 
 int64_t lookupRows(DType dtype, const void* queries, const int64_t* batch, int64_t begin, int64_t end, const Grid& grid,
                    const Table& table, int32_t* out) {
-  if (dtype == DType::f32) return lookupRowsOf(static_cast<const float*>(queries), batch, begin, end, TypedGrid<float>(grid), table, out);
-  return lookupRowsOf(static_cast<const double*>(queries), batch, begin, end, TypedGrid<double>(grid), table, out);
+  if (dtype == DType::f32) return lookupRowsOf(static_cast<const float*>(queries), batch, begin, end, typedGrid<float>(grid), table, out);
+  return lookupRowsOf(static_cast<const double*>(queries), batch, begin, end, typedGrid<double>(grid), table, out);
 }
 
 int64_t neighbourRows(DType dtype, const void* queries, const int64_t* batch, int64_t begin, int64_t end, const Grid& grid,
                       const Table& table, int32_t* out) {
-  if (dtype == DType::f32) return neighbourRowsOf(static_cast<const float*>(queries), batch, begin, end, TypedGrid<float>(grid), table, out);
-  return neighbourRowsOf(static_cast<const double*>(queries), batch, begin, end, TypedGrid<double>(grid), table, out);
+  if (dtype == DType::f32) return neighbourRowsOf(static_cast<const float*>(queries), batch, begin, end, typedGrid<float>(grid), table, out);
+  return neighbourRowsOf(static_cast<const double*>(queries), batch, begin, end, typedGrid<double>(grid), table, out);
 }
 
 void voxelNeighbourRows(const int64_t* keys, int64_t begin, int64_t end, const Table& table, int64_t kernelSize, int32_t* out) {

@@ -9,6 +9,7 @@
 
 #include "../elementwise/op.h"
 #include "../sort/op.h"
+#include "cuda.h"
 
 namespace md::voxel_hash {
 namespace {
@@ -71,11 +72,6 @@ void eachRow(Context& context, const Rows& rows, const char* op, const char* ope
   if (bad != INT64_MAX) failRow(rows, bad, op, operand);
 }
 
-Table tableOf(const Tensor& table) {
-  const int64_t slots = table.dim(0);
-  return {table.data<int64_t>(), slots, 64 - std::countr_zero(static_cast<uint64_t>(slots))};
-}
-
 Table requireTable(const Tensor& table, const char* op) {
   requireDType(table, DType::i64, op, "table");
   requireRank(table, 2, op, "table");
@@ -98,10 +94,18 @@ CodeLayout layoutOf(const KeyRange& range, int& bits) {
 
 }  // namespace
 
+Table tableOf(const Tensor& table) {
+  const int64_t slots = table.dim(0);
+  return {table.data<int64_t>(), slots, 64 - std::countr_zero(static_cast<uint64_t>(slots))};
+}
+
+int64_t slotsFor(int64_t columns) { return static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(std::max(2 * columns, kLeastSlots)))); }
+
 VoxelHash build(Context& context, const Tensor& points, const Tensor& pointBatch, const Grid& grid, const char* op) {
   requireGrid(grid, op);
   const Rows rows = requireRows(context, points, pointBatch, op, "points", "pointBatch");
   const int64_t n = rows.count;
+  if (context.onCuda()) return buildCuda(context, rows.positions, rows.batch, grid, op);
   const int64_t parts = std::clamp<int64_t>(n / kPointGrain, 1, context.pool.threads());
   VoxelHash hash;
 
@@ -153,7 +157,7 @@ VoxelHash build(Context& context, const Tensor& points, const Tensor& pointBatch
   });
   hash.voxelOffsets.data<int32_t>()[voxels] = static_cast<int32_t>(n);
 
-  const auto slots = static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(std::max(2 * std::accumulate(columns.begin(), columns.end(), int64_t{0}), kLeastSlots))));
+  const int64_t slots = slotsFor(std::accumulate(columns.begin(), columns.end(), int64_t{0}));
   hash.table = empty(context, DType::i64, {slots, 2}, op);
   MD_CALL(insertKeys)(hash.keys.data<int64_t>(), voxels, tableOf(hash.table));
   return hash;
@@ -164,6 +168,10 @@ Tensor lookup(Context& context, const Tensor& queries, const Tensor& queryBatch,
   const Table table = requireTable(tableTensor, op);
   const Rows rows = requireRows(context, queries, queryBatch, op, "queries", "queryBatch");
   Tensor out = empty(context, DType::i32, {rows.count}, op);
+  if (context.onCuda()) {
+    lookupCuda(context, rows.positions, rows.batch, grid, table, out, op);
+    return out;
+  }
   eachRow(context, rows, op, "queries", [&](int64_t begin, int64_t end) {
     return MD_CALL(lookupRows)(rows.positions.dtype, rows.positions.raw(), rows.batch.data<int64_t>(), begin, end, grid, table, out.data<int32_t>());
   });
@@ -175,6 +183,10 @@ Tensor neighbours(Context& context, const Tensor& queries, const Tensor& queryBa
   const Table table = requireTable(tableTensor, op);
   const Rows rows = requireRows(context, queries, queryBatch, op, "queries", "queryBatch");
   Tensor out = empty(context, DType::i32, {rows.count, kNeighbours}, op);
+  if (context.onCuda()) {
+    neighboursCuda(context, rows.positions, rows.batch, grid, table, out, op);
+    return out;
+  }
   eachRow(context, rows, op, "queries", [&](int64_t begin, int64_t end) {
     return MD_CALL(neighbourRows)(rows.positions.dtype, rows.positions.raw(), rows.batch.data<int64_t>(), begin, end, grid, table, out.data<int32_t>());
   });
@@ -189,6 +201,10 @@ Tensor neighboursOfVoxels(Context& context, const Tensor& keys, const Tensor& ta
   const Tensor voxels = contiguous(context, keys, op);
   const int64_t neighbours = kernelSize * kernelSize * kernelSize;
   Tensor out = empty(context, DType::i32, {keys.dim(0), neighbours}, op);
+  if (context.onCuda()) {
+    neighboursOfVoxelsCuda(context, voxels, table, kernelSize, out, op);
+    return out;
+  }
   parallelFor(context.pool, keys.dim(0), kPointGrain / neighbours, [&](int64_t begin, int64_t end) {
     MD_CALL(voxelNeighbourRows)(voxels.data<int64_t>(), begin, end, table, kernelSize, out.data<int32_t>());
   });

@@ -31,6 +31,11 @@ Tensor neighbours(Context& context, const Tensor& queries, const Tensor& queryBa
 /// i32 [V, kernelSize^3]: the voxels around each voxel of `keys`, in the same order. ValueError unless kernelSize is 3 or 5.
 Tensor neighboursOfVoxels(Context& context, const Tensor& keys, const Tensor& table, int64_t kernelSize, const char* op);
 
+/// A contiguous table [slots, 2] as kernels see it.
+Table tableOf(const Tensor& table);
+/// A power of two: at most half of the slots are taken.
+int64_t slotsFor(int64_t columns);
+
 // Kernels of cpu.cpp. Those over points or queries return the first row that cannot be binned, or -1.
 
 /// The lowest and highest value of each field of the biased key: batch, x, y, z.

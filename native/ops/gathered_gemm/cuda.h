@@ -1,0 +1,20 @@
+// Kernels of cuda.cu. A pair that leaves its block or its rows is left out, and whoever waits next throws.
+#pragma once
+#include "../../core/cuda/backend.h"
+#include "op.h"
+
+namespace md::gathered_gemm {
+
+/// Contiguous neighbours [outputs, K]. Waits once, for the number of pairs.
+MD_CUDA_FUNCTION PairMap mapPairsCuda(Context& context, const Tensor& neighbours, int64_t inputs, const char* op);
+/// Whoever waits next throws unless the starts rise from 0 to count.
+MD_CUDA_FUNCTION void checkStartsCuda(Context& context, const Pairs& pairs, int64_t count, const char* op);
+/// Fills `map`, whose blocks of output rows are those of its blockRows.
+MD_CUDA_FUNCTION void transposeCuda(Context& context, const Pairs& pairs, int64_t count, PairMap& map, const char* op);
+/// Contiguous x and bias (or null) into out [outputs, columns].
+MD_CUDA_FUNCTION void multiplyCuda(Context& context, const Pairs& pairs, int64_t count, const Tensor& x, const Matrices& weight, const Tensor* bias,
+                                   const Tensor& out, const char* op);
+MD_CUDA_FUNCTION void weightGradCuda(Context& context, const Pairs& pairs, int64_t count, const Tensor& x, const Tensor& grad, const Matrices& weight,
+                                     const char* op);
+
+}  // namespace md::gathered_gemm
