@@ -21,7 +21,7 @@ const small: ConfigLayer = {
   source: "test",
   values: {
     policy: { embedDim: 12, numHeads: 2, numLayers: 1, samples: 2, positionFrequencies: 1 },
-    data: { points: 8, instructionDim: 8, cameras: ["front"] },
+    data: { points: 8, instructionDim: 8, cameras: ["front"], workers: 0 },
     training: { steps: 2, batchSize: 2 },
   },
 };
