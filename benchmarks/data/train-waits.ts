@@ -39,7 +39,11 @@ interface Contestant {
 const root = mkdtempSync(join(tmpdir(), "train-waits-"));
 try {
   writeLotusDataset({ root, tasks: 2, episodes: 5, steps: 6, points: 10_000 });
-  const layers = [readPreset("mini-diffuser"), parseOverride("training.maxMinutes=null"), ...overrides.map(parseOverride)];
+  const layers = [
+    readPreset("mini-diffuser"),
+    parseOverride("training.maxMinutes=null"),
+    ...overrides.map(parseOverride),
+  ];
   const factory = getPolicy(resolveModel(layers));
   const config = resolveConfig(layers, factory.defaults);
   const dataset = await loadDataset(listEpisodes({ root }), config.data);

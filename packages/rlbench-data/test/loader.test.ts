@@ -1,5 +1,7 @@
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
   type BatchLoader,
@@ -251,3 +253,23 @@ it("has the clouds in memory that threads share, once", () => {
   expect(new Set(foreign.samples.map(({ embeddings }) => embeddings[0])).size).toBe(1);
   expect(foreign.samples[0].embeddings[0]).toEqual(own);
 });
+
+it("keeps memory flat over 50 epochs", async () => {
+  setFlagsFromString("--expose-gc");
+  const collectGarbage = runInNewContext("gc") as () => void;
+  const samples = Array.from({ length: 50 }, (_, i) => dataset.samples[i % dataset.samples.length]);
+  const loader = load({ batchSize: 5, points: 4000 }, { ...dataset, samples });
+  const bytesAfter = async (from: number, to: number): Promise<{ buffers: number; resident: number }> => {
+    for (let index = from; index < to; index++) expect((await loader.batch(index)).size).toBe(5);
+    collectGarbage();
+    const { arrayBuffers, rss } = process.memoryUsage();
+    return { buffers: arrayBuffers, resident: rss };
+  };
+  const batchBytes = 5 * 4000 * 6 * 4;
+  // 10 batches an epoch.
+  const early = await bytesAfter(0, 100);
+  const late = await bytesAfter(100, 500);
+  expect(late.buffers - early.buffers).toBeLessThan(4 * batchBytes);
+  // Half of the 400 batches between, if either thread kept them, would show.
+  expect(late.resident - early.resident).toBeLessThan(0.5 * 400 * batchBytes);
+}, 120_000);
