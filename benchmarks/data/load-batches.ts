@@ -17,6 +17,12 @@ async function prepare(root: string): Promise<KeyPoseDataset> {
   return prepareKeyPoses(episodes.map((episode) => demonstrationOf(episode)));
 }
 
+/** Seconds of processor time of this process so far. */
+function cpuSeconds(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1e6;
+}
+
 const secondsSince = (start: number): number => (performance.now() - start) / 1000;
 const root = mkdtempSync(join(tmpdir(), "load-batches-"));
 try {
@@ -36,20 +42,26 @@ try {
   await loader.batch(0);
   const first = secondsSince(start);
   console.log(
-    `${states} states of ${cloudPoints} points: read and prepared in ${reading.toFixed(2)} s ` +
-      `(${(states / reading).toFixed(0)} a second), first batch after ${first.toFixed(2)} s`,
+    `${states} states of ${cloudPoints} points: read and prepared in ${reading.toFixed(2)} s, ` +
+      `first batch after ${first.toFixed(2)} s`,
   );
-  for (let index = 1; index < states / SCENES; index++) await loader.batch(index);
-  const epoch = secondsSince(start);
-  console.log(`files to the batches of the first epoch: ${(states / epoch).toFixed(0)} scenes a second`);
-
   const speeds: number[] = [];
-  for (let round = 0, index = Math.ceil(states / SCENES); round < ROUNDS; round++) {
+  const drawn = cpuSeconds();
+  for (let round = 0, index = 1; round < ROUNDS; round++) {
     const begun = performance.now();
     for (let i = 0; i < BATCHES; i++) await loader.batch(index++);
     speeds.push((BATCHES * SCENES) / secondsSince(begun));
   }
+  const drawing = (cpuSeconds() - drawn) / (ROUNDS * BATCHES * SCENES);
   await loader.close();
+  const prepared = cpuSeconds();
+  await prepare(root);
+  const preparing = (cpuSeconds() - prepared) / states;
+  console.log(
+    `processor time a scene: ${(1000 * preparing).toFixed(2)} ms to read and prepare, once; ` +
+      `${(1000 * drawing).toFixed(2)} ms to draw; both every time would be ` +
+      `${(1 / (preparing + drawing)).toFixed(0)} scenes a second on one core`,
+  );
   const { median, low, high } = interval(speeds);
   console.log(
     `batches of ${SCENES} scenes × ${POINTS} points, one worker: ${median.toFixed(0)} scenes a second ` +

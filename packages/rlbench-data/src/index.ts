@@ -15,7 +15,13 @@ export * from "./key-pose-dataset.js";
 export * from "./key-poses.js";
 export { keySteps } from "./key-steps.js";
 export { observationCloud } from "./observation-cloud.js";
-export { type BatchLoader, loadBatches, type LoaderOptions, loadVariableBatches } from "./loader/loader.js";
+export {
+  type BatchLoader,
+  loadBatches,
+  type LoaderOptions,
+  loadVariableBatches,
+  MAX_PREFETCH,
+} from "./loader/loader.js";
 export * from "./open-dataset.js";
 export { centerCloud, centroid, heightFeature, scaleColors } from "./pipeline/features.js";
 export { removeLocalOutliers, removeStatisticalOutliers } from "./pipeline/outliers.js";

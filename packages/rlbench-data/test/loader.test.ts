@@ -2,7 +2,7 @@ import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import {
   type BatchLoader,
   CounterRandom,
@@ -76,6 +76,20 @@ describe("batches of a loader", () => {
     const steps = [20, 21, 20, 5];
     const batches = await Promise.all(steps.map((step) => loader.batch(step)));
     expect(batches).toEqual(steps.map((step) => drawBatch(dataset, { ...options, step })));
+  });
+
+  it("are asked of the threads no further ahead than said, and once", async () => {
+    const draw = vi.spyOn(LoaderThread.prototype, "draw");
+    const loader = load({ workers: 2, prefetch: 3 });
+    const asked = (): number[] => draw.mock.calls.splice(0).map(([index]) => index);
+    await loader.batch(10);
+    expect(asked()).toEqual([10, 11, 12, 13]);
+    await loader.batch(11);
+    await loader.batch(12);
+    expect(asked()).toEqual([14, 15]);
+    await loader.batch(0);
+    expect(asked()).toEqual([0, 1, 2, 3]);
+    draw.mockRestore();
   });
 
   it("of variable size have every point of a scene once, and offsets", async () => {

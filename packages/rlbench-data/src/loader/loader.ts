@@ -6,7 +6,8 @@ import { LoaderThread } from "./loader-thread.js";
 import { shareDataset } from "./shared-dataset.js";
 
 const MAX_WORKERS = 64;
-const MAX_PREFETCH = 1024;
+/** The most batches that a loader draws ahead. */
+export const MAX_PREFETCH = 1024;
 
 /** What a loader draws, and how far ahead. */
 export interface LoaderOptions extends DrawRunOptions {

@@ -6,6 +6,7 @@ import {
   type KeyPoseBatch,
   type KeyPoseDataset,
   loadBatches,
+  MAX_PREFETCH,
   positionBounds,
 } from "@md/rlbench-data";
 import type { TrainConfig } from "../config/schema.js";
@@ -16,9 +17,11 @@ export function batchSource(dataset: KeyPoseDataset, config: TrainConfig): (inde
   return (step) => drawBatch(dataset, { ...options, step });
 }
 
-/** The same batches, drawn ahead by `data.workers` threads. */
+/** The same batches, drawn ahead by `data.workers` threads: those of the next step, and at least two a thread. */
 export function batchLoader(dataset: KeyPoseDataset, config: TrainConfig): BatchLoader<KeyPoseBatch> {
-  return loadBatches(dataset, { ...drawOptions(config), workers: config.data.workers });
+  const { workers } = config.data;
+  const prefetch = Math.min(MAX_PREFETCH, Math.max(config.training.accumulate, 2 * workers));
+  return loadBatches(dataset, { ...drawOptions(config), workers, prefetch });
 }
 
 function drawOptions({ seed, data, training: { batchSize } }: TrainConfig): DrawRunOptions {
