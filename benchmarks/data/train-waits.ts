@@ -34,6 +34,8 @@ interface Contestant {
   /** Seconds a step, and of it seconds that it waited for data; one of each a round. */
   steps: number[];
   waits: number[];
+  /** Seconds of processor time a step, which other programs on the machine disturb less. */
+  cpu: number[];
 }
 
 const root = mkdtempSync(join(tmpdir(), "train-waits-"));
@@ -61,6 +63,7 @@ try {
     }),
     steps: [],
     waits: [],
+    cpu: [],
   });
   const contestants = [
     contestant("batches that are there", (index) => ready[index % ready.length]),
@@ -69,9 +72,10 @@ try {
   ];
   // The first round is the warm-up.
   for (let round = 0; round <= Number(rounds); round++) {
-    for (const { trainer, steps, waits } of round % 2 === 0 ? contestants : contestants.toReversed()) {
+    for (const { trainer, steps, waits, cpu } of round % 2 === 0 ? contestants : contestants.toReversed()) {
       let waited = 0;
       const start = performance.now();
+      const before = process.cpuUsage();
       for (let step = 0; step < STEPS; step++) {
         waited += (await trainer.trainStep()).dataSeconds;
         await setImmediate();
@@ -79,14 +83,18 @@ try {
       if (round === 0) continue;
       steps.push((performance.now() - start) / 1000 / STEPS);
       waits.push(waited / STEPS);
+      const { user, system } = process.cpuUsage(before);
+      cpu.push((user + system) / 1e6 / STEPS);
     }
   }
   await loader.close();
-  for (const { name, steps, waits } of contestants) {
+  for (const { name, steps, waits, cpu } of contestants) {
     const ratio = ratioInterval(steps, contestants[0].steps);
+    const work = ratioInterval(cpu, contestants[0].cpu);
     console.log(
       `${name}: ${(1000 * interval(steps).median).toFixed(1)} ms a step, ${ratio.median.toFixed(3)}x ` +
         `(95% interval ${ratio.low.toFixed(3)} to ${ratio.high.toFixed(3)}), ` +
+        `processor time ${work.median.toFixed(3)}x (${work.low.toFixed(3)} to ${work.high.toFixed(3)}), ` +
         `waits ${(100 * ratioInterval(waits, steps).median).toFixed(2)}% of it`,
     );
   }
