@@ -223,7 +223,7 @@ describe("the end of a loader", () => {
     const child = fileURLToPath(new URL("./support/loader-child.ts", import.meta.url));
     const result = spawnSync(process.execPath, ["--conditions", "@md/source", "--import", "tsx", child, action], {
       encoding: "utf8",
-      timeout: 30_000,
+      timeout: 60_000,
     });
     expect({ status: result.status, signal: result.signal, out: result.stdout }).toEqual({
       status,
