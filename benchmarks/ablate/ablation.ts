@@ -125,10 +125,11 @@ async function trainShown(
 ): ReturnType<typeof trainCurve> {
   const steps = config.training.steps!;
   const start = performance.now();
-  const curve = await trainCurve(config, data, ({ step, loss }) => {
+  const curve = await trainCurve(config, data, ({ step, loss, dataSeconds }) => {
     const elapsed = (performance.now() - start) / 1000;
     const rate = step / elapsed;
-    display?.update({ step, steps, progress: step / steps, rate, secondsLeft: (steps - step) / rate, loss });
+    const secondsLeft = (steps - step) / rate;
+    display?.update({ step, steps, progress: step / steps, rate, dataSeconds, secondsLeft, loss });
   });
   display?.finish();
   return curve;

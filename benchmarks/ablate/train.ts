@@ -47,7 +47,7 @@ export async function trainCurve(
   try {
     await trainer.run({
       async onStep(metrics) {
-        seconds += (metrics.dataMs + metrics.updateMs) / 1000;
+        seconds += metrics.dataSeconds + metrics.updateSeconds;
         onStep(metrics);
         if (!due.has(metrics.step)) return;
         const shares = trainer.ema ? await trainer.ema.withAverages(judge) : await judge();

@@ -1,7 +1,11 @@
 import { defineConfig } from "tsup";
 
 export default defineConfig({
-  entry: { index: "src/index.ts", "convert-worker": "src/formats/compact/convert-worker.ts" },
+  entry: {
+    index: "src/index.ts",
+    "convert-worker": "src/formats/compact/convert-worker.ts",
+    "loader-worker": "src/loader/loader-worker.ts",
+  },
   format: "esm",
   dts: true,
   clean: true,

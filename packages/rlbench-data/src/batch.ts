@@ -2,23 +2,21 @@ import { DataError } from "./errors.js";
 import type { KeyPoseDataset, KeyPoseSample } from "./key-pose-dataset.js";
 import { jitterPoints, SceneMotion } from "./pipeline/augment.js";
 import { type Sampling, samplePointsNear } from "./pipeline/sampling.js";
-import { pointCount, RLBENCH_WORKSPACE_CENTER, samplePoints, takeRows } from "./point-cloud.js";
+import { pointCount, type PointCloud, RLBENCH_WORKSPACE_CENTER, samplePoints, takeRows } from "./point-cloud.js";
 import { CounterRandom } from "./random.js";
 import { quaternionToRotationBins, type Vector3 } from "./rotation.js";
 
-/** B training states as flat, row-major arrays. */
-export interface KeyPoseBatch {
+/** B training states as flat, row-major arrays; P points in all scenes together. */
+export interface StateBatch {
   /** B. */
   size: number;
-  /** N, points a scene. */
-  pointsPerScene: number;
   /** T, tokens of the longest instruction of the batch. */
   instructionTokens: number;
   /** D, components of an instruction token. */
   instructionDim: number;
-  /** Metres, [B, N, 3]. A scene of fewer than N points holds some of them more than once. */
+  /** Metres, [P, 3]. */
   points: Float32Array;
-  /** RGB in [0, 1], [B, N, 3]. */
+  /** RGB in [0, 1], [P, 3]. */
   colors: Float32Array;
   /** [B, T, D]; tokens from `instructionLengths` on are zero padding, to be masked. */
   instruction: Float32Array;
@@ -42,25 +40,19 @@ export interface KeyPoseBatch {
   turns: Float32Array;
 }
 
-/** What {@link drawBatch} draws. */
-export interface DrawOptions {
-  /** Non-negative integer below 2^53. */
-  seed: number;
-  /** Batch number from 0; the epoch follows from it. */
-  step: number;
-  batchSize: number;
-  /** Points a scene. */
-  points: number;
-  /** Scenes are turned about z by up to this many degrees either way. Default 0. */
-  rotationRange?: number;
-  /** Scenes are shifted by up to this many metres either way an axis. Default 0. */
-  jitter?: number;
-  /** Each point is moved by up to this many metres either way an axis, poses are not. Default 0. */
-  pointJitter?: number;
-  /** Default "uniform". */
-  sampling?: Sampling;
-  /** What scenes are turned about, in metres. Default {@link RLBENCH_WORKSPACE_CENTER}. */
-  center?: Vector3;
+/**
+ * Training states with N points a scene: `points` and `colors` are [B, N, 3]. A scene of fewer than N points holds some
+ * of them more than once.
+ */
+export interface KeyPoseBatch extends StateBatch {
+  /** N. */
+  pointsPerScene: number;
+}
+
+/** Training states whose scenes have as many points as they have: no padding, no point twice. */
+export interface VariableBatch extends StateBatch {
+  /** Scene b has the points from `offsets[b]` up to `offsets[b + 1]`, [B + 1]. */
+  offsets: Int32Array;
 }
 
 /** What {@link collate} does with the states it is given. */
@@ -80,42 +72,8 @@ export interface CollateOptions {
 const MAX_SCENES = 2 ** 16;
 const MAX_BATCH_POINTS = 2 ** 27;
 
-const PURPOSE = { order: 1, draw: 2, collate: 3 } as const;
-
-/**
- * Draws a training batch. Each epoch visits every state once, in an order of its own; points,
- * instruction wording and augmentation are drawn anew. All of it is a function of (seed, epoch,
- * position in the epoch) alone, so a run that stops after any step can go on from there to the bit.
- *
- * Rotation and shift move cloud, gripper and target together.
- *
- * @throws DataError when a count, range or the seed makes no sense, or the batch is too large
- */
-export function drawBatch(dataset: KeyPoseDataset, options: DrawOptions): KeyPoseBatch {
-  const { seed, step, batchSize, points, rotationRange = 0, jitter = 0, pointJitter = 0 } = options;
-  checkCounts({ step, batchSize, points }, { step: 0, batchSize: 1, points: 1 });
-  checkSize(batchSize, points);
-  checkRanges({ rotationRange, jitter, pointJitter });
-  const total = dataset.samples.length;
-  let order: { epoch: number; indices: Int32Array } | undefined;
-  const picks = Array.from({ length: batchSize }, (_, b): Pick => {
-    const epoch = Math.floor((step * batchSize + b) / total);
-    const position = (step * batchSize + b) % total;
-    if (order?.epoch !== epoch)
-      order = { epoch, indices: new CounterRandom(seed, [PURPOSE.order, epoch, 0]).permutation(total) };
-    const index = order.indices[position];
-    const random = new CounterRandom(seed, [PURPOSE.draw, epoch, position]);
-    const wording = random.below(dataset.samples[index].embeddings.length);
-    const turn = random.between(-rotationRange, rotationRange);
-    const shift: Vector3 = [
-      random.between(-jitter, jitter),
-      random.between(-jitter, jitter),
-      random.between(-jitter, jitter),
-    ];
-    return { index, wording, turn, shift, random };
-  });
-  return assemble(dataset, picks, options);
-}
+/** First word of the streams of random numbers. */
+export const PURPOSE = { order: 1, draw: 2, collate: 3, weightedOrder: 4 } as const;
 
 /**
  * Collates given states, e.g. for evaluation: first wording of the instruction, one turn for all
@@ -133,11 +91,11 @@ export function collate(dataset: KeyPoseDataset, indices: ArrayLike<number>, opt
       throw new DataError("collate", `there is no state ${index} of ${dataset.samples.length}`);
     return { index, wording: 0, turn, shift: [0, 0, 0], random: new CounterRandom(seed, [PURPOSE.collate, index, 0]) };
   });
-  return assemble(dataset, picks, options);
+  return assembleFixed(dataset, picks, options);
 }
 
 /** One state of a batch: which, and how it is drawn. */
-interface Pick {
+export interface Pick {
   index: number;
   wording: number;
   turn: number;
@@ -146,26 +104,59 @@ interface Pick {
 }
 
 /** What decides the points of a scene, beside its {@link Pick}. */
-interface SceneOptions {
+export interface SceneOptions {
   points: number;
   sampling?: Sampling;
   pointJitter?: number;
   center?: Vector3;
 }
 
-function assemble(dataset: KeyPoseDataset, picks: readonly Pick[], options: SceneOptions): KeyPoseBatch {
-  const { points: pointsPerScene, center = RLBENCH_WORKSPACE_CENTER } = options;
+/** The batch of these states with exactly `options.points` points a scene. */
+export function assembleFixed(
+  dataset: KeyPoseDataset,
+  picks: readonly Pick[],
+  options: SceneOptions,
+  onScene?: OnScene,
+): KeyPoseBatch {
+  const offsets = Int32Array.from({ length: picks.length + 1 }, (_, b) => b * options.points);
+  return { ...assemble(dataset, picks, offsets, options, onScene), pointsPerScene: options.points };
+}
+
+/** The batch of these states with at most `options.points` points a scene. */
+export function assembleVariable(
+  dataset: KeyPoseDataset,
+  picks: readonly Pick[],
+  options: SceneOptions,
+  onScene?: OnScene,
+): VariableBatch {
+  const offsets = new Int32Array(picks.length + 1);
+  picks.forEach(({ index }, b) => {
+    offsets[b + 1] = offsets[b] + Math.min(options.points, pointCount(dataset.samples[index].cloud));
+  });
+  return { ...assemble(dataset, picks, offsets, options, onScene), offsets };
+}
+
+/** Called with the index of each state before its scene is drawn. */
+export type OnScene = (index: number) => void;
+
+function assemble(
+  dataset: KeyPoseDataset,
+  picks: readonly Pick[],
+  offsets: Int32Array,
+  options: SceneOptions,
+  onScene?: OnScene,
+): StateBatch {
+  const { center = RLBENCH_WORKSPACE_CENTER } = options;
   const size = picks.length;
   const instructionDim = dataset.instructionDim;
   const chosen = picks.map(({ index, wording }) => dataset.samples[index].embeddings[wording]);
   const instructionTokens = Math.max(...chosen.map(({ tokens }) => tokens));
-  const batch: KeyPoseBatch = {
+  const batch: StateBatch = {
     size,
-    pointsPerScene,
     instructionTokens,
     instructionDim,
-    points: new Float32Array(size * pointsPerScene * 3),
-    colors: new Float32Array(size * pointsPerScene * 3),
+    points: new Float32Array(offsets[size] * 3),
+    colors: new Float32Array(offsets[size] * 3),
     instruction: new Float32Array(size * instructionTokens * instructionDim),
     instructionLengths: Int32Array.from(chosen, ({ tokens }) => tokens),
     proprio: new Float32Array(size * 8),
@@ -178,9 +169,12 @@ function assemble(dataset: KeyPoseDataset, picks: readonly Pick[], options: Scen
     turns: Float32Array.from(picks, ({ turn }) => turn),
   };
   picks.forEach((pick, b) => {
+    onScene?.(pick.index);
     const sample = dataset.samples[pick.index];
     const motion = new SceneMotion(pick.turn, pick.shift, center);
-    drawPoints(batch, b, sample, pick.random, motion, options);
+    const [first, last] = [3 * offsets[b], 3 * offsets[b + 1]];
+    const scene = { positions: batch.points.subarray(first, last), colors: batch.colors.subarray(first, last) };
+    drawPoints(scene, sample, pick.random, motion, options);
     batch.instruction.set(chosen[b].data, b * instructionTokens * instructionDim);
     const gripper = motion.moveGripper(sample.gripper);
     batch.proprio.set([...gripper.position, ...gripper.quaternion, gripper.open], 8 * b);
@@ -193,41 +187,42 @@ function assemble(dataset: KeyPoseDataset, picks: readonly Pick[], options: Scen
   return batch;
 }
 
+// Fills `scene` with as many points as it has room for.
 function drawPoints(
-  batch: KeyPoseBatch,
-  b: number,
+  scene: PointCloud,
   { cloud, gripper, episode, frame }: KeyPoseSample,
   random: CounterRandom,
   motion: SceneMotion,
-  { points, sampling = "uniform", pointJitter = 0 }: SceneOptions,
+  { sampling = "uniform", pointJitter = 0 }: SceneOptions,
 ): void {
   const source = `${episode} frame ${frame}`;
+  const count = pointCount(scene);
   const indices =
     sampling === "uniform"
-      ? samplePoints(pointCount(cloud), points, random, source)
-      : samplePointsNear(cloud, gripper.position, points, random, source);
-  const [first, last] = [3 * b * points, 3 * (b + 1) * points];
-  const moved = batch.points.subarray(first, last);
-  motion.movePoints(cloud.positions, indices, moved);
-  takeRows(cloud.colors, indices, batch.colors.subarray(first, last));
-  if (pointJitter > 0) jitterPoints(moved, pointJitter, random);
+      ? samplePoints(pointCount(cloud), count, random, source)
+      : samplePointsNear(cloud, gripper.position, count, random, source);
+  motion.movePoints(cloud.positions, indices, scene.positions);
+  takeRows(cloud.colors, indices, scene.colors);
+  if (pointJitter > 0) jitterPoints(scene.positions, pointJitter, random);
 }
 
-function checkRanges(values: Record<string, number>): void {
+/** @throws DataError where a value is no finite amount of at least 0 */
+export function checkRanges(values: Record<string, number>): void {
   for (const [name, value] of Object.entries(values))
     if (!(value >= 0 && value < Infinity))
       throw new DataError("batch", `${name} is ${value}, expected a finite amount`);
 }
 
-function checkCounts(values: Record<string, number>, least: Record<string, number>): void {
+/** @throws DataError where a value is no integer, or under the least one of its name */
+export function checkCounts(values: Record<string, number>, least: Record<string, number>): void {
   for (const [name, value] of Object.entries(values)) {
     if (!Number.isSafeInteger(value) || value < least[name])
       throw new DataError("batch", `${name} is ${value}, expected an integer of at least ${least[name]}`);
   }
 }
 
-// A batch that memory cannot hold would end the process.
-function checkSize(scenes: number, points: number): void {
+/** @throws DataError for a batch that memory cannot hold, which would end the process */
+export function checkSize(scenes: number, points: number): void {
   if (scenes > MAX_SCENES || scenes * points > MAX_BATCH_POINTS) {
     throw new DataError(
       "batch",

@@ -1,7 +1,9 @@
-export * from "./batch.js";
+export { collate, type CollateOptions, type KeyPoseBatch, type StateBatch, type VariableBatch } from "./batch.js";
 export * from "./dataset-info.js";
 export * from "./demonstration.js";
 export { bytesInMemory, type ByteSource, withFileBytes } from "./byte-source.js";
+export { drawBatch, type DrawOptions, type DrawRunOptions, drawVariableBatch } from "./draw-batch.js";
+export type { TaskWeights } from "./epoch-order.js";
 export * from "./episode-source.js";
 export * from "./errors.js";
 export * from "./formats/compact/convert.js";
@@ -14,6 +16,13 @@ export * from "./key-pose-dataset.js";
 export * from "./key-poses.js";
 export { keySteps } from "./key-steps.js";
 export { observationCloud } from "./observation-cloud.js";
+export {
+  type BatchLoader,
+  loadBatches,
+  type LoaderOptions,
+  loadVariableBatches,
+  MAX_PREFETCH,
+} from "./loader/loader.js";
 export * from "./open-dataset.js";
 export { centerCloud, centroid, heightFeature, scaleColors } from "./pipeline/features.js";
 export { removeLocalOutliers, removeStatisticalOutliers } from "./pipeline/outliers.js";

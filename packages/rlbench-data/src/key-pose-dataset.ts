@@ -1,6 +1,7 @@
 import type { Demonstration, GripperState } from "./demonstration.js";
 import { DataError, type OnBad, orSkip } from "./errors.js";
 import { type InstructionEmbedding, type InstructionEncoder, hashedWordEncoder } from "./instruction-embedding.js";
+import { shareCloud, shareEmbedding } from "./loader/shared-dataset.js";
 import { prepareCloud, type PrepareOptions } from "./pipeline/prepare.js";
 import { type Bounds, type PointCloud, RLBENCH_WORKSPACE_CENTER } from "./point-cloud.js";
 import type { Instructions } from "./rlbench/instructions.js";
@@ -36,7 +37,7 @@ export interface KeyPoseDatasetOptions extends PrepareOptions {
   onBad?: OnBad;
 }
 
-/** Training states with their clouds prepared once and kept in memory. */
+/** Training states with their clouds prepared once and kept in memory, which worker threads of a loader share. */
 export interface KeyPoseDataset {
   readonly samples: readonly KeyPoseSample[];
   /** Components of an instruction token. */
@@ -59,7 +60,7 @@ export function prepareKeyPoses(
     throw new DataError("prepareKeyPoses", `stride is ${stride}, expected at least 1`);
   const encoded = new Map<string, InstructionEmbedding>();
   const embed = (text: string): InstructionEmbedding => {
-    const embedding = encoded.get(text) ?? encoder.encode(text);
+    const embedding = encoded.get(text) ?? shareEmbedding(encoder.encode(text));
     encoded.set(text, embedding);
     return embedding;
   };
@@ -85,7 +86,7 @@ function prepareDemonstration(
     const from = keyPoseIndex === 0 ? 0 : keyFrames[keyPoseIndex - 1];
     for (let frame = from; frame < (everyFrame ? keyFrame : from + 1); frame += stride) {
       const robot = (options.removeRobot ?? "nothing") === "nothing" ? undefined : demonstration.linkBoxes?.(frame);
-      const cloud = prepareCloud(demonstration.observe(frame), options, `${id} frame ${frame}`, robot);
+      const cloud = shareCloud(prepareCloud(demonstration.observe(frame), options, `${id} frame ${frame}`, robot));
       const [gripper, target] = [states[frame], keyPoses?.[keyPoseIndex] ?? states[keyFrame]];
       checkState(gripper, `${id} frame ${frame}`);
       checkState(target, `${id} frame ${keyFrame}`);

@@ -12,7 +12,9 @@ import { cameraPointCloud } from "./rlbench/camera.js";
 export function observationCloud(observation: Observation, source: string): PointCloud {
   if (observation.kind === "cloud") {
     const { positions, colors } = observation;
-    return { positions, colors: Float32Array.from(colors, (value) => value / 255) };
+    const scaled = new Float32Array(colors.length);
+    for (let i = 0; i < colors.length; i++) scaled[i] = colors[i] / 255;
+    return { positions, colors: scaled };
   }
   if (observation.cameras.length === 0) throw new DataError(source, "lists no camera to observe with");
   return concatPointClouds(

@@ -38,7 +38,7 @@ export { presetNames } from "./presets.js";
 export { formatSeconds, ProgressDisplay, type ProgressState, type ProgressStream } from "./progress.js";
 export { charts, htmlPage, htmlTable, paragraph, type Section } from "./report/html.js";
 export { type Frame, palette, Plot } from "./report/svg.js";
-export { batchSource, dataStatistics } from "./run/batches.js";
+export { batchLoader, batchSource, dataStatistics } from "./run/batches.js";
 export { createPolicy } from "./run/create-policy.js";
 export { Run, type RunParts } from "./run/run.js";
 export { type StepMetrics, Trainer, type TrainerOptions } from "./trainer.js";

@@ -7,6 +7,8 @@ export interface ProgressState {
   progress: number;
   /** Steps a second. */
   rate: number;
+  /** Seconds that a step waits for data. */
+  dataSeconds: number;
   /** Seconds that are left, by the share used so far. */
   secondsLeft: number;
   loss: number;
@@ -54,10 +56,11 @@ export class ProgressDisplay {
   }
 }
 
-function describe({ step, steps, progress, rate, secondsLeft, loss }: ProgressState): string {
+function describe({ step, steps, progress, rate, dataSeconds, secondsLeft, loss }: ProgressState): string {
   const position = steps === null ? `step ${step}` : `step ${step}/${steps}`;
   const percent = `${Math.floor(100 * Math.min(1, progress))}%`;
-  return `${position} ${percent} ${rate.toFixed(1)} steps/s, ${formatSeconds(secondsLeft)} left, loss ${loss.toFixed(4)}`;
+  const speed = `${rate.toFixed(1)} steps/s, ${formatSeconds(secondsLeft)} left`;
+  return `${position} ${percent} ${speed}, loss ${loss.toFixed(4)}, data_s ${dataSeconds.toFixed(4)}`;
 }
 
 /** "1h 02m 03s", "2m 03s" or "3s". */

@@ -10,8 +10,11 @@ import { cosineWithWarmup, type LearningRateSchedule } from "./optim/lr-schedule
 
 export interface TrainerOptions {
   policy: Policy;
-  /** Batch `index` of the run, from 0: a function of the index alone, so that a resumed run sees the same batches. */
-  nextBatch(index: number): PolicyBatch;
+  /**
+   * Batch `index` of the run, from 0: a function of the index alone, so that a resumed run sees the same batches. That of
+   * a loader of `@md/rlbench-data` is drawn ahead while the step before is computed.
+   */
+  nextBatch(index: number): PolicyBatch | Promise<PolicyBatch>;
   optimizer: OptimizerConfig;
   training: Pick<TrainingConfig, "steps" | "maxMinutes" | "accumulate">;
   /** Noise and timesteps. */
@@ -28,9 +31,9 @@ export interface StepMetrics {
   /** Euclidean norm of all gradients, before clipping. */
   gradNorm: number;
   learningRate: number;
-  /** Milliseconds of making batches, and of all else. */
-  dataMs: number;
-  updateMs: number;
+  /** Seconds in which the step waited for its batches, and of all else. */
+  dataSeconds: number;
+  updateSeconds: number;
 }
 
 /**
@@ -85,18 +88,18 @@ export class Trainer {
    *
    * @throws TrainingError when loss or gradients are not finite; the weights are then those before the step
    */
-  trainStep(): StepMetrics {
+  async trainStep(): Promise<StepMetrics> {
     const { nextBatch, training } = this.options;
     const start = performance.now();
-    const batches = Array.from({ length: training.accumulate }, (_, i) =>
-      nextBatch(this.step * training.accumulate + i),
-    );
+    const batches: PolicyBatch[] = [];
+    for (let i = 0; i < training.accumulate; i++) batches.push(await nextBatch(this.step * training.accumulate + i));
     const prepared = performance.now();
     const metrics = scope(() => this.update(batches));
-    return { ...metrics, dataMs: prepared - start, updateMs: performance.now() - prepared };
+    const dataSeconds = (prepared - start) / 1000;
+    return { ...metrics, dataSeconds, updateSeconds: (performance.now() - prepared) / 1000 };
   }
 
-  private update(batches: readonly PolicyBatch[]): Omit<StepMetrics, "dataMs" | "updateMs"> {
+  private update(batches: readonly PolicyBatch[]): Omit<StepMetrics, "dataSeconds" | "updateSeconds"> {
     this.policy.zeroGrad();
     const mean = averageLosses(batches.map((batch) => scope(() => this.backward(batch))));
     if (!Number.isFinite(mean.loss)) throw new TrainingError(this.step + 1, `loss is ${mean.loss}`);
@@ -129,7 +132,7 @@ export class Trainer {
   ): Promise<void> {
     const start = performance.now() - 1000 * this.elapsedSeconds;
     while (!this.finished && !options.signal?.aborted) {
-      const metrics = this.trainStep();
+      const metrics = await this.trainStep();
       this.elapsedSeconds = (performance.now() - start) / 1000;
       await options.onStep?.(metrics);
       await setImmediate();

@@ -21,7 +21,7 @@ const small: ConfigLayer = {
   source: "test",
   values: {
     policy: { embedDim: 12, numHeads: 2, numLayers: 1, samples: 2, positionFrequencies: 1 },
-    data: { points: 8, instructionDim: 8, cameras: ["front"] },
+    data: { points: 8, instructionDim: 8, cameras: ["front"], workers: 0 },
     training: { steps: 2, batchSize: 2 },
   },
 };
@@ -151,9 +151,9 @@ describe("what was disposed", () => {
   it("is named by a trainer that goes on after its policy or its own state is gone", async () => {
     for (const dispose of [(run: Run) => run.parts.policy.dispose(), (run: Run) => run.trainer.dispose()]) {
       const run = await Run.start({ out, layers: [small], data: { root: data } });
-      run.trainer.trainStep();
+      await run.trainer.trainStep();
       dispose(run);
-      expect(() => run.trainer.trainStep()).toThrow(DisposedError);
+      await expect(run.trainer.trainStep()).rejects.toThrow(DisposedError);
       run.dispose();
     }
     rmSync(out, { recursive: true });

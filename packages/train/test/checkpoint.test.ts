@@ -45,7 +45,7 @@ describe("Checkpoint", () => {
       ...["seed", "model", ...sections].map((key): [null, string] => [null, key]),
       ...sections.flatMap((name) => Object.keys(saved.config[name]!).map((key): [string, string] => [name, key])),
     ];
-    expect(keys).toHaveLength(6 + 3 + 13 + 9 + 7);
+    expect(keys).toHaveLength(6 + 3 + 15 + 9 + 7);
     for (const [section, key] of keys) {
       const resumed = without(section, key);
       await expect(resumed, key).rejects.toThrow(CheckpointError);

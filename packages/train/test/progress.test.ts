@@ -2,7 +2,15 @@ import { describe, expect, it } from "vitest";
 import { formatSeconds, ProgressDisplay, type ProgressState } from "../src/progress.js";
 import { remainingSignalWarning } from "../src/run/signal.js";
 
-const state: ProgressState = { step: 5, steps: 10, progress: 0.5, rate: 2, secondsLeft: 2.5, loss: 0.25 };
+const state: ProgressState = {
+  step: 5,
+  steps: 10,
+  progress: 0.5,
+  rate: 2,
+  dataSeconds: 0.0021,
+  secondsLeft: 2.5,
+  loss: 0.25,
+};
 
 function written(stream: { isTTY?: boolean; columns?: number }, states: ProgressState[]): string[] {
   const parts: string[] = [];
@@ -26,8 +34,8 @@ describe("ProgressDisplay", () => {
       Array.from({ length: 9 }, (_, i) => ({ ...state, steps: null, step: i })),
     );
     expect(lines).toEqual([
-      "step 0 50% 2.0 steps/s, 3s left, loss 0.2500\n",
-      "step 8 50% 2.0 steps/s, 3s left, loss 0.2500\n",
+      "step 0 50% 2.0 steps/s, 3s left, loss 0.2500, data_s 0.0021\n",
+      "step 8 50% 2.0 steps/s, 3s left, loss 0.2500, data_s 0.0021\n",
     ]);
   });
 

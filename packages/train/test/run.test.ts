@@ -22,8 +22,8 @@ async function trainUntil(run: Run, steps: number): Promise<void> {
   const controller = new AbortController();
   const { trainer } = run;
   const step = trainer.trainStep.bind(trainer);
-  trainer.trainStep = () => {
-    const metrics = step();
+  trainer.trainStep = async () => {
+    const metrics = await step();
     if (trainer.step === steps) controller.abort();
     return metrics;
   };
@@ -59,6 +59,38 @@ describe("Run", () => {
     expect(trainLines("whole")).toHaveLength(10);
     expect(trainLines("halves")).toEqual(trainLines("whole"));
     expect(body("halves")).toBe(body("whole"));
+  });
+
+  it("is the same to the bit with any number of workers, interrupted or not, and says how long it waited", async () => {
+    const weighted = parseOverride("data.taskWeights.reach_sphere=2");
+    const plain = await start("no-workers", weighted);
+    expect(plain.parts.config.data.workers).toBe(0);
+    await plain.train();
+    plain.dispose();
+    const first = await start("workers", weighted, parseOverride("data.workers=2"));
+    await trainUntil(first, 5);
+    first.dispose();
+    const one = { source: "test", values: { data: { workers: 1 } } };
+    const second = await Run.resume(join(folder, "workers"), { budget: [one] });
+    expect(second.parts.config.data.workers).toBe(1);
+    await second.train();
+    second.dispose();
+    expect(trainLines("workers")).toEqual(trainLines("no-workers"));
+    expect(body("workers")).toBe(body("no-workers"));
+    for (const { data_s, update_s } of readMetrics(join(folder, "workers", "metrics.jsonl"))) {
+      expect(data_s).toBeGreaterThanOrEqual(0);
+      expect(update_s).toBeGreaterThan(0);
+    }
+  });
+
+  it("stops with the error of the loader, and refuses weights that it cannot use before anything is written", async () => {
+    const run = await start("lost-loader", parseOverride("data.workers=1"));
+    run.dispose();
+    await expect(run.trainer.trainStep()).rejects.toThrow(/\[loader\] is closed/);
+    const unknown = start("unknown-task", parseOverride("data.taskWeights.reach_cube=2"));
+    await expect(unknown).rejects.toThrow(/\[taskWeights\] names "reach_cube", expected one of reach_sphere/);
+    await expect(start("negative", parseOverride("data.taskWeights.reach_sphere=-1"))).rejects.toThrow(ConfigError);
+    expect(existsSync(join(folder, "unknown-task"))).toBe(false);
   });
 
   it("drops metrics of steps after the checkpoint, and what a kill cut short", async () => {
@@ -97,7 +129,7 @@ describe("Run", () => {
   it("learns, and keeps its bytes flat", async () => {
     const run = await start("learn", parseOverride("training.steps=300"));
     const metrics = await (async () => {
-      for (let i = 0; i < 50; i++) run.trainer.trainStep();
+      for (let i = 0; i < 50; i++) await run.trainer.trainStep();
       const before = memory().liveBytes;
       await run.train();
       expect(memory().liveBytes).toBe(before);

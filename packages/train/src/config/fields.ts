@@ -68,6 +68,15 @@ export const names: Field<readonly string[]> = {
   accepts: (value) => Array.isArray(value) && value.length > 0 && value.every((name) => typeof name === "string"),
 };
 
+/** A weight for each name. */
+export const weights: Field<Readonly<Record<string, number>>> = {
+  default: {},
+  expected: "a weight of at least 0 for each name",
+  accepts: (value) =>
+    jsonType(value) === "a section" &&
+    Object.values(value as object).every((weight) => Number.isFinite(weight) && (weight as number) >= 0),
+};
+
 /** The field, or null; null is the default. */
 export const optional = <T>(field: Field<T>): Field<T | null> => ({
   default: null,

@@ -1,4 +1,4 @@
-import type { RobotRemoval, Sampling } from "@md/rlbench-data";
+import type { RobotRemoval, Sampling, TaskWeights } from "@md/rlbench-data";
 import {
   type AnySchema,
   above,
@@ -10,6 +10,7 @@ import {
   optional,
   type Schema,
   text,
+  weights,
   within,
 } from "./fields.js";
 
@@ -54,6 +55,10 @@ export type DataConfig = {
   instructionDim: number;
   /** `.npy` or safetensors file of instruction embeddings, instead of hashed words. */
   instructionFile: string | null;
+  /** How often states of each task are drawn, 1 for tasks that are not named; null: each state once an epoch. */
+  taskWeights: TaskWeights | null;
+  /** Threads that draw batches ahead; 0: drawn when a step needs them. The batches are the same. */
+  workers: number;
 };
 
 /** AdamW and its learning rate. */
@@ -106,6 +111,8 @@ const sections = {
     cameras: optional(names),
     instructionDim: integer(128, 1, 2 ** 16),
     instructionFile: optional(text("")),
+    taskWeights: optional(weights),
+    workers: integer(1, 0, 64),
   },
   optimizer: {
     learningRate: above(1e-3, 0),

@@ -7,7 +7,7 @@ const size = { width: 560, height: 300 };
 /** Loss and its parts against steps. */
 export function lossChart(metrics: readonly MetricsLine[]): string {
   const lines = metrics.filter(({ kind }) => kind === "train");
-  const known = new Set(["kind", "step", "gradNorm", "learningRate", "dataMs", "updateMs", "progress", "seconds"]);
+  const known = new Set(["kind", "step", "gradNorm", "learningRate", "data_s", "update_s", "progress", "seconds"]);
   const names = Object.keys(lines[0] ?? {}).filter((name) => !known.has(name));
   const series = names.map((name) => smooth(lines.map((line) => [line.step, line[name] as number] as const)));
   const values = series

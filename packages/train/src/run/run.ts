@@ -1,6 +1,6 @@
 import { join, resolve } from "node:path";
 import type { Policy } from "@md/diffusion";
-import type { EpisodeRef, KeyPoseDataset } from "@md/rlbench-data";
+import type { BatchLoader, EpisodeRef, KeyPoseBatch, KeyPoseDataset } from "@md/rlbench-data";
 import { Generator } from "@md/tensor";
 import { Checkpoint, type RunMetadata, saveCheckpoint } from "../checkpoint/checkpoint.js";
 import { checkWhole } from "../checkpoint/metadata.js";
@@ -14,7 +14,7 @@ import { MetricsLog } from "../metrics.js";
 import { checkOutFolder, makeOutFolder } from "../out-folder.js";
 import type { ProgressDisplay } from "../progress.js";
 import { type StepMetrics, Trainer } from "../trainer.js";
-import { batchSource, dataStatistics } from "./batches.js";
+import { batchLoader, batchSource, dataStatistics } from "./batches.js";
 import { configureRun } from "./configure.js";
 import { createPolicy } from "./create-policy.js";
 
@@ -35,6 +35,7 @@ export interface RunParts {
 /** A training run: the trainer, and what it writes into the run's folder on the way. */
 export class Run {
   readonly trainer: Trainer;
+  private readonly loader: BatchLoader<KeyPoseBatch>;
   private readonly metrics: MetricsLog;
   private readonly recent = new RecentRate();
   /** The last step, until it is in the metrics. */
@@ -45,9 +46,10 @@ export class Run {
     checkpoint: Checkpoint | null,
   ) {
     const { config, policy, training, out } = parts;
+    this.loader = batchLoader(training, config);
     this.trainer = new Trainer({
       policy,
-      nextBatch: batchSource(training, config),
+      nextBatch: (index) => this.loader.batch(index),
       optimizer: config.optimizer,
       training: config.training,
       generator: new Generator(config.seed).fork("noise"),
@@ -160,21 +162,22 @@ export class Run {
   private async afterStep(metrics: StepMetrics, display: ProgressDisplay | undefined): Promise<void> {
     const { trainer, parts } = this;
     const { logEvery, checkpointEvery, validateEvery, steps } = parts.config.training;
-    const rate = this.recent.add();
     const { step, loss } = metrics;
+    const { rate, dataSeconds } = this.recent.add(metrics.dataSeconds);
     const { progress, elapsedSeconds } = trainer;
     const secondsLeft =
       steps !== null && progress === step / steps ? (steps - step) / rate : elapsedSeconds / progress - elapsedSeconds;
-    display?.update({ step, steps, progress, rate, secondsLeft, loss });
+    display?.update({ step, steps, progress, rate, dataSeconds, secondsLeft, loss });
     this.unlogged = metrics;
     if (step % logEvery === 0 || step === 1) this.log(metrics);
     if (parts.validation && step % validateEvery === 0) await this.validate(parts.validation);
     if (step % checkpointEvery === 0) this.save();
   }
 
-  private log({ parts, ...metrics }: StepMetrics): void {
-    const { progress, elapsedSeconds } = this.trainer;
-    this.metrics.write({ kind: "train", ...metrics, ...parts, progress, seconds: elapsedSeconds });
+  private log({ parts, dataSeconds, updateSeconds, ...metrics }: StepMetrics): void {
+    const { progress, elapsedSeconds: seconds } = this.trainer;
+    const times = { data_s: dataSeconds, update_s: updateSeconds, seconds };
+    this.metrics.write({ kind: "train", ...metrics, ...parts, progress, ...times });
     this.unlogged = null;
   }
 
@@ -196,21 +199,29 @@ export class Run {
     saveCheckpoint(this.parts.out, this.trainer, this.parts.metadata);
   }
 
-  /** Frees policy, optimiser state and averaged weights. */
+  /** Frees policy, optimiser state and averaged weights, and ends the threads of the loader. */
   dispose(): void {
+    void this.loader.close();
     this.trainer.dispose();
     this.parts.policy.dispose();
   }
 }
 
-/** Steps a second over the last steps. */
+/** Steps a second over the last steps, and the seconds that one of them waited for data. */
 class RecentRate {
   private readonly times = [performance.now()];
+  private readonly waits: number[] = [];
 
-  add(): number {
+  add(dataSeconds: number): { rate: number; dataSeconds: number } {
     this.times.push(performance.now());
-    if (this.times.length > 50) this.times.shift();
-    return (1000 * (this.times.length - 1)) / (this.times.at(-1)! - this.times[0]!);
+    this.waits.push(dataSeconds);
+    if (this.times.length > 50) {
+      this.times.shift();
+      this.waits.shift();
+    }
+    const seconds = (this.times.at(-1)! - this.times[0]!) / 1000;
+    const waited = this.waits.reduce((sum, wait) => sum + wait, 0);
+    return { rate: this.waits.length / seconds, dataSeconds: waited / this.waits.length };
   }
 }
 

@@ -25,7 +25,7 @@ export const toyLayer: ConfigLayer = {
   source: "test",
   values: {
     model: toyPolicy.name,
-    data: { points: 32, rotationRange: 20, jitter: 0.01, instructionDim: 8 },
+    data: { points: 32, rotationRange: 20, jitter: 0.01, instructionDim: 8, workers: 0 },
     optimizer: { learningRate: 0.05, warmupSteps: 2 },
     training: { steps: 10, batchSize: 3, logEvery: 1, checkpointEvery: 1000, validateEvery: 5 },
   },

@@ -1,16 +1,8 @@
-import { Worker } from "node:worker_threads";
+import type { Worker } from "node:worker_threads";
 import type { EpisodeRef } from "../../episode-source.js";
 import { DataError } from "../../errors.js";
+import { startWorker } from "../../start-worker.js";
 import type { ConvertFolders } from "./convert-episode.js";
-
-// From the sources a worker thread needs the loader of TypeScript, which it does not take over from this one.
-function startWorker(workerData: ConvertFolders): Worker {
-  if (!import.meta.url.endsWith(".ts"))
-    return new Worker(new URL("./convert-worker.js", import.meta.url), { workerData });
-  const [loader, source] = [import.meta.resolve("tsx/esm/api"), new URL("./convert-worker.ts", import.meta.url).href];
-  const start = `import("${loader}").then(({ register }) => { register(); return import("${source}"); })`;
-  return new Worker(start, { eval: true, workerData, execArgv: ["--conditions", "@md/source"] });
-}
 
 /** A thread that converts one episode at a time. */
 export class ConvertWorker {
@@ -19,7 +11,7 @@ export class ConvertWorker {
   private settle: ((outcome: number | null | Error) => void) | null = null;
 
   constructor(folders: ConvertFolders) {
-    this.worker = startWorker(folders);
+    this.worker = startWorker("formats/compact/convert-worker", folders);
     this.worker.on("message", (bytes: number | null) => this.settle?.(bytes));
     this.worker.on("error", (error) => this.end(error));
     this.worker.on("exit", (code) => this.end(new Error(`it ended with exit code ${code}`)));
