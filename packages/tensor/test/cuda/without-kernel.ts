@@ -18,8 +18,6 @@ export const withoutKernel: ReadonlySet<string> = new Set<Primitive>([
   "localKernelQuery",
   "localKernelWeightGrad",
   "mapPairs",
-  "maskedAttention",
-  "maskedAttentionGrad",
   "maxPool2d",
   "maxPool2dGrad",
   "neighboursOfVoxels",
