@@ -2,20 +2,11 @@ import type { Primitive } from "../../src/primitives.js";
 
 /** Primitives that have no CUDA kernel yet: each throws a DeviceError there. An op that gets one leaves this list. */
 export const withoutKernel: ReadonlySet<string> = new Set<Primitive>([
-  "avgPool2d",
-  "avgPool2dGrad",
-  "conv2d",
-  "conv2dInputGrad",
-  "conv2dWeightGrad",
   "cumsum",
-  "interpolate",
-  "interpolateGrad",
   "localKernelMeansGrad",
   "localKernelQuery",
   "localKernelWeightGrad",
   "mapPairs",
-  "maxPool2d",
-  "maxPool2dGrad",
   "neighboursOfVoxels",
   "segmentMax",
   "segmentMean",
