@@ -64,7 +64,8 @@ void maskedAttentionGrad(Call& call) {
 }  // namespace
 
 void registerAttention(Napi::Env env, Napi::Object exports, Environment& environment) {
-  define(env, exports, environment, {Entry{"maskedAttention", maskedAttention}, Entry{"maskedAttentionGrad", maskedAttentionGrad}});
+  define(env, exports, environment,
+         {Entry{"maskedAttention", maskedAttention, Runs::everywhere}, Entry{"maskedAttentionGrad", maskedAttentionGrad, Runs::everywhere}});
 }
 
 }  // namespace md::binding

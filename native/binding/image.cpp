@@ -58,10 +58,11 @@ void interpolateGrad(Call& call) {
 }  // namespace
 
 void registerImage(Napi::Env env, Napi::Object exports, Environment& environment) {
+  constexpr Runs all = Runs::everywhere;
   define(env, exports, environment,
-         {Entry{"conv2d", conv2dForward}, Entry{"conv2dInputGrad", conv2dInputGrad}, Entry{"conv2dWeightGrad", conv2dWeightGrad},
-          Entry{"maxPool2d", maxPool2d}, Entry{"maxPool2dGrad", maxPool2dGrad}, Entry{"avgPool2d", avgPool2d},
-          Entry{"avgPool2dGrad", avgPool2dGrad}, Entry{"interpolate", interpolateBilinear}, Entry{"interpolateGrad", interpolateGrad}});
+         {Entry{"conv2d", conv2dForward, all}, Entry{"conv2dInputGrad", conv2dInputGrad, all}, Entry{"conv2dWeightGrad", conv2dWeightGrad, all},
+          Entry{"maxPool2d", maxPool2d, all}, Entry{"maxPool2dGrad", maxPool2dGrad, all}, Entry{"avgPool2d", avgPool2d, all},
+          Entry{"avgPool2dGrad", avgPool2dGrad, all}, Entry{"interpolate", interpolateBilinear, all}, Entry{"interpolateGrad", interpolateGrad, all}});
 }
 
 }  // namespace md::binding

@@ -67,8 +67,9 @@ void batchNormGrad(Call& call) {
 
 void registerNorms(Napi::Env env, Napi::Object exports, Environment& environment) {
   define(env, exports, environment,
-         {Entry{"layerNorm", layerNorm, Runs::everywhere}, Entry{"layerNormGrad", layerNormGrad, Runs::everywhere}, Entry{"groupNorm", groupNorm},
-          Entry{"groupNormGrad", groupNormGrad}, Entry{"batchNorm", batchNorm}, Entry{"batchNormGrad", batchNormGrad}});
+         {Entry{"layerNorm", layerNorm, Runs::everywhere}, Entry{"layerNormGrad", layerNormGrad, Runs::everywhere},
+          Entry{"groupNorm", groupNorm, Runs::everywhere}, Entry{"groupNormGrad", groupNormGrad, Runs::everywhere},
+          Entry{"batchNorm", batchNorm, Runs::everywhere}, Entry{"batchNormGrad", batchNormGrad, Runs::everywhere}});
 }
 
 }  // namespace md::binding

@@ -1,6 +1,7 @@
 #include "op.h"
 
 #include "../reduce/op.h"
+#include "cuda.h"
 
 namespace md::batch_norm {
 namespace {
@@ -34,6 +35,29 @@ void requireEps(double eps, const char* op) {
   if (!(eps > 0)) fail(ErrorKind::value, op, "eps is ", eps, ", expected more than 0");
 }
 
+void batchStatistics(Context& context, const Layout& layout, const Tensor& x, const Output& out, const char* op) {
+  const Tensor partial = empty(context, x.dtype, Dims{layout.chunks(), 2, layout.channels}, op);
+  overChunks(context, layout, [&](int64_t begin, int64_t end) { MD_CALL(statisticsChunks)(x.dtype, layout, begin, end, x.raw(), partial.raw()); });
+  MD_CALL(combineStatistics)(x.dtype, layout, partial.raw(), out.mean.raw(), out.variance.raw());
+}
+
+/// The gradient of x; returns the sums over chunks [2, channels].
+Tensor gradCpu(Context& context, const Layout& layout, double eps, const Tensor& x, const Tensor& m, const Tensor& v, const void* weight,
+               const Tensor& grad, bool fromBatch, const Tensor& dx, const char* op) {
+  const Dims channels{layout.channels};
+  const Tensor rstd = empty(context, x.dtype, channels, op), scale = empty(context, x.dtype, channels, op), shift = empty(context, x.dtype, channels, op);
+  MD_CALL(affine)(x.dtype, layout.channels, eps, v.raw(), weight, nullptr, rstd.raw(), scale.raw(), shift.raw());
+  Tensor partial = empty(context, x.dtype, Dims{layout.chunks(), 2, layout.channels}, op);
+  overChunks(context, layout, [&](int64_t begin, int64_t end) {
+    MD_CALL(gradSumsChunks)(x.dtype, layout, begin, end, x.raw(), m.raw(), rstd.raw(), grad.raw(), partial.raw());
+  });
+  const Tensor sums = reduce::reduce(context, reduce::Reduction::sum, partial, Dims{0}, false, op);
+  overChunks(context, layout, [&](int64_t begin, int64_t end) {
+    MD_CALL(gradChunks)(x.dtype, layout, begin, end, x.raw(), m.raw(), rstd.raw(), scale.raw(), grad.raw(), fromBatch ? sums.raw() : nullptr, dx.raw());
+  });
+  return sums;
+}
+
 }  // namespace
 
 Output batchNorm(Context& context, const Tensor& input, const Tensor* weight, const Tensor* bias, const Tensor* mean, const Tensor* variance,
@@ -51,12 +75,18 @@ Output batchNorm(Context& context, const Tensor& input, const Tensor* weight, co
     if (layout.batch * layout.spatial < 2) fail(ErrorKind::shape, op, "x has shape ", x.shape.str(), ", expected at least 2 elements a channel");
     out.mean = empty(context, x.dtype, channels, op);
     out.variance = empty(context, x.dtype, channels, op);
-    Tensor partial = empty(context, x.dtype, Dims{layout.chunks(), 2, layout.channels}, op);
-    overChunks(context, layout, [&](int64_t begin, int64_t end) { MD_CALL(statisticsChunks)(x.dtype, layout, begin, end, x.raw(), partial.raw()); });
-    MD_CALL(combineStatistics)(x.dtype, layout, partial.raw(), out.mean.raw(), out.variance.raw());
+    if (context.onCuda()) {
+      statisticsCuda(context, layout, x, out.mean, out.variance, op);
+    } else {
+      batchStatistics(context, layout, x, out, op);
+    }
   }
   out.y = empty(context, x.dtype, x.shape, op);
-  Tensor rstd = empty(context, x.dtype, channels, op), scale = empty(context, x.dtype, channels, op), shift = empty(context, x.dtype, channels, op);
+  if (context.onCuda()) {
+    normalizeCuda(context, layout, eps, x, out.mean, out.variance, address(w), address(b), out.y, op);
+    return out;
+  }
+  const Tensor rstd = empty(context, x.dtype, channels, op), scale = empty(context, x.dtype, channels, op), shift = empty(context, x.dtype, channels, op);
   MD_CALL(affine)(x.dtype, layout.channels, eps, out.variance.raw(), address(w), address(b), rstd.raw(), scale.raw(), shift.raw());
   overChunks(context, layout, [&](int64_t begin, int64_t end) {
     MD_CALL(normalizeChunks)(x.dtype, layout, begin, end, x.raw(), out.mean.raw(), scale.raw(), shift.raw(), out.y.raw());
@@ -74,20 +104,16 @@ Gradients batchNormGrad(Context& context, const Tensor& input, const Tensor* wei
   const Tensor w = perChannel(context, weight, x, op, "weight"), m = perChannel(context, &mean, x, op, "mean");
   const Tensor v = perChannel(context, &variance, x, op, "variance");
   const Dims channels{layout.channels};
-  Tensor rstd = empty(context, x.dtype, channels, op), scale = empty(context, x.dtype, channels, op), shift = empty(context, x.dtype, channels, op);
-  MD_CALL(affine)(x.dtype, layout.channels, eps, v.raw(), address(w), nullptr, rstd.raw(), scale.raw(), shift.raw());
-
-  Tensor partial = empty(context, x.dtype, Dims{layout.chunks(), 2, layout.channels}, op);
-  overChunks(context, layout, [&](int64_t begin, int64_t end) {
-    MD_CALL(gradSumsChunks)(x.dtype, layout, begin, end, x.raw(), m.raw(), rstd.raw(), grad.raw(), partial.raw());
-  });
-  const Tensor sums = reduce::reduce(context, reduce::Reduction::sum, partial, Dims{0}, false, op);
-
   Gradients out;
   out.x = empty(context, x.dtype, x.shape, op);
-  overChunks(context, layout, [&](int64_t begin, int64_t end) {
-    MD_CALL(gradChunks)(x.dtype, layout, begin, end, x.raw(), m.raw(), rstd.raw(), scale.raw(), grad.raw(), fromBatch ? sums.raw() : nullptr, out.x.raw());
-  });
+  Tensor sums;
+  if (context.onCuda()) {
+    sums = empty(context, x.dtype, Dims{2, layout.channels}, op);
+    gradSumsCuda(context, layout, eps, x, m, v, grad, sums, op);
+    gradCuda(context, layout, eps, x, m, v, address(w), grad, fromBatch ? sums.raw() : nullptr, out.x, op);
+  } else {
+    sums = gradCpu(context, layout, eps, x, m, v, address(w), grad, fromBatch, out.x, op);
+  }
   out.weight = out.bias = sums;
   for (Tensor* t : {&out.weight, &out.bias}) {
     t->shape = channels;

@@ -1,6 +1,7 @@
 // Batch normalisation (Ioffe and Szegedy, 2015) of [batch, channels, ...], with statistics of the batch or given ones.
 #pragma once
 #include "../../core/context.h"
+#include "../../core/host_device.h"
 #include "../../isa/isa.h"
 
 namespace md::batch_norm {
@@ -28,8 +29,8 @@ Gradients batchNormGrad(Context& context, const Tensor& x, const Tensor* weight,
 // Kernels of cpu.cpp. With spatial = 1 a chunk is kChunkRows items, else one item.
 struct Layout {
   int64_t batch, channels, spatial;
-  int64_t chunkRows() const { return spatial == 1 ? 128 : 1; }
-  int64_t chunks() const { return (batch + chunkRows() - 1) / chunkRows(); }
+  MD_HOST_DEVICE int64_t chunkRows() const { return spatial == 1 ? 128 : 1; }
+  MD_HOST_DEVICE int64_t chunks() const { return (batch + chunkRows() - 1) / chunkRows(); }
 };
 /// `partial` [chunks, 2, channels]: mean and sum of squared distances from it.
 MD_KERNEL(void, statisticsChunks, DType dtype, const Layout& layout, int64_t begin, int64_t end, const void* x, void* partial)

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "cuda.h"
+
 namespace md::conv2d {
 namespace {
 
@@ -72,6 +74,10 @@ Tensor conv2d(Context& context, const Tensor& input, const Tensor& kernel, const
     bias = contiguous(context, *offset, op);
   }
   Tensor y = empty(context, x.dtype, outputShape(conv), op);
+  if (context.onCuda()) {
+    outputCuda(context, conv, x, weight, offset ? bias.raw() : nullptr, y, op);
+    return y;
+  }
   overUnits(context, conv, Product::output, conv.batch * options.groups * conv.tiles(), op, [&](int64_t begin, int64_t end, void* scratch) {
     MD_CALL(outputUnits)(conv, begin, end, x.raw(), weight.raw(), offset ? bias.raw() : nullptr, y.raw(), scratch);
   });
@@ -85,6 +91,10 @@ Tensor conv2dInputGrad(Context& context, const Tensor& gradient, const Tensor& k
   requireShape(gradient, outputShape(conv), op, "grad");
   const Tensor grad = contiguous(context, gradient, op), weight = contiguous(context, kernel, op);
   Tensor dx = empty(context, grad.dtype, inputShape, op);
+  if (context.onCuda()) {
+    inputGradCuda(context, conv, grad, weight, dx, op);
+    return dx;
+  }
   conv.blocks = blocksFor(context, conv.batch * options.groups, conv.in);
   overUnits(context, conv, Product::inputGrad, conv.batch * options.groups * conv.blocks, op, [&](int64_t begin, int64_t end, void* scratch) {
     MD_CALL(inputGradUnits)(conv, begin, end, grad.raw(), weight.raw(), dx.raw(), scratch);
@@ -99,6 +109,10 @@ Tensor conv2dWeightGrad(Context& context, const Tensor& gradient, const Tensor& 
   requireShape(gradient, outputShape(conv), op, "grad");
   const Tensor grad = contiguous(context, gradient, op), x = contiguous(context, input, op);
   Tensor dWeight = empty(context, grad.dtype, weightShape, op);
+  if (context.onCuda()) {
+    weightGradCuda(context, conv, grad, x, dWeight, op);
+    return dWeight;
+  }
   conv.blocks = blocksFor(context, options.groups, conv.patch());
   overUnits(context, conv, Product::weightGrad, options.groups * conv.blocks, op, [&](int64_t begin, int64_t end, void* scratch) {
     MD_CALL(weightGradUnits)(conv, begin, end, grad.raw(), x.raw(), dWeight.raw(), scratch);

@@ -2,6 +2,7 @@
 // at a time, times the packed GEMM.
 #pragma once
 #include "../../core/context.h"
+#include "../../core/host_device.h"
 #include "../../isa/isa.h"
 
 namespace md::conv2d {
@@ -30,8 +31,8 @@ struct Conv {
   int64_t tile;    // output positions at a time
   int64_t blocks;  // parts of the input channels, or of the patch, that separate units work on
 
-  int64_t positions() const { return outHeight * outWidth; }
-  int64_t patch() const { return in * kernelY * kernelX; }
+  MD_HOST_DEVICE int64_t positions() const { return outHeight * outWidth; }
+  MD_HOST_DEVICE int64_t patch() const { return in * kernelY * kernelX; }
   int64_t tiles() const { return (positions() + tile - 1) / tile; }
 };
 /// The three passes, in the order of the functions above.

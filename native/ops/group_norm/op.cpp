@@ -1,6 +1,7 @@
 #include "op.h"
 
 #include "../reduce/op.h"
+#include "cuda.h"
 
 namespace md::group_norm {
 namespace {
@@ -36,6 +37,10 @@ Output groupNorm(Context& context, const Tensor& input, const Tensor* weight, co
   const Tensor w = parameter(context, weight, x, op, "weight"), b = parameter(context, bias, x, op, "bias");
   const Dims statistics{layout.batch, groups};
   Output out{empty(context, x.dtype, x.shape, op), empty(context, x.dtype, statistics, op), empty(context, x.dtype, statistics, op)};
+  if (context.onCuda()) {
+    groupNormCuda(context, layout, eps, x, address(w), address(b), out, op);
+    return out;
+  }
   parallelFor(context.pool, layout.batch * groups, grainOf(layout), [&](int64_t begin, int64_t end) {
     MD_CALL(groupNormUnits)(x.dtype, layout, eps, begin, end, x.raw(), address(w), address(b), out.y.raw(), out.mean.raw(), out.rstd.raw());
   });
@@ -56,6 +61,14 @@ Gradients groupNormGrad(Context& context, const Tensor& input, const Tensor* wei
   const Tensor m = contiguous(context, mean, op), r = contiguous(context, rstd, op), w = parameter(context, weight, x, op, "weight");
   Gradients out;
   out.x = empty(context, x.dtype, x.shape, op);
+  if (context.onCuda()) {
+    groupNormGradCuda(context, layout, x, address(w), m, r, grad, out.x, op);
+    if (!affine) return out;
+    out.weight = empty(context, x.dtype, {layout.channels}, op);
+    out.bias = empty(context, x.dtype, {layout.channels}, op);
+    groupNormAffineCuda(context, layout, x, m, r, grad, out.weight, out.bias, op);
+    return out;
+  }
   Tensor partial = empty(context, x.dtype, Dims{layout.batch, 2, layout.channels}, op);
   parallelFor(context.pool, layout.batch * groups, grainOf(layout), [&](int64_t begin, int64_t end) {
     MD_CALL(groupNormGradUnits)(x.dtype, layout, begin, end, x.raw(), address(w), m.raw(), r.raw(), grad.raw(), out.x.raw(), partial.raw());

@@ -1,7 +1,9 @@
 #include "op.h"
 
-#include <algorithm>
 #include <vector>
+
+#include "cuda.h"
+#include "shared.h"
 
 namespace md::interpolate {
 namespace {
@@ -17,13 +19,10 @@ struct AxisTaps {
 AxisTaps tapsOf(int64_t extent, int64_t out, bool alignCorners) {
   AxisTaps taps;
   for (int64_t i = 0; i < out; i++) {
-    const double position = static_cast<double>(i), size = static_cast<double>(extent);
-    const double aligned = out > 1 ? position * (size - 1) / static_cast<double>(out - 1) : 0.0;
-    const double source = alignCorners ? aligned : std::max(0.0, (position + 0.5) * size / static_cast<double>(out) - 0.5);
-    const int64_t low = std::min(static_cast<int64_t>(source), extent - 1);
-    taps.low.push_back(low);
-    taps.high.push_back(std::min(low + 1, extent - 1));
-    taps.weight.push_back(source - static_cast<double>(low));
+    const Tap tap = tapOf(i, extent, out, alignCorners);
+    taps.low.push_back(tap.low);
+    taps.high.push_back(tap.high);
+    taps.weight.push_back(tap.weight);
   }
   return taps;
 }
@@ -43,6 +42,10 @@ Tensor bilinear(Context& context, const Tensor& input, int64_t outHeight, int64_
   requireExtents({height, width, outHeight, outWidth}, op);
   const Tensor x = contiguous(context, input, op);
   Tensor y = empty(context, x.dtype, Dims{x.shape[0], x.shape[1], outHeight, outWidth}, op);
+  if (context.onCuda()) {
+    bilinearCuda(context, x, y, alignCorners, op);
+    return y;
+  }
   const AxisTaps tapsY = tapsOf(height, outHeight, alignCorners), tapsX = tapsOf(width, outWidth, alignCorners);
   const Plane plane{x.dtype, height, width, outHeight, outWidth, tapsY.view(), tapsX.view()};
   parallelFor(context.pool, x.shape[0] * x.shape[1], 1 + kGrain / (outHeight * outWidth), [&](int64_t begin, int64_t end) {
@@ -58,6 +61,10 @@ Tensor bilinearGrad(Context& context, const Tensor& gradient, int64_t height, in
   requireExtents({height, width, outHeight, outWidth}, op);
   const Tensor grad = contiguous(context, gradient, op);
   Tensor dx = empty(context, grad.dtype, Dims{grad.shape[0], grad.shape[1], height, width}, op);
+  if (context.onCuda()) {
+    bilinearGradCuda(context, grad, dx, alignCorners, op);
+    return dx;
+  }
   const AxisTaps tapsY = tapsOf(height, outHeight, alignCorners), tapsX = tapsOf(width, outWidth, alignCorners);
   const Plane plane{grad.dtype, height, width, outHeight, outWidth, tapsY.view(), tapsX.view()};
   parallelFor(context.pool, grad.shape[0] * grad.shape[1], 1 + kGrain / (outHeight * outWidth), [&](int64_t begin, int64_t end) {

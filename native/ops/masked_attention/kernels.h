@@ -1,6 +1,8 @@
-// Plain data and entry points of the CPU kernels.
+// Plain data of the kernels, and entry points of the CPU's.
 #pragma once
 #include "../../core/dtype.h"
+#include "../../core/host_device.h"
+#include "../../core/tensor.h"
 #include "../../isa/isa.h"
 #include "shared.h"
 
@@ -44,7 +46,7 @@ struct Rows {
   int64_t batch, head, token;  // strides in elements
 
   template <class T>
-  T* at(int64_t b, int64_t h, int64_t t) const {
+  MD_HOST_DEVICE T* at(int64_t b, int64_t h, int64_t t) const {
     return static_cast<T*>(data) + b * batch + h * head + t * token;
   }
   /// Asks for the same token's row of the next head, whose turn comes next: rows lie too far apart for the processor to
@@ -54,6 +56,9 @@ struct Rows {
     for (int64_t d = depth - 1; d >= 0; d -= 64 / static_cast<int64_t>(sizeof(T))) __builtin_prefetch(row + head + d);
   }
 };
+
+/// Of a tensor [B, H, T, D].
+inline Rows rowsOf(const Tensor& x) { return {x.raw(), x.stride[0], x.stride[1], x.stride[2]}; }
 
 /// LayerNorm over D where there is a weight, rotation of `pairs` pairs where there is a table [batch, tokens, pairs, 2].
 struct Preparation {
@@ -73,7 +78,7 @@ struct Dropout {
   double factor = 0;
   uint64_t seed = 0, offset = 0;
 
-  bool on() const { return factor > 0; }
+  MD_HOST_DEVICE bool on() const { return factor > 0; }
 };
 
 struct Problem {
@@ -94,11 +99,14 @@ struct ForwardProblem : Problem {
   void* logSumExp;  // [B, H, Tq]
 };
 
-struct BackwardProblem : Problem {
-  BlockView blocks;
+/// What the backward pass reads besides the operands, and what it fills.
+struct BackwardRows {
   Rows out, grad;
   const void* logSumExp;
   Rows dq, dk, dv;
+};
+struct BackwardProblem : Problem, BackwardRows {
+  BlockView blocks;
 };
 
 MD_KERNEL(int64_t, forwardWorkspace, const ForwardProblem& problem)

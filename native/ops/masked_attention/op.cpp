@@ -5,6 +5,7 @@
 #include <string>
 #include <tuple>
 
+#include "cuda.h"
 #include "plan.h"
 
 namespace md::masked_attention {
@@ -25,8 +26,6 @@ Tensor withUnitRows(Context& context, const Tensor& x, const char* op) {
   return x.stride[3] == 1 || x.shape[3] == 1 ? x : contiguous(context, x, op);
 }
 
-Rows rowsOf(const Tensor& x) { return {x.raw(), x.stride[0], x.stride[1], x.stride[2]}; }
-
 Sizes checkOperands(const Tensor& q, const Tensor& k, const Tensor& v, const Options& options, const char* op) {
   requireFloat(q, op, "q");
   requireDType(k, q.dtype, op, "k");
@@ -38,6 +37,9 @@ Sizes checkOperands(const Tensor& q, const Tensor& k, const Tensor& v, const Opt
   }
   requireShape(v, k.shape, op, "v");
   if (!std::isfinite(options.scale)) fail(ErrorKind::value, op, "scale is ", options.scale, ", expected a finite number");
+  if (q.device.type == DeviceType::cuda && q.shape[3] > kMostHeadDim) {
+    fail(ErrorKind::shape, op, "q has shape ", q.shape.str(), ", expected heads of at most ", kMostHeadDim, " on a CUDA device");
+  }
   if (!(options.p >= 0 && options.p < 1)) fail(ErrorKind::value, op, "p is ", options.p, ", expected 0 <= p < 1");
   if (!(options.eps > 0 && std::isfinite(options.eps))) fail(ErrorKind::value, op, "eps is ", options.eps, ", expected a positive number");
   return {q.shape[0], q.shape[1], q.shape[2], k.shape[2], q.shape[3]};
@@ -92,6 +94,14 @@ Dropout dropoutOf(const Options& options) {
 /// Gradients of prepared rows, which `grad` holds, become those of x; returns those of weight and bias.
 std::pair<Tensor, Tensor> prepareGrad(Context& context, const Preparation& preparation, const Tensor& x, const Tensor& grad, const char* op) {
   constexpr int64_t kBlock = 256;
+  std::pair<Tensor, Tensor> sums;
+  if (preparation.weight) sums = {empty(context, x.dtype, {x.shape[3]}, op), empty(context, x.dtype, {x.shape[3]}, op)};
+  if (context.onCuda()) {
+    void* const dWeight = preparation.weight ? sums.first.raw() : nullptr;
+    void* const dBias = preparation.weight ? sums.second.raw() : nullptr;
+    prepareGradCuda(context, x, preparation, grad, dWeight, dBias, op);
+    return sums;
+  }
   const int64_t heads = x.shape[1], tokens = x.shape[2], headDim = x.shape[3], rows = x.shape[0] * heads * tokens;
   const int64_t blocks = (rows + kBlock - 1) / kBlock;
   const Tensor space = empty(context, x.dtype, {blocks, 3, headDim}, op);
@@ -104,8 +114,7 @@ std::pair<Tensor, Tensor> prepareGrad(Context& context, const Preparation& prepa
                                at(i, 0), at(i, 2));
     }
   });
-  if (!preparation.weight) return {};
-  std::pair<Tensor, Tensor> sums{empty(context, x.dtype, {headDim}, op), empty(context, x.dtype, {headDim}, op)};
+  if (!preparation.weight) return sums;
   dispatchFloat(x.dtype, op, [&](auto tag) {
     using T = typename decltype(tag)::type;
     for (int64_t d = 0; d < headDim; d++) {
@@ -127,6 +136,27 @@ Problem describe(const Tensor& q, const Tensor& k, const Tensor& v, const Sizes&
           rowsOf(q), rowsOf(k),   rowsOf(v),   prepareQ.view, prepareK.view, dropoutOf(options)};
 }
 
+/// Gradients of the prepared rows of q and k, and of v.
+void backwardCpu(Context& context, const BackwardProblem& problem, const BlockList& keys, const Sizes& sizes, const char* op) {
+  const std::vector<Cut> cuts = partition(keys, sizes, context.pool.threads());
+  const auto parts = static_cast<int64_t>(cuts.size()) - 1;
+  const int64_t elements = MD_CALL(backwardWorkspace)(problem), sharedElements = problem.blocks.mostTokens * problem.headDim;
+  const Tensor workspace = empty(context, problem.dtype, {parts, elements + sharedElements}, op);
+  const auto spaceOf = [&](int64_t p) {
+    return static_cast<char*>(workspace.raw()) + static_cast<size_t>(p * (elements + sharedElements)) * itemSize(problem.dtype);
+  };
+  const auto sharedOf = [&](int64_t p) { return spaceOf(p) + static_cast<size_t>(elements) * itemSize(problem.dtype); };
+  parallelFor(context.pool, parts, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t p = begin; p < end; p++) {
+      MD_CALL(backwardPart)(problem, cuts[static_cast<size_t>(p)], cuts[static_cast<size_t>(p) + 1], spaceOf(p), sharedOf(p));
+    }
+  });
+  for (int64_t p = 1; p < parts; p++) {
+    const Cut& begin = cuts[static_cast<size_t>(p)];
+    if (begin.block > 0) MD_CALL(addShared)(problem, begin.unit, sharedOf(p));
+  }
+}
+
 }  // namespace
 
 Forward forward(Context& context, const Tensor& q0, const Tensor& k0, const Tensor& v0, const Mask& mask, const Options& options, const char* op) {
@@ -137,12 +167,17 @@ Forward forward(Context& context, const Tensor& q0, const Tensor& k0, const Tens
   const Prepared prepareK(context, options.k, sizes, q.dtype, sizes.keys, options, "k", op);
   Forward result{emptyHeads(context, q.dtype, sizes.batch, sizes.heads, sizes.queries, sizes.headDim, op),
                  empty(context, q.dtype, {sizes.batch, sizes.heads, sizes.queries}, op)};
+  const Problem described = describe(q, k, v, sizes, plan, options, prepareQ, prepareK);
+  if (context.onCuda()) {
+    forwardCuda(context, described, plan.queries, rowsOf(result.out), result.logSumExp.raw(), op);
+    return result;
+  }
   const int64_t blocksToPack = prepareK.view.any() ? 0 : kBlocksToPack;
   int64_t mostPacked = 0;
   for (const Segment& segment : plan.queries.segments) {
     if (segment.blocks() >= blocksToPack) mostPacked = std::max(mostPacked, segment.tokens());
   }
-  const ForwardProblem problem{describe(q, k, v, sizes, plan, options, prepareQ, prepareK), plan.queries.view(), blocksToPack, mostPacked, rowsOf(result.out),
+  const ForwardProblem problem{described, plan.queries.view(), blocksToPack, mostPacked, rowsOf(result.out),
                                result.logSumExp.raw()};
   const std::vector<Cut> cuts = partition(plan.queries, sizes, context.pool.threads());
   const auto parts = static_cast<int64_t>(cuts.size()) - 1;
@@ -177,24 +212,12 @@ Gradients backward(Context& context, const Tensor& q0, const Tensor& k0, const T
   result.q = emptyHeads(context, q.dtype, batch, heads, queries, headDim, op);
   result.k = emptyHeads(context, q.dtype, batch, heads, keys, headDim, op);
   result.v = emptyHeads(context, q.dtype, batch, heads, keys, headDim, op);
-  const BackwardProblem problem{describe(q, k, v, sizes, plan, options, prepareQ, prepareK), plan.keys.view(), rowsOf(out), rowsOf(grad), logSumExp.raw(),
-                                rowsOf(result.q), rowsOf(result.k), rowsOf(result.v)};
-  const std::vector<Cut> cuts = partition(plan.keys, sizes, context.pool.threads());
-  const auto parts = static_cast<int64_t>(cuts.size()) - 1;
-  const int64_t elements = MD_CALL(backwardWorkspace)(problem), sharedElements = problem.blocks.mostTokens * headDim;
-  const Tensor workspace = empty(context, q.dtype, {parts, elements + sharedElements}, op);
-  const auto spaceOf = [&](int64_t p) {
-    return static_cast<char*>(workspace.raw()) + static_cast<size_t>(p * (elements + sharedElements)) * itemSize(q.dtype);
-  };
-  const auto sharedOf = [&](int64_t p) { return spaceOf(p) + static_cast<size_t>(elements) * itemSize(q.dtype); };
-  parallelFor(context.pool, parts, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t p = begin; p < end; p++) {
-      MD_CALL(backwardPart)(problem, cuts[static_cast<size_t>(p)], cuts[static_cast<size_t>(p) + 1], spaceOf(p), sharedOf(p));
-    }
-  });
-  for (int64_t p = 1; p < parts; p++) {
-    const Cut& begin = cuts[static_cast<size_t>(p)];
-    if (begin.block > 0) MD_CALL(addShared)(problem, begin.unit, sharedOf(p));
+  const Problem described = describe(q, k, v, sizes, plan, options, prepareQ, prepareK);
+  const BackwardRows rows{rowsOf(out), rowsOf(grad), logSumExp.raw(), rowsOf(result.q), rowsOf(result.k), rowsOf(result.v)};
+  if (context.onCuda()) {
+    backwardCuda(context, described, plan, rows, op);
+  } else {
+    backwardCpu(context, {described, rows, plan.keys.view()}, plan.keys, sizes, op);
   }
   if (prepareQ.view.any()) std::tie(result.qWeight, result.qBias) = prepareGrad(context, prepareQ.view, q, result.q, op);
   if (prepareK.view.any()) std::tie(result.kWeight, result.kBias) = prepareGrad(context, prepareK.view, k, result.k, op);

@@ -50,8 +50,8 @@ struct Options {
 };
 
 /// dropout(softmax(scale · q kᵀ under mask)) v, of prepared q and k. q [B, H, Tq, D], k and v [B, H, Tk, D], f32 or f64, any
-/// strides. A row that attends nothing gives 0. ShapeError, DTypeError; ValueError for a mask that does not describe these
-/// tokens.
+/// strides; D at most 128 on a CUDA device. A row that attends nothing gives 0. ShapeError, DTypeError; ValueError for a
+/// mask that does not describe these tokens.
 Forward forward(Context& context, const Tensor& q, const Tensor& k, const Tensor& v, const Mask& mask, const Options& options, const char* op);
 
 /// Gradients of `forward` for the cotangent `grad` of its out.

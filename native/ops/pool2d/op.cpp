@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <atomic>
 
+#include "cuda.h"
+
 namespace md::pool2d {
 namespace {
 
@@ -41,6 +43,10 @@ MaxOutput maxPool2d(Context& context, const Tensor& input, const Options& option
   const Tensor x = contiguous(context, input, op);
   const Dims shape = outputShape(x.shape, plane);
   MaxOutput out{empty(context, x.dtype, shape, op), empty(context, DType::i32, shape, op)};
+  if (context.onCuda()) {
+    maxCuda(context, plane, x, out, op);
+    return out;
+  }
   overPlanes(context, x.shape, plane, [&](int64_t begin, int64_t end) {
     MD_CALL(maxPlanes)(plane, begin, end, x.raw(), out.y.raw(), out.indices.data<int32_t>());
   });
@@ -58,6 +64,10 @@ Tensor maxPool2dGrad(Context& context, const Tensor& gradient, const Tensor& cho
   const Tensor grad = contiguous(context, gradient, op), indices = contiguous(context, chosen, op);
   const Plane plane{grad.dtype, inputShape[2], inputShape[3], grad.shape[2], grad.shape[3], {}};
   Tensor dx = empty(context, grad.dtype, inputShape, op);
+  if (context.onCuda()) {
+    maxGradCuda(context, plane, grad, indices, dx, op);
+    return dx;
+  }
   std::atomic<bool> inside{true};
   overPlanes(context, inputShape, plane, [&](int64_t begin, int64_t end) {
     if (!MD_CALL(maxGradPlanes)(plane, begin, end, grad.raw(), indices.data<int32_t>(), dx.raw())) inside = false;
@@ -71,6 +81,10 @@ Tensor avgPool2d(Context& context, const Tensor& input, const Options& options, 
   const Plane plane = describe(input.dtype, input.shape, options, op);
   const Tensor x = contiguous(context, input, op);
   Tensor y = empty(context, x.dtype, outputShape(x.shape, plane), op);
+  if (context.onCuda()) {
+    avgCuda(context, plane, x, y, op);
+    return y;
+  }
   overPlanes(context, x.shape, plane, [&](int64_t begin, int64_t end) { MD_CALL(avgPlanes)(plane, begin, end, x.raw(), y.raw()); });
   return y;
 }
@@ -81,6 +95,10 @@ Tensor avgPool2dGrad(Context& context, const Tensor& gradient, const Dims& input
   requireShape(gradient, outputShape(inputShape, plane), op, "grad");
   const Tensor grad = contiguous(context, gradient, op);
   Tensor dx = empty(context, grad.dtype, inputShape, op);
+  if (context.onCuda()) {
+    avgGradCuda(context, plane, grad, dx, op);
+    return dx;
+  }
   overPlanes(context, inputShape, plane, [&](int64_t begin, int64_t end) { MD_CALL(avgGradPlanes)(plane, begin, end, grad.raw(), dx.raw()); });
   return dx;
 }

@@ -85,9 +85,9 @@ function argumentsOf(
 
 /**
  * softmax(scale · q kᵀ under `mask`) v (Mini-Diffuser, Eq. 12), fused: an online softmax, with O(tokens) of memory beside
- * the output. q is [batch, heads, Tq, headDim], k and v are [batch, heads, Tk, headDim]; f32 or f64. Permuted views of
- * [batch, tokens, heads, headDim] are read in place, and the output has that memory order: permuting and merging its
- * heads copies nothing. A query that attends no key gives 0 out and 0 gradients.
+ * the output. q is [batch, heads, Tq, headDim], k and v are [batch, heads, Tk, headDim]; f32 or f64; headDim is at most
+ * 128 on a CUDA device. Permuted views of [batch, tokens, heads, headDim] are read in place, and the output has that
+ * memory order: permuting and merging its heads copies nothing. A query that attends no key gives 0 out and 0 gradients.
  *
  * LayerNorm and 3D rotation of q and k are applied as their rows are loaded: neither normed nor rotated copies are kept
  * for the backward pass. Dropout keeps nothing either: the backward pass draws the same numbers again.

@@ -1,0 +1,21 @@
+// Kernels of cuda_forward.cu, cuda_backward.cu and cuda_prepare.cu, for head sizes up to kMostHeadDim. They take blocks of
+// plan.h, as the CPU's do, but partial ones: a thread block has as many rows as its shared memory holds.
+#pragma once
+#include "../../core/cuda/backend.h"
+#include "plan.h"
+
+namespace md::masked_attention {
+
+constexpr int64_t kMostHeadDim = 128;
+
+MD_CUDA_FUNCTION void forwardCuda(Context& context, const Problem& problem, const BlockList& queries, const Rows& out, void* logSumExp, const char* op);
+
+/// Gradients of the prepared rows of q and k, and of v.
+MD_CUDA_FUNCTION void backwardCuda(Context& context, const Problem& problem, const Plan& plan, const BackwardRows& rows, const char* op);
+
+/// Turns the gradient `grad` of prepared rows of x [B, H, T, D] into that of x, in place; dWeight and dBias [D] are null
+/// where there is no norm.
+MD_CUDA_FUNCTION void prepareGradCuda(Context& context, const Tensor& x, const Preparation& preparation, const Tensor& grad, void* dWeight, void* dBias,
+                                      const char* op);
+
+}  // namespace md::masked_attention
