@@ -21,6 +21,7 @@ export function tableOf(results: readonly StepResult[]): string {
   const parts = [
     [head, ...lines],
     doctorLines(results),
+    goldenLines(results),
     benchmarkLines(results),
     reasons(results, "failed"),
     withoutKernel(results),
@@ -37,6 +38,11 @@ const entriesOf = (results: readonly StepResult[], step: string) =>
 
 const doctorLines = (results: readonly StepResult[]): string[] =>
   entriesOf(results, "doctor").map(({ name, reason }) => (reason ? `${name}: ${firstLine(reason)}` : name));
+
+const goldenLines = (results: readonly StepResult[]): string[] =>
+  entriesOf(results, "goldens").flatMap(({ name, numbers }) =>
+    numbers ? [`${name}: ${numbers.passed} passed, ${numbers.failed} failed, ${numbers.pending} without a kernel`] : [],
+  );
 
 function benchmarkLines(results: readonly StepResult[]): string[] {
   const timed = entriesOf(results, "benchmark").filter(({ status }) => status === "passed");
