@@ -55,7 +55,8 @@ describe("the check", () => {
   it("stops a step at its limit, and keeps what it printed", async () => {
     const log = join(folder, "log");
     const { wrong, timedOut } = await run("sh", ["-c", "echo begun; sleep 60 & wait"], { log, limitMs: 300 });
-    expect([wrong, timedOut, readFileSync(log, "utf8")]).toEqual(["stopped after 0 s", true, "begun\n"]);
+    expect([wrong, timedOut]).toEqual(["stopped after 0 s", true]);
+    expect(readFileSync(log, "utf8")).toMatch(/^## sh .*\nbegun\n$/);
     expect((await run("sh", ["-c", "exit 3"], { log, limitMs: 5000 })).wrong).toBe("left with status 3");
     expect((await run("/absent", [], { log, limitMs: 5000 })).wrong).toMatch("ENOENT");
   });

@@ -53,6 +53,8 @@ export interface CheckOptions {
 /** Builds, runs each step, prints a table; returns the exit status, 1 when anything failed. */
 export async function check({ stage, out, program, started }: CheckOptions): Promise<number> {
   mkdirSync(out, { recursive: true });
+  const log = join(out, "check.log");
+  rmSync(log, { force: true });
   const results: StepResult[] = [];
   const left = (): number => started + LIMIT_MS - Date.now();
   const finish = (result: StepResult): void => {
@@ -62,7 +64,7 @@ export async function check({ stage, out, program, started }: CheckOptions): Pro
   };
 
   const began = Date.now();
-  const built = await buildAddon(stage, join(out, "build.log"), Math.min(240_000, left()));
+  const built = await buildAddon(stage, log, Math.min(240_000, left()));
   finish({
     name: "build",
     status: built.wrong === null ? "passed" : "failed",
@@ -77,7 +79,7 @@ export async function check({ stage, out, program, started }: CheckOptions): Pro
     const reason = step.needsDevice || built.wrong !== null ? obstacle : "";
     if (reason !== "") finish({ ...blank(step), status: "skipped", reason });
     else if (limitMs < 2000) finish({ ...blank(step), status: "not reached", reason: "the eight minutes were over" });
-    else finish(await runInChild(step, { out, program, binary: built.file, limitMs }));
+    else finish(await runInChild(step, { out, log, program, binary: built.file, limitMs }));
     if (step.runs === "doctor" && obstacle === "") obstacle = whyNoDevice(results.at(-1)!);
   }
   console.log(`\n${tableOf(results)}`);
@@ -94,13 +96,14 @@ function whyNoDevice({ status, reason, entries }: StepResult): string {
 
 interface Around {
   out: string;
+  log: string;
   program: string;
   /** The addon. */
   binary: string;
   limitMs: number;
 }
 
-async function runInChild(step: Step, { out, program, binary, limitMs }: Around): Promise<StepResult> {
+async function runInChild(step: Step, { out, log, program, binary, limitMs }: Around): Promise<StepResult> {
   const began = Date.now();
   const file = join(out, "step.json");
   rmSync(file, { force: true });
@@ -122,7 +125,7 @@ async function runInChild(step: Step, { out, program, binary, limitMs }: Around)
   }
   const env = { MD_NATIVE_BINARY: binary };
   const ending = await run(command[0]!, command.slice(1), {
-    log: join(out, `${step.name}.log`.replace(" ", "-")),
+    log,
     limitMs,
     env,
   });

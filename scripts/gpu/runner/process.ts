@@ -19,6 +19,7 @@ export async function run(
   { log, limitMs, env = {} }: { log: string; limitMs: number; env?: Readonly<Record<string, string>> },
 ): Promise<Ending> {
   const file = createWriteStream(log, { flags: "a" });
+  file.write(`## ${[command, ...args].join(" ")}\n`);
   // A process group of its own, so that compilers and peers end with it.
   const child = spawn(command, args, {
     detached: true,
