@@ -1,4 +1,15 @@
-import { cast, getNumThreads, memory, resetPeakMemory, scope, setNumThreads, tensor, type Tensor } from "@md/tensor";
+import {
+  cast,
+  type DeviceName,
+  getNumThreads,
+  memory,
+  resetPeakMemory,
+  scope,
+  setNumThreads,
+  synchronize,
+  tensor,
+  type Tensor,
+} from "@md/tensor";
 import type { PeerProcess } from "../peers/peer-process.js";
 import type { HostTensor } from "../peers/protocol.js";
 import type { BenchCase, Bind, Metric } from "../suite.js";
@@ -49,6 +60,8 @@ export interface CaseResult {
 }
 
 export interface Surroundings {
+  /** Where inputs lie, and so where we compute; peers choose for themselves. Default "cpu". */
+  device?: DeviceName;
   threads: readonly number[];
   /** Running peers, each with its number of threads. */
   peers: readonly PeerProcess[];
@@ -87,15 +100,16 @@ export async function measureCase(suite: string, bench: BenchCase, around: Surro
 
 async function measure(bench: BenchCase, around: Surroundings, result: CaseResult): Promise<void> {
   const { one, most } = { one: around.threads.slice(0, 1), most: around.threads.slice(-1) };
+  const { device = "cpu" } = around;
   const threadCounts = bench.threads === undefined ? around.threads : { one, most }[bench.threads];
   const host = bench.inputs?.() ?? [];
-  const inputs = host.map(({ data, shape }) => tensor(data, { shape }));
-  const outputs = check(bench, inputs, threadCounts, result);
+  const inputs = host.map(({ data, shape }) => tensor(data, { shape, device }));
+  const outputs = check(bench, inputs, threadCounts, result, device);
 
   const contestants: (Contestant & { variant?: string })[] = [];
   for (const threads of threadCounts) {
-    contestants.push(ours(OURS, bench.bind, inputs, threads));
-    if (bench.baseline) contestants.push(ours(bench.baseline.name, bench.baseline.bind, inputs, threads));
+    contestants.push(ours(OURS, bench.bind, inputs, threads, device));
+    if (bench.baseline) contestants.push(ours(bench.baseline.name, bench.baseline.bind, inputs, threads, device));
   }
   const { peer, tolerance = 1e-4 } = bench;
   const opponents = around.peers.filter(({ threads }) => threadCounts.includes(threads));
@@ -124,6 +138,7 @@ function check(
   inputs: readonly Tensor[],
   threadCounts: readonly number[],
   result: CaseResult,
+  device: DeviceName,
 ): HostTensor[] {
   const { bind, baseline, tolerance = 1e-4 } = bench;
   let outputs: HostTensor[] = [];
@@ -132,7 +147,7 @@ function check(
     outputs = runOnce(bind, inputs);
     result.reproducible &&= sameBits(outputs, runOnce(bind, inputs));
   }
-  result.memory = measureMemory(bind, inputs);
+  result.memory = measureMemory(bind, inputs, device);
   for (const { data } of outputs) {
     if (data instanceof Float32Array && !data.every(Number.isFinite))
       throw new WrongResult("found a number that is not finite in the result");
@@ -153,21 +168,21 @@ function check(
 const runOnce = (bind: Bind, inputs: readonly Tensor[]): HostTensor[] =>
   scope(() => bind(inputs)().map((x) => ({ shape: x.shape, data: x.data() })));
 
-function measureMemory(bind: Bind, inputs: readonly Tensor[]): CaseResult["memory"] {
+function measureMemory(bind: Bind, inputs: readonly Tensor[], device: DeviceName): CaseResult["memory"] {
   const bytesOf = (tensors: readonly Tensor[]): number =>
     tensors.reduce((sum, x) => sum + x.size * itemBytes[x.dtype], 0);
   return scope(() => {
     const run = bind(inputs);
-    const before = memory().liveBytes;
-    resetPeakMemory();
+    const before = memory(device).liveBytes;
+    resetPeakMemory(device);
     const outputs = bytesOf(run());
     // Outputs that were updated in place were live before.
-    return { io: bytesOf(inputs) + outputs, extra: Math.max(0, memory().peakBytes - before - outputs) };
+    return { io: bytesOf(inputs) + outputs, extra: Math.max(0, memory(device).peakBytes - before - outputs) };
   });
 }
 const itemBytes = { f32: 4, f64: 8, i32: 4, i64: 8, u8: 1, bool: 1 } as const;
 
-function ours(name: string, bind: Bind, inputs: readonly Tensor[], threads: number): Contestant {
+function ours(name: string, bind: Bind, inputs: readonly Tensor[], threads: number, device: DeviceName): Contestant {
   const run = bind(inputs);
   const once = (): void => scope(() => void run());
   return {
@@ -176,8 +191,10 @@ function ours(name: string, bind: Bind, inputs: readonly Tensor[], threads: numb
     time(iterations) {
       if (getNumThreads() !== threads) setNumThreads(threads);
       if (iterations > 1) once();
+      synchronize(device);
       const start = performance.now();
       for (let i = 0; i < iterations; i++) once();
+      synchronize(device);
       return performance.now() - start;
     },
   };

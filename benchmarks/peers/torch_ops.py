@@ -158,7 +158,7 @@ def level2(way, mask):
 
 @op
 def level2Attention(inputs, params):
-    mask = level2_mask(params["samples"], params["tokensPerSample"], params["conditionTokens"])
+    mask = level2_mask(params["samples"], params["tokensPerSample"], params["conditionTokens"]).to(inputs[0].device)
 
     def variant(way):
         forward = level2(way, mask)
@@ -169,7 +169,7 @@ def level2Attention(inputs, params):
 
 @op
 def level2AttentionGrad(inputs, params):
-    mask = level2_mask(params["samples"], params["tokensPerSample"], params["conditionTokens"])
+    mask = level2_mask(params["samples"], params["tokensPerSample"], params["conditionTokens"]).to(inputs[0].device)
     return {name: with_gradients(level2(way, mask), inputs, 3) for name, way in attention_ways().items()}
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""PyTorch as a peer: `torch_peer.py THREADS` serves the protocol of protocol.ts.
+"""PyTorch as a peer: `torch_peer.py THREADS [DEVICE]` serves the protocol of protocol.ts; DEVICE is cpu or cuda.
 
 An op is a function of its inputs and integers that returns its variants, {name: function without arguments}: the
 fastest is measured. The environment (allocator, instruction set, waiting) is set by registry.ts.
@@ -16,6 +16,9 @@ import torch_ops
 
 TYPES = {"f32": torch.float32, "f64": torch.float64, "i32": torch.int32, "i64": torch.int64, "u8": torch.uint8}
 NAMES = {dtype: name for name, dtype in TYPES.items()}
+
+
+DEVICE = sys.argv[2] if len(sys.argv) > 2 else "cpu"
 
 
 def read_message():
@@ -37,13 +40,13 @@ def read_tensors(description, payload):
             flat = torch.frombuffer(payload, dtype=TYPES[name], count=count, offset=offset)
         else:
             flat = torch.empty(0, dtype=TYPES[name])
-        tensors.append(flat.reshape(shape).clone())
+        tensors.append(flat.reshape(shape).clone().to(DEVICE))
         offset += flat.numel() * flat.element_size()
     return tensors
 
 
 def send(verb, tensors=(), **fields):
-    tensors = [x.detach().contiguous() for x in tensors]
+    tensors = [x.detach().cpu().contiguous() for x in tensors]
     if tensors:
         fields["tensors"] = ",".join(f"{NAMES[x.dtype]}:{'x'.join(map(str, x.shape))}" for x in tensors)
         fields["bytes"] = sum(x.numel() * x.element_size() for x in tensors)
@@ -54,12 +57,19 @@ def send(verb, tensors=(), **fields):
     sys.stdout.buffer.flush()
 
 
+def wait():
+    if DEVICE != "cpu":
+        torch.cuda.synchronize()
+
+
 def time_runs(run, iterations):
     if iterations > 1:
         run()
+    wait()
     start = time.perf_counter()
     for _ in range(iterations):
         run()
+    wait()
     return 1e3 * (time.perf_counter() - start)
 
 

@@ -1,4 +1,4 @@
-import { adamwStep, assign, type Tensor, zeros, zerosLike } from "@md/tensor";
+import { adamwStep, assign, type Tensor, zerosLike } from "@md/tensor";
 import { type Bind, random, type Suite } from "../suite.js";
 
 const rows = 288;
@@ -7,7 +7,7 @@ const size = count * rows * rows;
 
 /** The result of the first step, which is what is compared, is the parameters, flat. */
 const steps: Bind = ([initial, grads]) => {
-  const flat = zeros([size], { dtype: initial.dtype });
+  const flat = zerosLike(initial);
   assign(flat, initial);
   const cut = (x: Tensor): Tensor[] =>
     Array.from({ length: count }, (_, i) => x.narrow(0, i * rows * rows, rows * rows).reshape([rows, rows]));

@@ -18,8 +18,15 @@ if(NOT CMAKE_CUDA_COMPILER AND NOT DEFINED ENV{CUDACXX}) # check_language looks 
   endif()
 endif()
 set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
-# sm_80 as machine code, and compute_80 as PTX for every later device.
-set(CMAKE_CUDA_ARCHITECTURES 80)
+# sm_80 as machine code, and compute_80 as PTX for every later device; or machine code for one device alone.
+set(MD_CUDA_ARCH "" CACHE STRING "one compute capability without its dot, such as 90; empty: for all devices")
+if(MD_CUDA_ARCH)
+  set(CMAKE_CUDA_ARCHITECTURES ${MD_CUDA_ARCH}-real)
+  set(MD_CUDA_TARGETS "sm_${MD_CUDA_ARCH}")
+else()
+  set(CMAKE_CUDA_ARCHITECTURES 80)
+  set(MD_CUDA_TARGETS "sm_80 compute_80")
+endif()
 include(CheckLanguage)
 check_language(CUDA)
 if(NOT CMAKE_CUDA_COMPILER)
@@ -40,7 +47,7 @@ find_library(MD_CUDART cudart_static HINTS ${CMAKE_CUDA_HOST_IMPLICIT_LINK_DIREC
 
 add_library(md_cuda OBJECT ${CUDA_SOURCES})
 target_compile_options(md_cuda PRIVATE --expt-relaxed-constexpr -Werror all-warnings -Xcompiler=-Wall,-Wextra,-Werror)
-target_compile_definitions(md_cuda PRIVATE MD_CUDA_ARCHITECTURES="sm_80 compute_80")
+target_compile_definitions(md_cuda PRIVATE MD_CUDA_ARCHITECTURES="${MD_CUDA_TARGETS}")
 # The same random numbers as on the CPU: a fused multiply-add would round differently.
 set_source_files_properties(ops/random/cuda.cu PROPERTIES COMPILE_OPTIONS --fmad=false)
 set_target_properties(md_cuda PROPERTIES CUDA_VISIBILITY_PRESET hidden POSITION_INDEPENDENT_CODE ON)

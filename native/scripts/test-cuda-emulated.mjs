@@ -21,6 +21,7 @@ if (!compiles) {
 run(process.execPath, [join(root, "scripts", "build.mjs"), "md_emulation"]);
 run(join(root, "build", "emulation", "md_emulation_tests"), []);
 const vitest = join(repository, "node_modules", "vitest", "vitest.mjs");
-run(process.execPath, [vitest, "run", "--project", "main", "packages/tensor/test/cuda", "packages/nn/test/cuda"], {
+const tests = ["packages/tensor/test/cuda", "packages/nn/test/cuda", "scripts/gpu"];
+run(process.execPath, [vitest, "run", "--project", "main", ...tests], {
   env: { ...process.env, MD_NATIVE_BINARY: join(root, "build", "Release", "md_native_emulated.node") },
 });

@@ -1,4 +1,4 @@
-import { add, mul, scope, sum, type Tensor, transpose } from "@md/tensor";
+import { add, type DeviceName, mul, scope, sum, type Tensor, transpose } from "@md/tensor";
 import type { GoldenOps } from "../../packages/tensor/test/goldens/table.js";
 import { compare, FORWARD, GRADIENT } from "./compare.js";
 import { type GoldenFile, listsObjectsWith, load, metadata } from "./golden-file.js";
@@ -18,20 +18,21 @@ interface OpsCase {
 /** Whether the file is a table of ops, forward and gradient. */
 export const isOps = (golden: GoldenFile): boolean => listsObjectsWith(golden, "cases", "op");
 
-/** Runs every case of the file through the op that `ops` has under its name, forward and gradient. */
-export function checkOps(golden: GoldenFile, ops: GoldenOps): GoldenReport {
+/** Runs every case of the file on `device` through the op that `ops` has under its name, forward and gradient. */
+export function checkOps(golden: GoldenFile, ops: GoldenOps, device: DeviceName = "cpu"): GoldenReport {
   const report = emptyReport();
   for (const opCase of metadata(golden, "cases") as OpsCase[]) {
-    runCase(report, `${opCase.id} ${opCase.op}`, () => scope(() => checkOp(golden, opCase, ops)));
+    runCase(report, `${opCase.id} ${opCase.op}`, () => scope(() => checkOp(golden, opCase, ops, device)));
   }
   return report;
 }
 
-function checkOp(golden: GoldenFile, { id, op, inputs, outputs, attrs, views, grad }: OpsCase, ops: GoldenOps): void {
+function checkOp(golden: GoldenFile, opCase: OpsCase, ops: GoldenOps, device: DeviceName): void {
+  const { id, op, inputs, outputs, attrs, views, grad } = opCase;
   const run = ops[op];
   if (!run) throw new Error(`no op has this name`);
   const leaves = Array.from({ length: inputs }, (_, j) => {
-    const leaf = load(golden, `${id}.in${j}`);
+    const leaf = load(golden, `${id}.in${j}`, undefined, device);
     if (grad && golden.arrays.has(`${id}.grad_in${j}`)) leaf.requiresGrad = true;
     return leaf;
   });
@@ -61,7 +62,7 @@ function throughView(x: Tensor, view: [name: string, ...args: number[]] | undefi
 function weightedSum(golden: GoldenFile, id: OpsCase["id"], results: readonly Tensor[]): Tensor {
   const terms = results.flatMap((result, k) => {
     const name = `${id}.grad_out${k}`;
-    return golden.arrays.has(name) ? [sum(mul(result, load(golden, name)))] : [];
+    return golden.arrays.has(name) ? [sum(mul(result, load(golden, name, undefined, result.device)))] : [];
   });
   if (terms.length === 0) throw new Error(`the case has gradients, but no tensor "${id}.grad_out…"`);
   return terms.reduce(add);

@@ -1,5 +1,5 @@
 import { type HostTensor, readSafetensorsArrays } from "@md/nn";
-import { type Tensor, tensor } from "@md/tensor";
+import { type DeviceName, type Tensor, tensor } from "@md/tensor";
 
 /** A golden file in memory. */
 export interface GoldenFile {
@@ -36,9 +36,9 @@ export function array(golden: GoldenFile, name: string): HostTensor {
   return found;
 }
 
-/** An array as a tensor; floats in another dtype where one is given. */
-export function load(golden: GoldenFile, name: string, float?: "f32" | "f64"): Tensor {
+/** An array as a tensor, by default on the CPU; floats in another dtype where one is given. */
+export function load(golden: GoldenFile, name: string, float?: "f32" | "f64", device?: DeviceName): Tensor {
   const { dtype, shape, data } = array(golden, name);
   const isFloat = dtype === "f32" || dtype === "f64";
-  return tensor(data, { shape, dtype: isFloat ? (float ?? dtype) : dtype });
+  return tensor(data, { shape, dtype: isFloat ? (float ?? dtype) : dtype, device });
 }
