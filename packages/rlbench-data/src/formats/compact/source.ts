@@ -10,7 +10,8 @@ export const INDEX_FILE = "episodes.json";
 export const INDEX_FORMAT = "minidiff-episodes";
 export const INDEX_VERSION = 1;
 
-const MAX_BYTES = 256 * 2 ** 20;
+// Parsed JSON takes many times its text.
+const MAX_BYTES = 32 * 2 ** 20;
 const MAX_NAME = 1024;
 
 /** An episode in the index. */
@@ -34,7 +35,9 @@ export function openCompactSource(root: string, onBad?: OnBad): EpisodeSource {
       const twin = names.find((name) => seen.has(name));
       if (twin !== undefined) throw new DataError(file, `episodes[${position}]: ${twin} is there twice`);
       for (const name of names) seen.add(name);
-      byTask.set(ref.task, [...(byTask.get(ref.task) ?? []), ref]);
+      const ofTask = byTask.get(ref.task) ?? [];
+      byTask.set(ref.task, ofTask);
+      ofTask.push(ref);
     });
   }
   const tasks = [...byTask.keys()].sort();
@@ -63,7 +66,7 @@ function readEntries(file: string): unknown[] {
   }
   const { format, version, episodes } = content;
   if (format !== INDEX_FORMAT || version !== INDEX_VERSION)
-    throw new DataError(file, `is ${String(format)} ${String(version)}, expected ${INDEX_FORMAT} ${INDEX_VERSION}`);
+    throw new DataError(file, `is ${brief(format)} ${brief(version)}, expected ${INDEX_FORMAT} ${INDEX_VERSION}`);
   if (!Array.isArray(episodes)) throw new DataError(file, "episodes is no list");
   return episodes;
 }
@@ -84,3 +87,6 @@ function checkEntry(entry: unknown, root: string, file: string, position: number
     throw new DataError(file, `episodes[${position}].id is "${id}", expected a path below the folder`);
   return { root, task, variation, index, id, location: episodeFile(root, id) };
 }
+
+const brief = (value: unknown): string =>
+  typeof value === "string" || typeof value === "number" ? String(value).slice(0, 100) : typeof value;
