@@ -1,7 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { pickle, PickleError, pyArray, pyFloat, pyInstance, TorchCheckpointError } from "@md/pickle";
+import { type Picklable, pickle, PickleError, pyArray, pyFloat, pyInstance, TorchCheckpointError } from "@md/pickle";
 import {
   bytesInMemory,
   convertDataset,
@@ -69,7 +69,7 @@ function demo(frames: number): Uint8Array {
     gripper_joint_positions: pyArray(numbers(2), [2]),
     gripper_open: pyFloat(1),
     gripper_pose: pyArray(Float64Array.of(0, 0, 1, 0, 0, 0, 1), [7]),
-    misc: new Map([
+    misc: new Map<string, Picklable>([
       ["front_camera_extrinsics", pyArray(extrinsics, [4, 4])],
       ["front_camera_intrinsics", pyArray(intrinsics, [3, 3])],
       ["front_camera_near", pyFloat(0.01)],
