@@ -47,7 +47,7 @@ test("crashes, hangs, slow and hungry cases and errors without a type are found,
     first: 0,
     end: 7,
     onFinding: (finding) => found.push(finding),
-    patienceMs: 3000,
+    patienceMs: 8000,
   });
   expect(done).toBe(7);
   expect(found.map(({ case: number, kind }) => [number, kind])).toEqual([

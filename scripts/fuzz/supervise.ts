@@ -37,7 +37,7 @@ export async function supervise(assignment: Assignment): Promise<number> {
     let next = first;
     for (let restarts = 0; next < end && restarts <= MAX_RESTARTS; restarts++) {
       const { at, ending } = await runWorker(assignment, next, folder);
-      if (ending !== null) onFinding({ target, seed, case: at, kind: ending.replace(/ \(.*/, ""), detail: ending });
+      if (ending !== null) onFinding({ target, seed, case: at, kind: ending.replace(/ \([^]*/, ""), detail: ending });
       next = ending === null ? end : at + 1;
     }
     return next - first;

@@ -34,7 +34,8 @@ export function makeDtype(args: PickleValue[]): NumpyDtype {
   if (typeof code !== "string") throw new Error(`numpy.dtype of ${describeValue(code ?? null)}, expected a type code`);
   const match = /^([<>|=]?)(O8?|[a-zA-Z]\d+)$/.exec(code);
   const type = match?.[2].startsWith("O") ? "O" : match?.[2];
-  if (type === undefined || !(type === "O" || type in ITEM_BYTES)) throw new Error(`unsupported numpy dtype "${code.slice(0, 40)}"`);
+  if (type === undefined || !(type === "O" || type in ITEM_BYTES))
+    throw new Error(`unsupported numpy dtype "${code.slice(0, 40)}"`);
   const dtype = new NumpyDtype(type as NumpyType);
   dtype.bigEndian = match?.[1] === ">";
   return dtype;

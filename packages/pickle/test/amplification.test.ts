@@ -6,7 +6,7 @@ import {
   unpickle,
   unpickleWithTensors,
 } from "../src/index.js";
-import { type Picklable, pickle, pyCall, pyGlobal, pyTuple } from "../src/index.js";
+import { pickle, pyCall, pyGlobal, pyTuple } from "../src/index.js";
 
 const global = (module: string, name: string): string => `c${module}\n${name}\n`;
 

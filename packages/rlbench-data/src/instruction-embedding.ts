@@ -116,7 +116,8 @@ function checkEmbedding(
   if (shape.length !== 2 || tokens < 1 || dim < 1)
     throw new DataError(file, `"${text}" has shape [${shape.join(", ")}], expected [tokens, dim]`);
   const rounded = Float32Array.from(data);
-  if (!rounded.every(Number.isFinite)) throw new DataError(file, `"${text}" has elements that are not finite in float32`);
+  if (!rounded.every(Number.isFinite))
+    throw new DataError(file, `"${text}" has elements that are not finite in float32`);
   return { tokens, data: rounded };
 }
 

@@ -129,7 +129,10 @@ function parseHeader(text: string, file: string): Record<string, unknown> {
 function checkEntry(bodyBytes: number, name: string, entry: unknown, file: string): TensorEntry {
   const { dtype, shape, data_offsets: offsets } = (entry ?? {}) as Record<string, unknown>;
   if (typeof dtype !== "string" || !Object.hasOwn(ELEMENTS, dtype))
-    throw new DataError(file, `tensor "${name}" has unsupported dtype ${typeof dtype === "string" ? dtype : typeof dtype}`);
+    throw new DataError(
+      file,
+      `tensor "${name}" has unsupported dtype ${typeof dtype === "string" ? dtype : typeof dtype}`,
+    );
   if (!isSizes(shape)) throw new DataError(file, `tensor "${name}" has no valid shape`);
   if (!isSizes(offsets) || offsets.length !== 2)
     throw new DataError(file, `tensor "${name}" has no valid data_offsets`);
