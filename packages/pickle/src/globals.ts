@@ -1,7 +1,9 @@
 import { arrayFromBuffer, makeDtype, makeScalar, toBytes } from "./numpy.js";
 import { type AllocationBudget, describeValue, NdArray, PickleGlobal, type PickleValue } from "./values.js";
 
-const OBJECT_BYTES = 64;
+/** Of an object with its table or buffer, when it is empty. */
+const OBJECT_BYTES = 256;
+const ELEMENT_BYTES = 64;
 
 const ndarray = new PickleGlobal("numpy.ndarray");
 const object = new PickleGlobal("builtins.object");
@@ -73,7 +75,7 @@ export function instantiate(callee: PickleValue, args: PickleValue, budget: Allo
 function elements(args: PickleValue[], budget: AllocationBudget): PickleValue[] | Set<PickleValue> {
   const items = args[0] ?? [];
   if (args.length > 1 || !(Array.isArray(items) || items instanceof Set)) throw new Error("expected one sequence");
-  budget.take(OBJECT_BYTES * (Array.isArray(items) ? items.length : items.size));
+  budget.take(ELEMENT_BYTES * (Array.isArray(items) ? items.length : items.size));
   return items;
 }
 

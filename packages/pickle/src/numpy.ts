@@ -34,7 +34,8 @@ export function makeDtype(args: PickleValue[]): NumpyDtype {
   if (typeof code !== "string") throw new Error(`numpy.dtype of ${describeValue(code ?? null)}, expected a type code`);
   const match = /^([<>|=]?)(O8?|[a-zA-Z]\d+)$/.exec(code);
   const type = match?.[2].startsWith("O") ? "O" : match?.[2];
-  if (type === undefined || !(type === "O" || type in ITEM_BYTES)) throw new Error(`unsupported numpy dtype "${code}"`);
+  if (type === undefined || !(type === "O" || type in ITEM_BYTES))
+    throw new Error(`unsupported numpy dtype "${code.slice(0, 40)}"`);
   const dtype = new NumpyDtype(type as NumpyType);
   dtype.bigEndian = match?.[1] === ">";
   return dtype;
@@ -104,7 +105,9 @@ function fillArray(
   if (dtype.type === "O") {
     if (!Array.isArray(raw)) throw new Error("object array without a list of elements");
     if (raw.length !== count) throw new Error(`object array of shape [${dims.join(", ")}] has ${raw.length} elements`);
-    array.data = fortran ? toRowMajor(raw, dims, new Array<PickleValue>(count)) : raw;
+    budget.take(8 * count);
+    // A copy: the pickle may go on to append to the list.
+    array.data = fortran ? toRowMajor(raw, dims, new Array<PickleValue>(count)) : [...raw];
     return;
   }
   const bytes = toBytes(raw, budget);

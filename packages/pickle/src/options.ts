@@ -8,7 +8,7 @@ export interface PickleLimits {
   maxDepth: number;
   /** Entries of the memo. Default 8 Mi. */
   maxMemo: number;
-  /** Bytes of all values together, containers counted at 64 bytes. Default 1 GiB. */
+  /** Bytes of all values together, lists counted at 64 bytes, dicts, sets and objects at 256. Default 640 MiB. */
   maxAllocation: number;
 }
 
@@ -29,5 +29,5 @@ export const DEFAULT_LIMITS: PickleLimits = {
   maxBytes: 256 * 2 ** 20,
   maxDepth: 256,
   maxMemo: 8 * 2 ** 20,
-  maxAllocation: 2 ** 30,
+  maxAllocation: 640 * 2 ** 20,
 };

@@ -24,6 +24,9 @@ import {
 
 const HIGHEST_PROTOCOL = 5;
 const CONTAINER_BYTES = 64;
+/** Of dicts and sets, which have tables even when they are empty. */
+const TABLE_BYTES = 256;
+const MEMO_BYTES = 48;
 
 /**
  * Reads a pickle of protocol 0 to 5 without executing anything: only numpy arrays, builtin
@@ -301,6 +304,7 @@ class Unpickler {
     if (!(target instanceof PickleObject)) throw new Error(`state given to ${describeValue(target)}`);
     if (!(state instanceof Map))
       throw new Error(`state of ${target.className} is ${describeValue(state)}, expected a dict`);
+    this.budget.take(CONTAINER_BYTES * state.size);
     for (const [key, value] of state) {
       if (typeof key !== "string") throw new Error(`attribute of ${target.className} without a name`);
       target.state.set(key, value);
@@ -318,7 +322,7 @@ class Unpickler {
   }
 
   private pushContainer(value: PickleValue): void {
-    this.budget.take(CONTAINER_BYTES);
+    this.budget.take(Array.isArray(value) ? CONTAINER_BYTES : TABLE_BYTES);
     this.push(value);
   }
 
@@ -363,6 +367,7 @@ class Unpickler {
   private store(index: number | bigint): void {
     if (typeof index !== "number" || index < 0) throw new Error(`memo index ${index}`);
     if (this.memo.size >= this.limits.maxMemo) throw new Error(`memo of more than ${this.limits.maxMemo} entries`);
+    this.budget.take(MEMO_BYTES);
     this.memo.set(index, this.top());
   }
 

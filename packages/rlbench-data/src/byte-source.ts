@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
 import { DataError } from "./errors.js";
 
 /** Bytes at positions. */
@@ -32,7 +32,8 @@ export function bytesInMemory(name: string, bytes: Uint8Array): ByteSource {
  * @throws DataError when the file is absent, unreadable, or a pipe or device, which might never end
  */
 export function withFileBytes<T>(file: string, body: (bytes: ByteSource) => T): T {
-  const handle = guard(file, () => openSync(file, "r"));
+  // Opening a pipe would otherwise wait for a writer.
+  const handle = guard(file, () => openSync(file, constants.O_RDONLY | constants.O_NONBLOCK));
   try {
     const stat = guard(file, () => fstatSync(handle));
     if (!stat.isFile()) throw new DataError(file, "is no regular file");

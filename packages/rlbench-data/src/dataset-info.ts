@@ -1,4 +1,4 @@
-import { readdirSync, statSync } from "node:fs";
+import { lstatSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import type { EpisodeFormat, EpisodeSource, RecordedEpisode } from "./episode-source.js";
 import { demonstrationOf } from "./demonstration.js";
@@ -127,7 +127,8 @@ function boxAround(points: readonly (readonly number[])[]): Bounds {
 }
 
 function sizeOf(path: string): number {
-  const stat = statSync(path);
+  // Links are not followed: they may lead round in circles.
+  const stat = lstatSync(path);
   if (!stat.isDirectory()) return stat.size;
   return readdirSync(path).reduce((sum, name) => sum + sizeOf(join(path, name)), 0);
 }

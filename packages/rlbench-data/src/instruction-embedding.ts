@@ -115,8 +115,10 @@ function checkEmbedding(
   const [tokens, dim] = shape;
   if (shape.length !== 2 || tokens < 1 || dim < 1)
     throw new DataError(file, `"${text}" has shape [${shape.join(", ")}], expected [tokens, dim]`);
-  if (!data.every(Number.isFinite)) throw new DataError(file, `"${text}" has elements that are not finite`);
-  return { tokens, data: Float32Array.from(data) };
+  const rounded = Float32Array.from(data);
+  if (!rounded.every(Number.isFinite))
+    throw new DataError(file, `"${text}" has elements that are not finite in float32`);
+  return { tokens, data: rounded };
 }
 
 /** 64-bit FNV-1a of the word's UTF-8 bytes, as two unsigned 32-bit words. */

@@ -5,7 +5,7 @@ import { readBoundedFile } from "./read-file.js";
 
 const MAGIC = "\x93NUMPY";
 const MAX_HEADER = 65536;
-const MAX_BYTES = 2 ** 30;
+const MAX_BYTES = 256 * 2 ** 20;
 
 /**
  * Reads a `.npy` file that holds one pickled Python object, as `numpy.save` writes a dict.
@@ -22,7 +22,10 @@ export function readObjectNpy(file: string): PickleValue {
     throw new DataError(file, `.npy header of ${headerLength} bytes does not fit`);
   const header = bytes.toString("latin1", headerStart, headerStart + headerLength);
   if (!/'descr':\s*'\|O'/.test(header) || !/'shape':\s*\(\)/.test(header))
-    throw new DataError(file, `.npy header is ${header.trim()}, expected one pickled object (descr '|O', shape ())`);
+    throw new DataError(
+      file,
+      `.npy header is ${header.trim().slice(0, 200)}, expected one pickled object (descr '|O', shape ())`,
+    );
   const value = unpickleRecording(bytes.subarray(headerStart + headerLength), file);
   if (!(value instanceof NdArray) || !Array.isArray(value.data) || value.data.length !== 1)
     throw new DataError(file, ".npy content is not one pickled object");

@@ -22,7 +22,8 @@ const ELEMENTS = {
   U8: Uint8Array,
 } as const;
 
-const MAX_HEADER = 100 * 2 ** 20;
+// Parsed JSON takes many times its text.
+const MAX_HEADER = 32 * 2 ** 20;
 
 /** A safetensors file whose header has been read and checked; tensors are read when they are asked for. */
 export interface SafetensorsView {
@@ -57,11 +58,14 @@ export function openSafetensors(bytes: ByteSource): SafetensorsView {
     throw new DataError(file, `safetensors header of ${headerLength} bytes does not fit`);
   const header = parseHeader(bytes.read(8, headerLength).toString("utf8"), file);
   const start = 8 + headerLength;
-  const metadata: Record<string, string> = {};
+  const metadata = Object.create(null) as Record<string, string>;
   const entries = new Map<string, TensorEntry>();
   for (const [name, entry] of Object.entries(header)) {
     if (name === "__metadata__") {
-      for (const [key, value] of Object.entries((entry ?? {}) as object)) metadata[key] = String(value);
+      for (const [key, value] of Object.entries((entry ?? {}) as object)) {
+        if (typeof value !== "string") throw new DataError(file, `metadata "${key}" is no text`);
+        metadata[key] = value;
+      }
     } else {
       entries.set(name, checkEntry(bytes.size - start, name, entry, file));
     }
@@ -125,7 +129,10 @@ function parseHeader(text: string, file: string): Record<string, unknown> {
 function checkEntry(bodyBytes: number, name: string, entry: unknown, file: string): TensorEntry {
   const { dtype, shape, data_offsets: offsets } = (entry ?? {}) as Record<string, unknown>;
   if (typeof dtype !== "string" || !Object.hasOwn(ELEMENTS, dtype))
-    throw new DataError(file, `tensor "${name}" has unsupported dtype ${String(dtype)}`);
+    throw new DataError(
+      file,
+      `tensor "${name}" has unsupported dtype ${typeof dtype === "string" ? dtype : typeof dtype}`,
+    );
   if (!isSizes(shape)) throw new DataError(file, `tensor "${name}" has no valid shape`);
   if (!isSizes(offsets) || offsets.length !== 2)
     throw new DataError(file, `tensor "${name}" has no valid data_offsets`);

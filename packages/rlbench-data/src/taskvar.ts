@@ -5,7 +5,8 @@ import { readBoundedFile } from "./read-file.js";
 import type { Instructions } from "./rlbench/instructions.js";
 
 const LIST_FILE = /^taskvars_instructions.*\.json$/;
-const MAX_BYTES = 64 * 2 ** 20;
+// Parsed JSON takes many times its text.
+const MAX_BYTES = 32 * 2 ** 20;
 
 /** A task and its variation, as 3D-LOTUS and 3D Diffuser Actor name folders: `open_drawer+0`. */
 export interface TaskVariation {

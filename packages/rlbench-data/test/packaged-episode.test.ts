@@ -55,7 +55,7 @@ test.for<[string, Partial<Package>, RegExp]>([
   [
     "no key steps",
     { frameIds: [], observations: { data: new Float64Array(0), shape: [0, 2, 2, 3, 4, 4] } },
-    /frame ids has no/,
+    /frame ids has 0 key steps/,
   ],
   [
     "observations of another shape",

@@ -1,7 +1,6 @@
 import { MiniDiffuser } from "@md/diffusion";
-import { adamwStep, backward, type DeviceName, Generator, profile, scope, zerosLike } from "@md/tensor";
+import { adamwStep, backward, type DeviceName, Generator, scope, zerosLike } from "@md/tensor";
 import { randomBatch } from "../../../benchmarks/scenes.js";
-import { withoutKernel } from "../../../packages/tensor/test/cuda/without-kernel.js";
 import { messageOf, type Outcome } from "./outcome.js";
 
 const STEPS = 200;
@@ -70,20 +69,9 @@ export function compareLosses(found: readonly number[], expected: readonly numbe
   check(`mean of the last ${tail} steps`, mean(found), mean(expected), 0.05);
 }
 
-/** Primitives of a training step that have no CUDA kernel. */
-export function primitivesWithoutKernel(): string[] {
-  const { rows } = profile(() => trainingLosses("cpu", 1)).profile;
-  return [...new Set(rows.map(({ op }) => op))].filter((op) => withoutKernel.has(op)).sort();
-}
-
-/** 200 training steps on `device` against the CPU's; skipped while a primitive of them has no kernel. */
+/** 200 training steps on `device` against the CPU's. */
 export function checkTraining(device: DeviceName, outcome: Outcome): void {
   const name = `${STEPS} training steps of a small policy`;
-  const lacking = primitivesWithoutKernel();
-  if (lacking.length > 0) {
-    outcome.add({ name, status: "skipped", reason: `has primitives without a CUDA kernel: ${lacking.join(", ")}` });
-    return;
-  }
   try {
     const started = performance.now();
     const found = trainingLosses(device, STEPS);

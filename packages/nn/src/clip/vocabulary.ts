@@ -15,7 +15,8 @@ export const START = "<|startoftext|>";
 export const END = "<|endoftext|>";
 export const WORD_END = "</w>";
 
-const MAX_BYTES = 64 * 2 ** 20;
+const MAX_BYTES = 16 * 2 ** 20;
+const MAX_ID = 2 ** 26;
 // CLIP has 49,152 tokens beside the 256 bytes that end a word: 256 bytes, and merges, less the two special ones.
 const MAX_MERGES = 49_152 - 256 - 2;
 
@@ -64,10 +65,7 @@ function fromMerges(merges: readonly Merge[], file: string): ClipVocabulary {
 function fromTokenizerJson(model: Record<string, unknown>, file: string): ClipVocabulary {
   const { type, vocab, merges, end_of_word_suffix: suffix } = model;
   if (type !== "BPE" || suffix !== WORD_END)
-    throw new ClipError(
-      file,
-      `is of type ${String(type)} with end_of_word_suffix ${String(suffix)}, expected BPE, </w>`,
-    );
+    throw new ClipError(file, `is of type ${brief(type)} with end_of_word_suffix ${brief(suffix)}, expected BPE, </w>`);
   if (!isRecord(vocab)) throw new ClipError(file, "has no object model.vocab");
   if (!Array.isArray(merges)) throw new ClipError(file, "has no list model.merges");
   // Pairs of strings since version 0.20 of HuggingFace's library, lines before.
@@ -93,14 +91,14 @@ function asMerge(value: unknown, field: string, file: string): Merge {
     value.every((half) => typeof half === "string" && /^[^ ]+$/.test(half))
   )
     return value as [string, string];
-  throw new ClipError(file, `${field} is ${JSON.stringify(value)?.slice(0, 100)}, expected a pair of tokens`);
+  throw new ClipError(file, `${field} is ${brief(value)}, expected a pair of tokens`);
 }
 
 function tokenIds(json: Record<string, unknown>, file: string): Map<string, number> {
   const ids = new Map<string, number>();
   for (const [token, id] of Object.entries(json)) {
-    if (!Number.isInteger(id) || (id as number) < 0 || (id as number) >= MAX_BYTES)
-      throw new ClipError(file, `token ${JSON.stringify(token)} has the id ${String(id)}, expected an integer from 0`);
+    if (!Number.isInteger(id) || (id as number) < 0 || (id as number) >= MAX_ID)
+      throw new ClipError(file, `token ${JSON.stringify(token)} has the id ${brief(id)}, expected an integer from 0`);
     ids.set(token, id as number);
   }
   return ids;
@@ -139,6 +137,14 @@ function parseJson(text: string, file: string): Record<string, unknown> {
     throw new ClipError(file, `is no JSON: ${(cause as Error).message}`, { cause });
   }
 }
+
+// A value may be nested too deep to be written.
+const brief = (value: unknown): string =>
+  typeof value === "object"
+    ? Array.isArray(value)
+      ? `a list of ${value.length}`
+      : "an object"
+    : String(value).slice(0, 100);
 
 const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);

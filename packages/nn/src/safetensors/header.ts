@@ -122,4 +122,11 @@ const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 const isCounts = (value: unknown): value is number[] =>
   Array.isArray(value) && value.every((item) => Number.isSafeInteger(item) && item >= 0);
-const brief = (value: unknown): string => (value === undefined ? "absent" : JSON.stringify(value).slice(0, 100));
+const brief = (value: unknown): string => {
+  if (value === undefined) return "absent";
+  try {
+    return JSON.stringify(value).slice(0, 100);
+  } catch {
+    return "nested too deep";
+  }
+};

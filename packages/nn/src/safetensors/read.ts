@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
 import { bfloat16ToFloat32, float16ToFloat32 } from "@md/pickle";
 import { type DType, type HostArray, type Tensor, tensor } from "@md/tensor";
 import { SafetensorsError } from "./error.js";
@@ -27,7 +27,8 @@ export class SafetensorsFile {
   readonly #dataStart: number;
 
   constructor(readonly path: string) {
-    this.#descriptor = attempt(path, "file", () => openSync(path, "r"));
+    // Opening a pipe would otherwise wait for a writer.
+    this.#descriptor = attempt(path, "file", () => openSync(path, constants.O_RDONLY | constants.O_NONBLOCK));
     try {
       const stat = fstatSync(this.#descriptor);
       if (!stat.isFile()) throw new SafetensorsError(path, "file", "is not a regular file");

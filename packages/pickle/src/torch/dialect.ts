@@ -9,6 +9,9 @@ import {
 } from "../values.js";
 import { storageClasses } from "./storage-types.js";
 
+/** More than any tensor has axes; the same tuple may be named again and again. */
+const MAX_INTEGERS = 64;
+
 const storageTypes = new Map<string, TorchStorageType>();
 const globals = new Map<string, PickleGlobal>();
 
@@ -30,8 +33,9 @@ allow("torch._utils._rebuild_parameter", ([data]) => {
 });
 allow("torch.Size", ([sizes]) => integers("torch.Size", sizes));
 allow("torch.device", (args) => {
-  if (typeof args[0] !== "string") throw new Error("torch.device without a type");
-  return args.join(":");
+  const [type, index] = args;
+  if (typeof type !== "string") throw new Error("torch.device without a type");
+  return typeof index === "number" ? `${type}:${index}` : type;
 });
 
 // TorchScript says of lists and dicts what they hold.
@@ -64,7 +68,9 @@ function parseStorage(id: PickleValue): TorchStorage {
   if (elementType === undefined) throw new Error(`storage class is ${describeValue(type ?? null)}`);
   if (typeof key !== "string" || key.length > 100) throw new Error(`storage key is ${describeValue(key ?? null)}`);
   if (typeof length !== "number" || !Number.isSafeInteger(length) || length < 0)
-    throw new Error(`storage "${key}" has ${String(length)} elements`);
+    throw new Error(
+      `storage "${key}" has ${typeof length === "number" ? length : describeValue(length ?? null)} elements`,
+    );
   if (view !== null) throw new Error(`storage "${key}" is a view, as PyTorch before 0.4 wrote them`);
   return new TorchStorage(key, elementType, length);
 }
@@ -81,7 +87,9 @@ function rebuildTensor([storage = null, offset, shape, strides]: PickleValue[]):
 }
 
 function integers(what: string, value: PickleValue | undefined): number[] {
-  if (!Array.isArray(value) || !value.every((item): item is number => Number.isSafeInteger(item)))
-    throw new Error(`${what} is no tuple of integers`);
-  return value;
+  const isShort = Array.isArray(value) && value.length <= MAX_INTEGERS;
+  if (!isShort || !value.every((item): item is number => Number.isSafeInteger(item)))
+    throw new Error(`${what} is no tuple of at most ${MAX_INTEGERS} integers`);
+  // A copy: the pickle may go on to append to a list.
+  return [...value];
 }

@@ -20,6 +20,7 @@ export interface PickleWithTensors {
   read(name: string, tensor: TorchTensor): TorchArray;
 }
 
+/** Of all tensors that are copied out. */
 const MAX_TENSOR_BYTES = 512 * 2 ** 20;
 
 /**
@@ -41,6 +42,8 @@ export function unpickleWithTensors(
     name,
     new PickleGlobal(name, ([file], budget) => {
       if (!(file instanceof Uint8Array) || !isLegacy(file)) throw new Error(`${name} of no file in the legacy layout`);
+      // The same bytes may be handed over many times, and are read each time.
+      budget.take(8 * file.length);
       const { root, load } = openLegacy(file, source);
       if (!(root instanceof TorchStorage)) throw new Error(`${name} of ${describeValue(root)}, expected a storage`);
       const loaded = load(new Map([[root.key, root]]), (_field, size) => budget.take(size));
@@ -48,6 +51,7 @@ export function unpickleWithTensors(
       return root;
     }),
   );
+  let taken = 0;
   const { value: root, length } = unpickleFirst(bytes, source, options, { ...dialect, globals });
   if (length < bytes.length)
     throw new PickleError(source, "STOP", length - 1, `${bytes.length - length} bytes follow the end of the pickle`);
@@ -58,8 +62,13 @@ export function unpickleWithTensors(
       const field = `tensor ${JSON.stringify(name)}`;
       if (!storage) throw new TorchCheckpointError(source, field, "names a storage whose bytes are not in the pickle");
       const size = viewBytes(source, name, tensor);
-      if (size > MAX_TENSOR_BYTES)
-        throw new TorchCheckpointError(source, field, `takes ${size} bytes, expected at most ${MAX_TENSOR_BYTES}`);
+      taken += size;
+      if (!(taken <= MAX_TENSOR_BYTES))
+        throw new TorchCheckpointError(
+          source,
+          field,
+          `takes ${size} bytes, with the others more than ${MAX_TENSOR_BYTES}`,
+        );
       return copyView(source, name, tensor, storage);
     },
   };

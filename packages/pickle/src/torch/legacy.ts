@@ -1,4 +1,4 @@
-import type { PickleValue, TorchStorage } from "../values.js";
+import { describeValue, type PickleValue, type TorchStorage } from "../values.js";
 import { TorchCheckpointError } from "./error.js";
 import type { StorageBytes, TorchFile } from "./parse.js";
 import { itemBytes } from "./storage-types.js";
@@ -24,7 +24,11 @@ export function openLegacy(bytes: Uint8Array, file: string): TorchFile {
   };
   const protocol = next("protocol version");
   if (protocol !== PROTOCOL)
-    throw new TorchCheckpointError(file, "protocol version", `is ${String(protocol)}, expected ${PROTOCOL}`);
+    throw new TorchCheckpointError(
+      file,
+      "protocol version",
+      `is ${typeof protocol === "number" ? protocol : describeValue(protocol)}, expected ${PROTOCOL}`,
+    );
   const system = next("system information");
   if (!(system instanceof Map) || system.get("little_endian") !== true)
     throw new TorchCheckpointError(file, "system information", "is not that of a little-endian machine");

@@ -38,7 +38,9 @@ export function indexedSource(
       const twin = names.find((name) => seen.has(name));
       if (twin !== undefined) throw new DataError(file, `episodes[${position}]: ${twin} is there twice`);
       for (const name of names) seen.add(name);
-      byTask.set(ref.task, [...(byTask.get(ref.task) ?? []), ref]);
+      const ofTask = byTask.get(ref.task) ?? [];
+      byTask.set(ref.task, ofTask);
+      ofTask.push(ref);
     });
   }
   const tasks = [...byTask.keys()].sort();

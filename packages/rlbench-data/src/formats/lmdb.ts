@@ -14,7 +14,8 @@ const NO_PAGE = 0xffffffffffffffffn;
 /** Of a key path; LMDB's own limit. */
 const MAX_DEPTH = 32;
 const MAX_PAGE_BYTES = 65536;
-const MAX_KEYS = 2 ** 24;
+/** Episodes have numbers of six digits. */
+const MAX_KEYS = 2 ** 20;
 const MAX_VALUE_BYTES = 512 * 2 ** 20;
 
 const PAGE = { branch: 0x01, leaf: 0x02, overflow: 0x04, meta: 0x08 } as const;

@@ -148,5 +148,16 @@ function listFolders(folder: string): string[] {
   } catch (error) {
     throw new DataError(folder, `cannot be listed: ${(error as Error).message}`, { cause: error });
   }
-  return names.filter((name) => statSync(join(folder, name), { throwIfNoEntry: false })?.isDirectory()).sort();
+  return names.filter((name) => isFolder(join(folder, name))).sort();
+}
+
+// A link that leads to itself is no folder.
+function isFolder(path: string): boolean {
+  try {
+    return statSync(path).isDirectory();
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "ENOENT" || code === "ELOOP") return false;
+    throw new DataError(path, `cannot be read: ${(error as Error).message}`, { cause: error });
+  }
 }

@@ -25,7 +25,10 @@ function textsOfJson(file: string, json: unknown): string[] {
   if (!Array.isArray(json)) return [...listsOfJson(file, json).texts.values()].flat();
   json.forEach((text: unknown, i) => {
     if (typeof text !== "string" || text.trim() === "")
-      throw new DataError(file, `has ${JSON.stringify(text)} at ${i}, expected a text`);
+      throw new DataError(
+        file,
+        `has ${typeof text === "string" ? "an empty text" : `a ${typeof text}`} at ${i}, expected a text`,
+      );
   });
   return json as string[];
 }

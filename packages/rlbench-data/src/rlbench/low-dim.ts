@@ -15,6 +15,11 @@ export interface CameraCalibration {
   far: number;
 }
 
+/** The same object may stand in a list many times over, and each is read. */
+const MAX_FRAMES = 2 ** 14;
+const MAX_CAMERAS = 32;
+const MAX_NUMBERS = 64;
+
 /** What an episode records at one frame beside images. */
 export interface LowDimFrame {
   /** Position in metres, then quaternion xyzw: [7]. */
@@ -49,6 +54,8 @@ export function readLowDim(episode: Pick<Episode, "directory">): LowDim {
   const observations = demo instanceof PickleObject ? demo.state.get("_observations") : demo;
   if (!Array.isArray(observations) || observations.length === 0)
     throw new DataError(file, `holds ${describeValue(demo)}, expected a Demo with at least one observation`);
+  if (observations.length > MAX_FRAMES)
+    throw new DataError(file, `has ${observations.length} frames, expected at most ${MAX_FRAMES}`);
   return { file, frames: observations.map((observation, frame) => readFrame(observation, new Fields(file, frame))) };
 }
 
@@ -74,6 +81,7 @@ function readCameras(misc: PickleValue, fields: Fields): Map<string, CameraCalib
   if (!(misc instanceof Map)) return cameras;
   for (const key of misc.keys()) {
     if (typeof key !== "string" || !key.endsWith("_camera_intrinsics")) continue;
+    if (cameras.size >= MAX_CAMERAS) throw fields.error("misc", `has more than ${MAX_CAMERAS} cameras`);
     const name = key.slice(0, -"_camera_intrinsics".length);
     const field = (part: string): [string, PickleValue | undefined] => [
       `misc.${name}_camera_${part}`,
@@ -112,6 +120,7 @@ class Fields {
 
   vector(field: string, value: PickleValue | undefined, length?: number): Float64Array {
     if (!(value instanceof NdArray) || value.type === "O") throw this.unexpected(field, value, "a numpy array");
+    if (value.data.length > MAX_NUMBERS) throw this.unexpected(field, value, `at most ${MAX_NUMBERS} numbers`);
     const numbers = Float64Array.from(value.data as ArrayLike<number | bigint>, Number);
     if (length !== undefined && numbers.length !== length) throw this.unexpected(field, value, `${length} numbers`);
     if (!numbers.every(Number.isFinite)) throw this.error(field, "has elements that are not finite");

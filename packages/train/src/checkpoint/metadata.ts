@@ -1,5 +1,6 @@
 import type { DataStatistics } from "@md/diffusion";
 import type { GeneratorState } from "@md/tensor";
+import { jsonType } from "../config/fields.js";
 import { isSection, resolveConfig } from "../config/resolve.js";
 import type { TrainConfig } from "../config/schema.js";
 import { CheckpointError, ConfigError } from "../errors.js";
@@ -46,7 +47,7 @@ export function parseMetadata(file: string, header: Readonly<Record<string, stri
   }
   const metadata = section(file, "metadata", value);
   if (metadata["format"] !== CHECKPOINT_FORMAT) {
-    throw new CheckpointError(file, `has format ${String(metadata["format"])}, expected ${CHECKPOINT_FORMAT}`);
+    throw new CheckpointError(file, `has format ${describe(metadata["format"])}, expected ${CHECKPOINT_FORMAT}`);
   }
   count(file, "step", metadata["step"]);
   if (!(typeof metadata["elapsedSeconds"] === "number" && metadata["elapsedSeconds"] >= 0)) {
@@ -112,6 +113,9 @@ function section(file: string, field: string, value: unknown): Record<string, un
 
 function count(file: string, field: string, value: unknown): void {
   if (!Number.isSafeInteger(value) || (value as number) < 0) {
-    throw new CheckpointError(file, `metadata.${field} is ${String(value)}, expected a count`);
+    throw new CheckpointError(file, `metadata.${field} is ${describe(value)}, expected a count`);
   }
 }
+
+const describe = (value: unknown): string =>
+  typeof value === "object" && value !== null ? jsonType(value) : String(value);

@@ -15,7 +15,9 @@ const MAX_BYTES = 2 ** 20;
 export function readConfigFile(file: string): ConfigLayer {
   let content: string;
   try {
-    const { size } = statSync(file);
+    const stat = statSync(file);
+    if (!stat.isFile()) throw new ConfigError(file, "", "is no regular file");
+    const { size } = stat;
     if (size > MAX_BYTES) throw new ConfigError(file, "", `has ${size} bytes, expected at most ${MAX_BYTES}`);
     content = readFileSync(file, "utf8");
   } catch (error) {
@@ -51,8 +53,9 @@ function parseYaml(content: string, source: string): unknown {
   try {
     return parse(content) as unknown;
   } catch (error) {
-    // A ReferenceError is how the parser refuses aliases that expand without end.
-    if (!(error instanceof YAMLError || error instanceof ReferenceError)) throw error;
+    // A ReferenceError is how the parser refuses aliases that expand without end, a RangeError what becomes of lists
+    // that are nested too deep.
+    if (!(error instanceof YAMLError || error instanceof ReferenceError || error instanceof RangeError)) throw error;
     throw new ConfigError(source, "", `is no YAML: ${error.message.split("\n")[0]}`);
   }
 }

@@ -127,7 +127,7 @@ function readObservation(
       kind,
       cameras: cameras.map((name) => {
         const rgb = fields.floats(`${prefix}${name}.rgb`, [3, null, null]);
-        const [, height, width] = rgb.shape;
+        const [, height, width] = checkSize(fields, `${prefix}${name}.rgb`, rgb.shape);
         const positions = fields.floats(`${prefix}${name}.positions`, [3, height, width]).data;
         return { name, width, height, rgb: rgb.data, positions };
       }),
@@ -138,7 +138,7 @@ function readObservation(
     cameras: cameras.map((name) => {
       const at = `${prefix}${name}.`;
       const rgb = fields.array(`${at}rgb`, "U8", [null, null, 3]);
-      const [height, width] = rgb.shape;
+      const [height, width] = checkSize(fields, `${at}rgb`, rgb.shape);
       const [near, far] = fields.doubles(`${at}clip`, [2]);
       const [intrinsics, extrinsics] = [
         fields.doubles(`${at}intrinsics`, [3, 3]),
@@ -154,6 +154,12 @@ function readObservation(
       };
     }),
   };
+}
+
+// One side may be huge where the other is 0: no bytes bound it.
+function checkSize(fields: Fields, name: string, shape: readonly number[]): readonly number[] {
+  if (shape.includes(0)) throw fields.error(name, `is [${shape.join(", ")}], expected at least one pixel`);
+  return shape;
 }
 
 /** Typed access to the tensors of an episode; errors name file and tensor. */
@@ -203,7 +209,7 @@ class Fields {
     return frames;
   }
 
-  private error(name: string, problem: string): DataError {
+  error(name: string, problem: string): DataError {
     return new DataError(this.bytes.name, `tensor "${name}" ${problem}`);
   }
 }

@@ -11,7 +11,8 @@ export const INDEX_FILE = "episodes.json";
 export const INDEX_FORMAT = "minidiff-episodes";
 export const INDEX_VERSION = 1;
 
-const MAX_BYTES = 256 * 2 ** 20;
+// Parsed JSON takes many times its text.
+const MAX_BYTES = 32 * 2 ** 20;
 
 /** Whether a folder has the index of a compact data set. */
 export const isCompact = (root: string): boolean => existsSync(join(root, INDEX_FILE));
@@ -41,7 +42,10 @@ function readEntries(file: string): unknown[] {
   }
   const { format, version, episodes } = content;
   if (format !== INDEX_FORMAT || version !== INDEX_VERSION)
-    throw new DataError(file, `is ${String(format)} ${String(version)}, expected ${INDEX_FORMAT} ${INDEX_VERSION}`);
+    throw new DataError(file, `is ${brief(format)} ${brief(version)}, expected ${INDEX_FORMAT} ${INDEX_VERSION}`);
   if (!Array.isArray(episodes)) throw new DataError(file, "episodes is no list");
   return episodes;
 }
+
+const brief = (value: unknown): string =>
+  typeof value === "string" || typeof value === "number" ? String(value).slice(0, 100) : typeof value;

@@ -5,6 +5,7 @@ import { DataError } from "../../errors.js";
 import type { Instructions } from "../../rlbench/instructions.js";
 
 const FIELDS = ["frame ids", "observations", "actions", "cameras", "gripper", "trajectories"] as const;
+const MAX_STEPS = 4096;
 
 /**
  * An episode as 3D Diffuser Actor packages it, of T key steps: a list of T frame ids, observations float32
@@ -22,7 +23,8 @@ export function packagedEpisode(
   const fields = new Fields(pickle, file);
   const frameIds = fields.list("frame ids");
   const steps = frameIds.length;
-  if (steps < 1) throw fields.error("frame ids", "has no key steps");
+  if (!(steps >= 1 && steps <= MAX_STEPS))
+    throw fields.error("frame ids", `has ${steps} key steps, expected 1 to ${MAX_STEPS}`);
   const observations = fields.numbers("observations", fields.value("observations"), [steps, null, 2, 3, null, null]);
   const [, cameraCount, , , height, width] = observations.shape;
   const cameras = readCameraNames(fields, cameraCount);

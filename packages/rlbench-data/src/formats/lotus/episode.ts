@@ -75,7 +75,10 @@ function readFrameNumbers(fields: Fields, steps: number): number[] | null {
   const stored = toStoredArray(value, "key_frameids", fields.source);
   const numbers = stored ? [...fields.integers("key_frameids", stored)] : value;
   const ascends = (number: unknown, i: number, all: unknown[]): boolean =>
-    Number.isSafeInteger(number) && (number as number) >= 0 && (i === 0 || (number as number) > (all[i - 1] as number));
+    Number.isInteger(number) &&
+    (number as number) >= 0 &&
+    (number as number) < 2 ** 31 &&
+    (i === 0 || (number as number) > (all[i - 1] as number));
   if (!Array.isArray(numbers) || numbers.length !== steps || !(numbers as unknown[]).every(ascends))
     throw fields.error("key_frameids", `are not ${steps} ascending frame numbers`);
   return numbers as number[];
