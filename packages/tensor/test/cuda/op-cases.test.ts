@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, it } from "vitest";
 import { cudaInfo, runOpCaseOn } from "../../src/index.js";
 import { opCases } from "../op-cases/index.js";
 
