@@ -126,7 +126,7 @@ describe("readClipVocabulary", () => {
     const incomplete = Object.fromEntries(Object.entries(tokenTable()).filter(([token]) => token !== "a</w>"));
     for (const [name, content, problem] of [
       ["three.txt", "title\no p\na b c\n", /three\.txt\] line 3 .*expected a pair/],
-      ["one.txt", "title\nop\n", /line 2 is \["op"\]/],
+      ["one.txt", "title\nop\n", /line 2 is a list of 1, expected a pair/],
       ["cut.json", '{"model": {', /is no JSON/],
       ["alone.json", JSON.stringify(tokenTable()), /merges\.txt beside it/],
       ["unigram.json", JSON.stringify({ model: { type: "Unigram" } }), /is of type Unigram/],
