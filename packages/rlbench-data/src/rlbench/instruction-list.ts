@@ -27,7 +27,7 @@ function textsOfJson(file: string, json: unknown): string[] {
     if (typeof text !== "string" || text.trim() === "")
       throw new DataError(
         file,
-        `has ${typeof text === "string" ? "an empty text" : `a ${typeof text}`} at ${i}, expected a text`,
+        `has ${text === null ? "null" : typeof text === "string" ? "an empty text" : typeof text} at ${i}, expected a text`,
       );
   });
   return json as string[];
