@@ -51,7 +51,7 @@ export function parseOverride(assignment: string): ConfigLayer {
 
 function parseYaml(content: string, source: string): unknown {
   try {
-    return parse(content) as unknown;
+    return parse(content, { logLevel: "error" }) as unknown;
   } catch (error) {
     // A ReferenceError is how the parser refuses aliases that expand without end, a RangeError what becomes of lists
     // that are nested too deep.
