@@ -38,6 +38,7 @@ export async function bundle(source: string): Promise<string> {
     config: false,
     silent: true,
     noExternal: [/^@md\/(?!native)/],
+    external: ["@md/native"],
     esbuildOptions: (options) => {
       options.conditions = ["@md/source"];
     },
