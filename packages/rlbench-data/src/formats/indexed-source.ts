@@ -1,5 +1,6 @@
 import type { EpisodeFormat, EpisodeRef, EpisodeSource, RecordedEpisode } from "../episode-source.js";
 import { DataError, type OnBad, orSkip } from "../errors.js";
+import { listedSource } from "./listed-source.js";
 
 const MAX_NAME = 1024;
 
@@ -43,20 +44,9 @@ export function indexedSource(
       ofTask.push(ref);
     });
   }
-  const tasks = [...byTask.keys()].sort();
   for (const episodes of byTask.values()) episodes.sort((a, b) => a.index - b.index);
-  return {
-    format,
-    root,
-    tasks,
-    listEpisodes(task) {
-      if (task === undefined) return tasks.flatMap((name) => byTask.get(name)!.map((ref) => ({ ...ref })));
-      const episodes = byTask.get(task);
-      if (!episodes) throw new DataError(root, `has no task "${task}"; it has ${tasks.join(", ")}`);
-      return episodes.map((ref) => ({ ...ref }));
-    },
-    readEpisode: async (ref) => read(ref),
-  };
+  const sorted = [...byTask.keys()].sort().map((task) => [task, byTask.get(task)!] as const);
+  return listedSource(format, root, new Map(sorted), read);
 }
 
 function checkEntry(entry: unknown, file: string, position: number): IndexEntry {

@@ -3,6 +3,7 @@ import { basename, join } from "node:path";
 import type { EpisodeFormat, EpisodeRef, EpisodeSource, RecordedEpisode } from "../episode-source.js";
 import { DataError, type OnBad, orSkip } from "../errors.js";
 import { parseTaskVariation, type TaskVariation } from "../taskvar.js";
+import { listedSource } from "./listed-source.js";
 
 /** A folder `TASK+VARIATION` of episodes. */
 export interface TaskVariationFolder extends TaskVariation {
@@ -74,19 +75,7 @@ export function sourceOf(
       }
     });
   }
-  const tasks = [...byTask.keys()];
-  return {
-    format,
-    root,
-    tasks,
-    listEpisodes(task) {
-      if (task === undefined) return tasks.flatMap((name) => byTask.get(name)!.map((ref) => ({ ...ref })));
-      const episodes = byTask.get(task);
-      if (!episodes) throw new DataError(root, `has no task "${task}"; it has ${tasks.join(", ")}`);
-      return episodes.map((ref) => ({ ...ref }));
-    },
-    readEpisode: async (ref) => read(ref),
-  };
+  return listedSource(format, root, byTask, read);
 }
 
 const byName = (a: { name: string }, b: { name: string }): number => (a.name < b.name ? -1 : 1);
