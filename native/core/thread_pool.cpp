@@ -35,7 +35,17 @@ void ThreadPool::resize(int threads) {
 void ThreadPool::Worker::wakeUp() {
   if (!sleeping) return;
   std::lock_guard lock(mutex);
+  if (sleeping) allowed.applyWithoutThisCore(thread);
   wake.notify_one();
+}
+
+void ThreadPool::Worker::sleep(const std::atomic<bool>& stopping) {
+  std::unique_lock lock(mutex);
+  allowed.readOwn();
+  sleeping = true;
+  wake.wait(lock, [&] { return posted || stopping; });
+  sleeping = false;
+  allowed.applyToOwn();
 }
 
 void ThreadPool::run(int parts, void (*task)(void*, int), void* data) {
@@ -66,15 +76,9 @@ void ThreadPool::finish(int part) {
 }
 
 void ThreadPool::work(int part, Worker& own) {
-  const auto called = [&] { return own.posted || stopping_; };
   while (!stopping_) {
     for (int spin = 0; spin < kSpins && !own.posted.load(std::memory_order_relaxed); spin++) pauseSpinning();
-    if (!called()) {
-      std::unique_lock lock(own.mutex);
-      own.sleeping = true;
-      own.wake.wait(lock, called);
-      own.sleeping = false;
-    }
+    if (!own.posted && !stopping_) own.sleep(stopping_);
     if (own.claim()) finish(part);
   }
 }

@@ -8,6 +8,8 @@
 #include <mutex>
 #include <thread>
 
+#include "cpu_mask.h"
+
 namespace md {
 
 class ThreadPool {
@@ -34,8 +36,11 @@ class ThreadPool {
     std::condition_variable wake;
     std::thread thread;
 
+    CpuMask allowed;  // as it was when the worker went to sleep
+
     bool claim() { return posted.load(std::memory_order_relaxed) && posted.exchange(false); }
     void wakeUp();
+    void sleep(const std::atomic<bool>& stopping);
   };
 
   void start(int threads);
