@@ -1,14 +1,20 @@
 #include <cmath>
 
 #include "../../isa/run.h"
+#include "../../isa/stream.h"
 #include "op.h"
 
 namespace md::batch_norm::MD_ISA {
 namespace {
 
 using md::MD_ISA::gradSumsOf;
+using md::MD_ISA::kAhead;
 using md::MD_ISA::squaredDistanceOf;
+using md::MD_ISA::streamRows;
 using md::MD_ISA::sumOf;
+
+template <class T>
+constexpr int64_t kLine = 64 / sizeof(T);  // elements of a cache line
 
 /// First item and number of items of a chunk.
 struct Chunk {
@@ -18,18 +24,21 @@ struct Chunk {
   }
 };
 
-// Mean and sum of squared distances of each column; the chunk stays in cache for the second pass.
+// Mean and sum of squared distances of each column; the chunk stays in cache for the second pass, which asks for the next.
 template <class T>
 void columnStatistics(const T* __restrict x, int64_t rows, int64_t columns, T* __restrict mean, T* __restrict squares) {
   for (int64_t c = 0; c < columns; c++) mean[c] = squares[c] = 0;
   for (int64_t r = 0; r < rows; r++)
     for (int64_t c = 0; c < columns; c++) mean[c] += x[r * columns + c];
   for (int64_t c = 0; c < columns; c++) mean[c] /= static_cast<T>(rows);
-  for (int64_t r = 0; r < rows; r++)
+  for (int64_t r = 0; r < rows; r++) {
+    const T* row = x + r * columns;
+    for (int64_t c = 0; c < columns; c += kLine<T>) __builtin_prefetch(row + rows * columns + c);
     for (int64_t c = 0; c < columns; c++) {
-      const T d = x[r * columns + c] - mean[c];
+      const T d = row[c] - mean[c];
       squares[c] += d * d;
     }
+  }
 }
 
 template <class T>
@@ -44,19 +53,19 @@ void columnGradSums(const T* __restrict x, const T* __restrict g, int64_t rows, 
     }
 }
 
-// f(offset, channel index of the first element, elements, channel step): rows of channels where spatial = 1, else runs
-// of one channel.
-template <class F>
-void overRuns(const Layout& layout, int64_t begin, int64_t end, F&& f) {
-  for (int64_t chunk = begin; chunk < end; chunk++) {
-    const Chunk part(layout, chunk);
-    const int64_t base = part.first * layout.channels * layout.spatial;
-    if (layout.spatial == 1) {
-      for (int64_t r = 0; r < part.rows; r++) f(base + r * layout.channels, int64_t{0}, layout.channels, std::true_type{});
-    } else {
-      for (int64_t c = 0; c < layout.channels; c++) f(base + c * layout.spatial, c, layout.spatial, std::false_type{});
-    }
+// f(offset, where to write, channel index of the first element, elements, channel step): rows of channels where
+// spatial = 1, else runs of one channel.
+template <class T, class F>
+void overRuns(const Layout& layout, int64_t begin, int64_t end, T* out, F&& f) {
+  const int64_t channels = layout.channels, spatial = layout.spatial;
+  if (spatial == 1) {
+    const int64_t first = Chunk(layout, begin).first, last = first + (end - 1 - begin) * layout.chunkRows() + Chunk(layout, end - 1).rows;
+    streamRows(out + first * channels, first, last, channels, [&](int64_t from, int64_t to, T* row) {
+      for (int64_t r = from; r < to; r++, row += channels) f(r * channels, row, int64_t{0}, channels, std::true_type{});
+    });
+    return;
   }
+  for (int64_t run = begin * channels; run < end * channels; run++) f(run * spatial, out + run * spatial, run % channels, spatial, std::false_type{});
 }
 
 }  // namespace
@@ -118,13 +127,13 @@ void normalizeChunks(DType dtype, const Layout& layout, int64_t begin, int64_t e
                      const void* shifts, void* output) {
   dispatchFloat(dtype, "batchNorm", [&](auto tag) {
     using T = typename decltype(tag)::type;
-    overRuns(layout, begin, end, [&](int64_t at, int64_t channel, int64_t n, auto perElement) {
+    overRuns(layout, begin, end, static_cast<T*>(output), [&](int64_t at, T* __restrict y, int64_t channel, int64_t n, auto perElement) {
       const T* __restrict x = static_cast<const T*>(input) + at;
-      T* __restrict y = static_cast<T*>(output) + at;
       const T* __restrict mean = static_cast<const T*>(means) + channel;
       const T* __restrict scale = static_cast<const T*>(scales) + channel;
       const T* __restrict shift = static_cast<const T*>(shifts) + channel;
       if constexpr (perElement) {
+        for (int64_t i = 0; i < n; i += kLine<T>) __builtin_prefetch(x + i + kAhead);
         for (int64_t i = 0; i < n; i++) y[i] = (x[i] - mean[i]) * scale[i] + shift[i];
       } else {
         const T m = *mean, s = *scale, b = *shift;
@@ -160,10 +169,9 @@ void gradChunks(DType dtype, const Layout& layout, int64_t begin, int64_t end, c
   dispatchFloat(dtype, "batchNormGrad", [&](auto tag) {
     using T = typename decltype(tag)::type;
     const T inverse = T(1) / static_cast<T>(layout.batch * layout.spatial);
-    overRuns(layout, begin, end, [&](int64_t at, int64_t channel, int64_t n, auto perElement) {
+    overRuns(layout, begin, end, static_cast<T*>(output), [&](int64_t at, T* __restrict dx, int64_t channel, int64_t n, auto perElement) {
       const T* __restrict x = static_cast<const T*>(input) + at;
       const T* __restrict g = static_cast<const T*>(gradient) + at;
-      T* __restrict dx = static_cast<T*>(output) + at;
       const T* __restrict mean = static_cast<const T*>(means) + channel;
       const T* __restrict rstd = static_cast<const T*>(rstds) + channel;
       const T* __restrict scale = static_cast<const T*>(scales) + channel;

@@ -8,7 +8,7 @@
 namespace md::gathered_gemm {
 
 /// Output rows whose sums stay in cache while the offsets pass over them.
-constexpr int64_t kBlockRows = 256;
+constexpr int64_t kBlockRows = 128;
 
 /// H pairs (input row, output row), by block of `blockRows` output rows, then offset, then output row.
 struct PairMap {

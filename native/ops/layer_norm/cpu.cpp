@@ -7,6 +7,7 @@
 namespace md::layer_norm::MD_ISA {
 namespace {
 
+using md::MD_ISA::kAhead;
 using md::MD_ISA::squaredDistanceOf;
 using md::MD_ISA::streamRows;
 using md::MD_ISA::sumOf;
@@ -19,6 +20,7 @@ void normalizeRow(int64_t n, const T* x, T mean, T rstd, const T* weight, const 
   const Vec<T> center = Vec<T>::set(mean), scale = Vec<T>::set(rstd);
   int64_t i = 0;
   for (; i + W <= n; i += W) {
+    __builtin_prefetch(x + i + kAhead);
     Vec<T> v = (Vec<T>::load(x + i) - center) * scale;
     if constexpr (Weighted) v = v * Vec<T>::load(weight + i);
     if constexpr (Biased) v = v + Vec<T>::load(bias + i);
@@ -87,6 +89,8 @@ void gradRow(int64_t n, const T* x, const T* weight, T mean, T rstd, const T* g,
   for (i = 0; i + W <= n; i += W) {
     const Vec<T> hat = (Vec<T>::load(x + i) - center) * scale, grad = Vec<T>::load(g + i);
     const Vec<T> wg = weighted<T, Weighted>(grad, weight, i);
+    __builtin_prefetch(x + i + kAhead);
+    __builtin_prefetch(g + i + kAhead);
     ((wg - meanA - hat * meanB) * scale).store(dx + i);
   }
   for (; i < n; i++) {

@@ -1,6 +1,7 @@
 #include "../../isa/math.h"
 #include "../../isa/run.h"
 #include "../../isa/stream.h"
+#include "../../isa/vectors.h"
 #include "op.h"
 
 namespace md::softmax::MD_ISA {
@@ -8,6 +9,8 @@ namespace {
 
 using md::MD_ISA::dotOf;
 using md::MD_ISA::expOf;
+using md::MD_ISA::kAhead;
+using md::MD_ISA::mapVectors;
 using md::MD_ISA::maxOf;
 using md::MD_ISA::streamRows;
 using md::MD_ISA::sumOf;
@@ -21,6 +24,7 @@ void row(const T* __restrict x, T* __restrict out, int64_t n, bool logarithm) {
   Vec<T> sum = Vec<T>::zero();
   int64_t i = 0;
   for (; i + W <= n; i += W) {
+    __builtin_prefetch(x + i + kAhead);
     const Vec<T> e = expOf(Vec<T>::load(x + i) - shift);
     e.store(out + i);
     sum = sum + e;
@@ -32,11 +36,11 @@ void row(const T* __restrict x, T* __restrict out, int64_t n, bool logarithm) {
   }
   const T total = sum.sum();
   if (logarithm) {
-    const T log = std::log(total);
-    for (i = 0; i < n; i++) out[i] = (x[i] - top) - log;
+    const Vec<T> log = Vec<T>::set(std::log(total));
+    mapVectors(x, out, n, [&](Vec<T> v) __attribute__((always_inline)) { return (v - shift) - log; });
   } else {
-    const T scale = T(1) / total;
-    for (i = 0; i < n; i++) out[i] *= scale;
+    const Vec<T> scale = Vec<T>::set(T(1) / total);
+    mapVectors(out, out, n, [&](Vec<T> v) __attribute__((always_inline)) { return v * scale; });
   }
 }
 

@@ -152,19 +152,24 @@ MD_HOST_DEVICE static inline int32_t findInGrid(const Voxel& v, const Table& tab
 template <int Reach>
 MD_HOST_DEVICE static inline void neighboursAlongZ(const Voxel& v, int32_t x, int32_t y, const Table& table, int32_t* out) {
   constexpr int size = 2 * Reach + 1;
-  const int place = columnPlace(v.z);
-  const bool oneColumn = insideGrid(v.z) && place >= Reach && place < kColumn - Reach;
-  if (oneColumn && insideGrid(x) && insideGrid(y)) {
-    const uint64_t entry = findColumn(columnKey({v.batch, x, y, v.z}), table);
-    const uint32_t bits = static_cast<uint32_t>(entry >> 32), window = bits >> (place - Reach);
-    uint32_t index = static_cast<uint32_t>(entry) + countBits(bits & ((uint32_t{1} << (place - Reach)) - 1));
+  const int32_t low = v.z - Reach, high = v.z + Reach;
+  if (insideGrid(x) && insideGrid(y) && insideGrid(low) && insideGrid(high)) {
+    const int place = columnPlace(low);
+    const uint64_t entry = findColumn(columnKey({v.batch, x, y, low}), table);
+    const uint32_t bits = static_cast<uint32_t>(entry >> 32);
+    uint32_t window = bits >> place, index = static_cast<uint32_t>(entry) + countBits(bits & ((uint32_t{1} << place) - 1));
+    if (place + size > kColumn) {  // the next column's voxels follow this one's
+      const uint64_t next = findColumn(columnKey({v.batch, x, y, high}), table);
+      window |= static_cast<uint32_t>(next >> 32) << (kColumn - place);
+      if (bits == 0) index = static_cast<uint32_t>(next);
+    }
     for (int dz = 0; dz < size; dz++) {
       const uint32_t occupied = window >> dz & 1;
       out[dz] = static_cast<int32_t>(occupied ? index : ~uint32_t{0});
       index += occupied;
     }
   } else {
-    for (int32_t dz = 0; dz < size; dz++) out[dz] = findInGrid({v.batch, x, y, v.z - Reach + dz}, table);
+    for (int32_t dz = 0; dz < size; dz++) out[dz] = findInGrid({v.batch, x, y, low + dz}, table);
   }
 }
 
