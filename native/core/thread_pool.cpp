@@ -4,7 +4,8 @@
 
 namespace md {
 namespace {
-constexpr int kSpins = 4000;  // 0.05 to 0.2 ms: the gap between two kernels of a training step
+constexpr int kIdleSpins = 40000;  // 0.5 to 2 ms: waking costs more than the gap between two kernels of a training step
+constexpr int kWaitSpins = 4000;
 }
 
 ThreadPool::ThreadPool(int threads) { start(threads); }
@@ -62,7 +63,7 @@ void ThreadPool::run(int parts, void (*task)(void*, int), void* data) {
     if (workers_[static_cast<size_t>(part - 1)].claim()) finish(part);
   }
   for (int spin = 0; pending_.load(std::memory_order_acquire) > 0; spin++) {
-    if (spin < kSpins) {
+    if (spin < kWaitSpins) {
       pauseSpinning();
     } else {
       std::this_thread::yield();
@@ -77,7 +78,7 @@ void ThreadPool::finish(int part) {
 
 void ThreadPool::work(int part, Worker& own) {
   while (!stopping_) {
-    for (int spin = 0; spin < kSpins && !own.posted.load(std::memory_order_relaxed); spin++) pauseSpinning();
+    for (int spin = 0; spin < kIdleSpins && !own.posted.load(std::memory_order_relaxed); spin++) pauseSpinning();
     if (!own.posted && !stopping_) own.sleep(stopping_);
     if (own.claim()) finish(part);
   }
