@@ -1,11 +1,11 @@
 import type { Demonstration, GripperState } from "./demonstration.js";
-import { DataError, type OnBad, orSkip } from "./errors.js";
+import { DataError, type OnBad, orSkip, partOf } from "./errors.js";
 import { type InstructionEmbedding, type InstructionEncoder, hashedWordEncoder } from "./instruction-embedding.js";
 import { shareCloud, shareEmbedding } from "./loader/shared-dataset.js";
 import { prepareCloud, type PrepareOptions } from "./pipeline/prepare.js";
 import { type Bounds, type PointCloud, RLBENCH_WORKSPACE_CENTER } from "./point-cloud.js";
 import type { Instructions } from "./rlbench/instructions.js";
-import type { Vector3 } from "./rotation.js";
+import { quaternionToRotationBins, type Vector3 } from "./rotation.js";
 
 /** One training state: what is seen and known at a frame, and the next key pose. */
 export interface KeyPoseSample {
@@ -123,6 +123,7 @@ export function prepareStates(demonstration: Demonstration, options: StateOption
 function checkState({ position, quaternion, open }: GripperState, source: string): void {
   if (![...position, ...quaternion, open].every(Number.isFinite))
     throw new DataError(source, "the gripper's state is not finite");
+  partOf(source, () => quaternionToRotationBins(quaternion));
 }
 
 /**
