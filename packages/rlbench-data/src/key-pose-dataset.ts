@@ -79,7 +79,11 @@ export function checkStride({ stride = 1 }: StateOptions): void {
     throw new DataError("prepareKeyPoses", `stride is ${stride}, expected at least 1`);
 }
 
-/** Gives states the embeddings of their instructions; each text is encoded once. */
+/**
+ * Gives states the embeddings of their instructions; each text is encoded once.
+ *
+ * @throws DataError naming the episode of a text that cannot be embedded
+ */
 export function instructionEmbedder(encoder: InstructionEncoder): (states: readonly KeyPoseState[]) => KeyPoseSample[] {
   const encoded = new Map<string, InstructionEmbedding>();
   const embed = (text: string): InstructionEmbedding => {
@@ -87,7 +91,11 @@ export function instructionEmbedder(encoder: InstructionEncoder): (states: reado
     encoded.set(text, embedding);
     return embedding;
   };
-  return (states) => states.map((state) => ({ ...state, embeddings: state.instructions.texts.map(embed) }));
+  return (states) =>
+    states.map((state) => {
+      const embeddings = partOf(state.episode, () => state.instructions.texts.map(embed));
+      return { ...state, embeddings };
+    });
 }
 
 /** @throws DataError when there are no samples */
