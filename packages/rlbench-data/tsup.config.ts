@@ -5,6 +5,7 @@ export default defineConfig({
     index: "src/index.ts",
     "convert-worker": "src/formats/compact/convert-worker.ts",
     "loader-worker": "src/loader/loader-worker.ts",
+    "prepare-worker": "src/loader/prepare-worker.ts",
   },
   format: "esm",
   dts: true,

@@ -86,7 +86,17 @@ describe("refuses", () => {
     ],
     ["another file", Buffer.from("hello, this is no checkpoint"), /neither a zip archive nor the legacy layout/],
     ["an empty file", new Uint8Array(0), /neither/],
-    ["an unknown compression", patched(sound, 1, 10, 99), /zip archive cannot be read/],
+    ["an unknown compression", patched(sound, 1, 10, 99), /data\.pkl" has compression 99, expected 0 .* or 8/],
+    [
+      "a directory beyond the file",
+      sound.subarray(0, sound.length - 30),
+      /zip archive cannot be read: there is no end/,
+    ],
+    [
+      "a local header elsewhere",
+      patched(sound, 1, 42, 7),
+      /data\.pkl" cannot be read: there is no local header at byte 7/,
+    ],
     ["a stored entry of two sizes", patched(sound, 1, 24, 1), /stored bytes, expected/],
     ["bytes after legacy storages", Buffer.concat([legacySound, Buffer.of(0)]), /1 bytes after the last storage/],
     [
@@ -151,6 +161,20 @@ describe("refuses", () => {
     expect(failure(packed).message).toMatch(/zip entry "model\/data\.pkl" needs more than/);
   });
 
+  test("an entry that is deflated to far more than its size is not uncompressed further", () => {
+    const bytes = 2 ** 28;
+    const file = Buffer.from(
+      torchZip(dict(pyTensor(float("0", 12), [12], [1])), { 0: new Uint8Array(bytes) }, { level: 1 }),
+    );
+    const header = file.lastIndexOf(Buffer.from("model/data/0")) - 46;
+    expect(file.readUInt32LE(header + 24)).toBe(bytes);
+    file.writeUInt32LE(48, header + 24);
+    const start = process.cpuUsage();
+    expect(failure(file).message).toMatch(/zip entry "model\/data\/0" cannot be read: .*larger than 48 bytes/);
+    const { user, system } = process.cpuUsage(start);
+    expect(user + system).toBeLessThan(300_000);
+  });
+
   test("every truncation", () => {
     const big = torchZip(
       new Map(Array.from({ length: 20 }, (_, i) => [`layer.${i}`, pyTensor(float(`${i}`, 12), [12], [1])])),
@@ -166,6 +190,62 @@ describe("refuses", () => {
   test("nesting without end", () => {
     expect(failure(torchZip(Buffer.from("(".repeat(5000)), {})).message).toMatch(/nested deeper/);
   });
+});
+
+/** The archive with its directory in 64-bit form: the end record, and sizes and place of every entry. */
+function widened(file: Uint8Array): Buffer {
+  const bytes = Buffer.from(file);
+  const end = bytes.lastIndexOf(Buffer.from("PK\x05\x06", "latin1"));
+  const [count, start] = [bytes.readUInt16LE(end + 10), bytes.readUInt32LE(end + 16)];
+  const entries: Buffer[] = [];
+  for (let at = start; at < end;) {
+    const nameEnd = at + 46 + bytes.readUInt16LE(at + 28);
+    const next = nameEnd + bytes.readUInt16LE(at + 30) + bytes.readUInt16LE(at + 32);
+    const extra = Buffer.alloc(4 + 6 + 4 + 24);
+    // Of another kind, which is passed over; then size, packed size and place.
+    extra.writeUInt16LE(0x4246, 0);
+    extra.writeUInt16LE(6, 2);
+    extra.writeUInt16LE(1, 10);
+    extra.writeUInt16LE(24, 12);
+    const header = bytes.subarray(at, nameEnd);
+    for (const [i, field] of [24, 20, 42].entries()) {
+      extra.writeBigUInt64LE(BigInt(header.readUInt32LE(field)), 14 + 8 * i);
+      header.writeUInt32LE(0xffffffff, field);
+    }
+    header.writeUInt16LE(extra.length, 30);
+    header.writeUInt16LE(0, 32);
+    entries.push(header, extra);
+    at = next;
+  }
+  const directory = Buffer.concat(entries);
+  const [end64, locator, last] = [Buffer.alloc(56), Buffer.alloc(20), Buffer.alloc(22, 0xff)];
+  end64.write("PK\x06\x06", "latin1");
+  end64.writeBigUInt64LE(BigInt(count), 32);
+  end64.writeBigUInt64LE(BigInt(start), 48);
+  locator.write("PK\x06\x07", "latin1");
+  locator.writeBigUInt64LE(BigInt(start + directory.length), 8);
+  last.write("PK\x05\x06", "latin1");
+  last.writeUInt16LE(0, 20);
+  return Buffer.concat([bytes.subarray(0, start), directory, end64, locator, last]);
+}
+
+test("archives with 64-bit directories", () => {
+  const wide = widened(sound);
+  expect(read(wide)).toEqual(read(sound));
+  const extra = wide.indexOf(Buffer.from([1, 0, 24, 0]), wide.indexOf(Buffer.from("PK\x01\x02", "latin1")));
+  const refuse = (at: number, value: bigint, message: RegExp): void => {
+    const copy = Buffer.from(wide);
+    copy.writeBigUInt64LE(value, at);
+    expect(failure(copy).message).toMatch(message);
+  };
+  refuse(extra + 4, 2n ** 52n, /data\.pkl" has \d+ stored bytes, expected 4503599627370496/);
+  refuse(extra + 20, 2n ** 52n, /data\.pkl" cannot be read: .*out of range/);
+  refuse(wide.length - 98 + 32, 2n ** 52n, /directory has 4503599627370496 entries, expected at most/);
+  refuse(wide.length - 98 + 48, 2n ** 40n, /zip archive cannot be read: .*out of range/);
+  refuse(wide.length - 42 + 8, 5n, /no 64-bit end of the directory at byte 5/);
+  const none = Buffer.from(wide);
+  none.writeUInt16LE(7, extra);
+  expect(failure(none).message).toMatch(/zip archive cannot be read: /);
 });
 
 test("values that hold themselves, and memos of one another, do no harm", () => {

@@ -5,10 +5,23 @@ export class DataError extends Error {
   override readonly name: string = "DataError";
   /** The file or input at fault. */
   readonly source: string;
+  /** What is wrong with it: the message without the source. */
+  readonly problem: string;
 
   constructor(source: string, problem: string, options?: ErrorOptions) {
     super(`[${source}] ${problem}`, options);
     this.source = source;
+    this.problem = problem;
+  }
+}
+
+/** Calls `body`; a DataError that it throws of a part of `source`, which does not know where it is, names both. */
+export function partOf<T>(source: string, body: () => T): T {
+  try {
+    return body();
+  } catch (error) {
+    if (!(error instanceof DataError)) throw error;
+    throw new DataError(source, `${error.source} ${error.problem}`, { cause: error });
   }
 }
 

@@ -12,9 +12,18 @@ export { decodeBlosc } from "./formats/blosc.js";
 export { LmdbReader } from "./formats/lmdb.js";
 export { decodeMsgpack, type MsgpackValue } from "./formats/msgpack-numpy.js";
 export * from "./instruction-embedding.js";
-export * from "./key-pose-dataset.js";
+export {
+  type KeyPoseDataset,
+  type KeyPoseDatasetOptions,
+  type KeyPoseSample,
+  type StateOptions,
+  positionBounds,
+  prepareKeyPoses,
+} from "./key-pose-dataset.js";
 export * from "./key-poses.js";
 export { keySteps } from "./key-steps.js";
+export { loadKeyPoses, type LoadKeyPosesOptions } from "./loader/load-key-poses.js";
+export type { EpisodeOptions } from "./loader/prepare-episode.js";
 export { observationCloud } from "./observation-cloud.js";
 export {
   type BatchLoader,

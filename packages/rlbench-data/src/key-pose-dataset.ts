@@ -1,11 +1,11 @@
 import type { Demonstration, GripperState } from "./demonstration.js";
-import { DataError, type OnBad, orSkip } from "./errors.js";
+import { DataError, type OnBad, orSkip, partOf } from "./errors.js";
 import { type InstructionEmbedding, type InstructionEncoder, hashedWordEncoder } from "./instruction-embedding.js";
 import { shareCloud, shareEmbedding } from "./loader/shared-dataset.js";
 import { prepareCloud, type PrepareOptions } from "./pipeline/prepare.js";
 import { type Bounds, type PointCloud, RLBENCH_WORKSPACE_CENTER } from "./point-cloud.js";
 import type { Instructions } from "./rlbench/instructions.js";
-import type { Vector3 } from "./rotation.js";
+import { quaternionToRotationBins, type Vector3 } from "./rotation.js";
 
 /** One training state: what is seen and known at a frame, and the next key pose. */
 export interface KeyPoseSample {
@@ -25,17 +25,27 @@ export interface KeyPoseSample {
   target: GripperState;
 }
 
-/** How observations become training states. */
-export interface KeyPoseDatasetOptions extends PrepareOptions {
+/** A training state before its instructions are embedded. */
+export type KeyPoseState = Omit<KeyPoseSample, "embeddings">;
+
+/** Which frames become training states, and how their clouds are prepared. */
+export interface StateOptions extends PrepareOptions {
   /** Take frames between key poses too, not only the previous key frame. Default false. */
   everyFrame?: boolean;
   /** With `everyFrame`, every how many frames, counted from the previous key frame. Default 1. */
   stride?: number;
-  /** Default: hashed words of 128 components. */
+}
+
+/** How demonstrations become training states. */
+export interface KeyPoseDatasetOptions extends StateOptions {
+  /** Default {@link DEFAULT_ENCODER}: hashed words of 128 components. */
   encoder?: InstructionEncoder;
   /** Called with what is wrong with a demonstration, which is then left out. Default: it is thrown. */
   onBad?: OnBad;
 }
+
+/** What embeds instructions where nothing else is said. */
+export const DEFAULT_ENCODER: InstructionEncoder = hashedWordEncoder(128);
 
 /** Training states with their clouds prepared once and kept in memory, which worker threads of a loader share. */
 export interface KeyPoseDataset {
@@ -53,36 +63,58 @@ export interface KeyPoseDataset {
  */
 export function prepareKeyPoses(
   demonstrations: Iterable<Demonstration>,
-  options: KeyPoseDatasetOptions = {},
+  { encoder = DEFAULT_ENCODER, onBad, ...options }: KeyPoseDatasetOptions = {},
 ): KeyPoseDataset {
-  const { stride = 1, encoder = hashedWordEncoder(128), onBad } = options;
+  checkStride(options);
+  const embed = instructionEmbedder(encoder);
+  const samples = [...demonstrations].flatMap(
+    (demonstration) => orSkip(onBad, () => embed(prepareStates(demonstration, options))) ?? [],
+  );
+  return datasetOf(samples, encoder);
+}
+
+/** @throws DataError for a stride that is none, whatever the demonstrations */
+export function checkStride({ stride = 1 }: StateOptions): void {
   if (!Number.isInteger(stride) || stride < 1)
     throw new DataError("prepareKeyPoses", `stride is ${stride}, expected at least 1`);
+}
+
+/**
+ * Gives states the embeddings of their instructions; each text is encoded once.
+ *
+ * @throws DataError naming the episode of a text that cannot be embedded
+ */
+export function instructionEmbedder(encoder: InstructionEncoder): (states: readonly KeyPoseState[]) => KeyPoseSample[] {
   const encoded = new Map<string, InstructionEmbedding>();
   const embed = (text: string): InstructionEmbedding => {
     const embedding = encoded.get(text) ?? shareEmbedding(encoder.encode(text));
     encoded.set(text, embedding);
     return embedding;
   };
-  const samples: KeyPoseSample[] = [];
-  for (const demonstration of demonstrations) {
-    samples.push(...(orSkip(onBad, () => prepareDemonstration(demonstration, options, embed)) ?? []));
-  }
+  return (states) =>
+    states.map((state) => {
+      const embeddings = partOf(state.episode, () => state.instructions.texts.map(embed));
+      return { ...state, embeddings };
+    });
+}
+
+/** @throws DataError when there are no samples */
+export function datasetOf(samples: readonly KeyPoseSample[], encoder: InstructionEncoder): KeyPoseDataset {
   if (samples.length === 0) throw new DataError("prepareKeyPoses", "there are no demonstrations");
   return { samples, instructionDim: encoder.dim };
 }
 
-function prepareDemonstration(
-  demonstration: Demonstration,
-  options: KeyPoseDatasetOptions,
-  embed: (text: string) => InstructionEmbedding,
-): KeyPoseSample[] {
+/**
+ * The training states of one demonstration; their clouds lie in memory that threads share.
+ *
+ * @throws DataError as {@link prepareKeyPoses}
+ */
+export function prepareStates(demonstration: Demonstration, options: StateOptions): KeyPoseState[] {
   const { everyFrame = false, stride = 1 } = options;
   const { task, id, instructions, states, keyFrames, keyPoses } = demonstration;
   if (keyFrames.length === 0) throw new DataError(id, "has no key pose");
-  const embeddings = instructions.texts.map(embed);
   return keyFrames.flatMap((keyFrame, keyPoseIndex) => {
-    const samples: KeyPoseSample[] = [];
+    const prepared: KeyPoseState[] = [];
     const from = keyPoseIndex === 0 ? 0 : keyFrames[keyPoseIndex - 1];
     for (let frame = from; frame < (everyFrame ? keyFrame : from + 1); frame += stride) {
       const robot = (options.removeRobot ?? "nothing") === "nothing" ? undefined : demonstration.linkBoxes?.(frame);
@@ -90,15 +122,16 @@ function prepareDemonstration(
       const [gripper, target] = [states[frame], keyPoses?.[keyPoseIndex] ?? states[keyFrame]];
       checkState(gripper, `${id} frame ${frame}`);
       checkState(target, `${id} frame ${keyFrame}`);
-      samples.push({ task, episode: id, frame, keyPoseIndex, instructions, embeddings, cloud, gripper, target });
+      prepared.push({ task, episode: id, frame, keyPoseIndex, instructions, cloud, gripper, target });
     }
-    return samples;
+    return prepared;
   });
 }
 
 function checkState({ position, quaternion, open }: GripperState, source: string): void {
   if (![...position, ...quaternion, open].every(Number.isFinite))
     throw new DataError(source, "the gripper's state is not finite");
+  partOf(source, () => quaternionToRotationBins(quaternion));
 }
 
 /**

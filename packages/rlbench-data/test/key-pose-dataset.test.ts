@@ -79,6 +79,10 @@ test("empty clouds and demonstrations without key poses are refused by name", ()
   expect(() => prepareKeyPoses([{ ...high, states: [high.states[0], high.states[1], lost] }])).toThrow(
     /frame 2\] the gripper/,
   );
+  const still = { ...lost, position: [0, 0, 1], quaternion: [0, 0, 0, 0] } as Demonstration["states"][number];
+  expect(() => prepareKeyPoses([{ ...high, states: [still, high.states[1], high.states[2]] }])).toThrow(
+    /^\[test\/episode0 frame 0\] quaternion \[0, 0, 0, 0\] is no rotation/,
+  );
 });
 
 test("batches have the promised shapes and content", () => {

@@ -82,6 +82,37 @@ test("what is no LMDB 0.9 file, truncated or corrupt is refused by name", () => 
   expect(() => read(twice).keys()).toThrow(/is reached twice/);
 });
 
+test("every field of a meta, a page and a node is bounded", () => {
+  const whole = write(2, () => 40);
+  const leaf = Number(whole.readBigUInt64LE(16 + 72 + 40)) * 4096;
+  const [first, second] = [16, 18].map((slot) => leaf + whole.readUInt16LE(leaf + slot));
+  const meta = (offset: number, value: bigint, width: 4 | 8, message: RegExp): void =>
+    expect(() => read(withMeta(whole, offset, value, width))).toThrow(message);
+  meta(72 + 4, 4n, 4, /database flags are 4, expected a plain database/);
+  meta(72 + 32, 2n ** 20n + 1n, 8, /entries are 1048577, expected at most 1048576/);
+  meta(72 + 32, 0n, 8, /root page is \d+ with 0 entries and depth 1/);
+  meta(72 + 40, 2n ** 64n - 1n, 8, /root page is 18446744073709551615 with 2 entries/);
+  meta(72 + 40, 2n ** 60n, 8, /root page is 1152921504606846976/);
+  const refuse = (at: number, value: number, message: RegExp): void => {
+    const changed = Buffer.from(whole);
+    changed.writeUInt16LE(value, at);
+    const reader = read(changed);
+    const use = (): void => reader.keys().forEach((found) => reader.get(found));
+    expect(use).toThrow(message);
+    expect(use).toThrow(DataError);
+  };
+  refuse(leaf + 10, 1, /page \d+ is no leaf page \(flags 1\)/);
+  refuse(leaf, 7, /page \d+ is no leaf page/);
+  for (const lower of [16, 17, 15, 4098]) refuse(leaf + 12, lower, /page \d+ has bounds/);
+  refuse(leaf + 14, 18, /page \d+ has bounds 20 and 18/);
+  refuse(leaf + 14, 5000, /page \d+ has bounds 20 and 5000/);
+  for (const start of [0, 19, 4089, 65535]) refuse(leaf + 18, start, /node 1 begins at byte/);
+  refuse(second + 6, 60_000, /node 1 has a key that leaves the page/);
+  refuse(first + 8, 0x7a7a, /key "key000001" is out of order or there twice/);
+  refuse(first, 5000, /node 0 has 5000 bytes, past its page/);
+  for (const flags of [2, 4, 6]) refuse(first + 4, flags, /node 0 is a database of its own or has duplicates/);
+});
+
 test("an overflow value that leaves the file is refused", () => {
   const whole = write(1, () => 10_000);
   const leaf = Number(whole.readBigUInt64LE(16 + 72 + 40)) * 4096;
@@ -91,6 +122,16 @@ test("an overflow value that leaves the file is refused", () => {
   expect(() => read(longer).get(Buffer.from(key(0)))).toThrow(/has 20000 bytes in 3 pages/);
   longer.writeUInt32LE(0xffffffff, node);
   expect(() => read(longer).get(Buffer.from(key(0)))).toThrow(/has 4294967295 bytes, expected at most/);
+  const beyond = Buffer.from(whole);
+  beyond.writeBigUInt64LE(2n ** 60n, node + 8 + key(0).length);
+  expect(() => read(beyond).get(Buffer.from(key(0)))).toThrow(/overflow page is 1152921504606846976/);
+  const cramped = Buffer.from(whole);
+  cramped.writeUInt16LE(4096 - (node - leaf) - 8 - 7, node + 6);
+  expect(() =>
+    read(cramped)
+      .keys()
+      .map((found) => read(cramped).get(found)),
+  ).toThrow(/no room for its overflow page/);
   const elsewhere = Buffer.from(whole);
   elsewhere.writeBigUInt64LE(BigInt(leaf / 4096), node + 8 + key(0).length);
   expect(() => read(elsewhere).get(Buffer.from(key(0)))).toThrow(/is no overflow page/);

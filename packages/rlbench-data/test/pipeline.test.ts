@@ -14,6 +14,7 @@ import {
   openRLBench,
   pointCount,
   type PointCloud,
+  type Quaternion,
   prepareCloud,
   prepareKeyPoses,
   quaternionToRotationBins,
@@ -237,6 +238,10 @@ describe("batches", () => {
     expect(cleared.positions.some((x, i) => i % 3 === 0 && Math.abs(x - 0.2) < 0.095)).toBe(false);
     const without = { ...demonstration, linkBoxes: undefined };
     expect(() => prepareKeyPoses([without], { removeRobot: "arm" })).toThrow(/t\/episode0 frame 0\] has neither/);
+    const boxes = demonstration.linkBoxes!(0).map((box) => ({ ...box, quaternion: [0, 0, 0, 2] as Quaternion }));
+    expect(() => prepareKeyPoses([{ ...demonstration, linkBoxes: () => boxes }], { removeRobot: "arm" })).toThrow(
+      /^\[t\/episode0 frame 0\] box of link has a quaternion of length 2, expected 1/,
+    );
   });
 
   test("defaults draw what they always drew", () => {

@@ -1,17 +1,14 @@
 import type { Observation } from "@md/diffusion";
 import {
-  type Demonstration,
-  demonstrationOf,
   type EpisodeRef,
   hashedWordEncoder,
   type InstructionEmbedding,
   type InstructionEncoder,
   type KeyPoseDataset,
   loadInstructionEmbeddings,
+  loadKeyPoses,
   type OnBad,
   openDataset,
-  orSkipAsync,
-  prepareKeyPoses,
   selectEpisodes,
 } from "@md/rlbench-data";
 import type { DataConfig } from "./config/schema.js";
@@ -56,14 +53,8 @@ export async function loadDataset(
   options: { keyPosesOnly?: boolean; onBad?: OnBad } = {},
 ): Promise<KeyPoseDataset> {
   const { keyPosesOnly = false, onBad } = options;
-  const roots = new Set(episodes.map(({ root }) => root));
-  const sources = new Map([...roots].map((root) => [root, openDataset(root, { onBad: () => undefined })]));
-  const demonstrations: Demonstration[] = [];
-  for (const ref of episodes) {
-    const episode = await orSkipAsync(onBad, () => sources.get(ref.root)!.readEpisode(ref));
-    if (episode) demonstrations.push(demonstrationOf(episode, { cameras: config.cameras ?? undefined }));
-  }
-  return prepareKeyPoses(demonstrations, {
+  return loadKeyPoses(episodes, {
+    cameras: config.cameras ?? undefined,
     voxelSize: config.voxelSize,
     tableHeight: config.tableHeight,
     removeRobot: config.removeRobot,

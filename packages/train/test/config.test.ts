@@ -86,6 +86,28 @@ describe("configuration", () => {
       bomb.push(`${name}: &${name} [${Array(9).fill(`*${other}`).join(", ")}]`);
     expect(() => readConfigFile(write(bomb.join("\n")))).toThrow(ConfigError);
     expect(() => parseOverride("policy.embedDim")).toThrow(/no assignment/);
+    expect(() => readConfigFile(write('a: "\\UFFFFFFFF"'))).toThrow(ConfigError);
+  });
+
+  it("refuses what is nested deeper than the parser can follow, before it is parsed", () => {
+    const flow = (depth: number): string => `a: ${"[".repeat(depth)}${"]".repeat(depth)}`;
+    const blocks = Array.from({ length: 1100 }, (_, depth) => `${" ".repeat(depth)}a:\n`).join("");
+    const nested = [flow(1001), flow(500_000), "{a: ".repeat(1000), "- ".repeat(5000), "? ".repeat(5000), blocks];
+    for (const text of nested) {
+      expect(() => readConfigFile(write(text))).toThrow(ConfigError);
+      expect(() => readConfigFile(write(text))).toThrow(/config\.yaml\] has more than 1000 entries/);
+    }
+    expect(() => parseOverride(`policy.a=${flow(5000).slice(3)}`)).toThrow(/has more than 1000 entries/);
+    // What is let through ends in time, and in this process.
+    for (const text of [flow(999), "- ".repeat(999), "? ".repeat(999), blocks.slice(0, 400_000)]) {
+      const start = process.cpuUsage();
+      try {
+        readConfigFile(write(text));
+      } catch (error) {
+        expect(error).toBeInstanceOf(ConfigError);
+      }
+      expect(process.cpuUsage(start).user).toBeLessThan(500_000);
+    }
   });
 
   it("finds the model before all else is known", () => {

@@ -80,7 +80,9 @@ it("an instruction without an embedding is bad data of its episode", async () =>
   expect(unknown).toHaveLength(1);
   writeSafetensors(instructionFile, new Map([...known].map((text) => [text, tensor([[1, 2, 3]])])));
   const withFile = { ...config, instructionFile };
-  await expect(loadDataset(episodes, withFile)).rejects.toThrow(/embeddings\.safetensors\] has no embedding of the/);
+  await expect(loadDataset(episodes, withFile)).rejects.toThrow(
+    /^\[reach_sphere\/all_variations\/episode0\] .*embeddings\.safetensors has no embedding of the instruction "/,
+  );
   const bad: Error[] = [];
   const left = await loadDataset(episodes, withFile, { onBad: (error) => bad.push(error) });
   expect(bad).toHaveLength(1);

@@ -59,6 +59,12 @@ it("escapes what files say", async () => {
   expect(page).toContain("&#60;/script&#62;");
 });
 
+it("rounds to three decimals, and no number to minus zero", async () => {
+  const episode = await firstEpisode(data);
+  const states = episode.states.map((state) => ({ ...state, position: [-0.0004, -0.0006, 1.23456] as const }));
+  expect(showPage({ ...episode, states: states as never }, "rlbench")).toContain("<td>0.000, -0.001, 1.235</td>");
+});
+
 it("says what an episode of key steps lacks", async () => {
   const compact = join(folder, "compact");
   await convertDataset({ from: data, to: compact });

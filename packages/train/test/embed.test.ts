@@ -103,7 +103,7 @@ describe("minidiff data embed", () => {
     expect([run.status, run.stdout]).toEqual([0, expect.stringContaining("2 instructions, 77 × 64 each")]);
     const trained = minidiff(...train, "--out", at("failed"), `data.instructionFile=${out}`);
     expect(trained.status).toBe(1);
-    expect(trained.stderr).toMatch(/list\.safetensors\] has no embedding of the instruction "[^"]+"/);
+    expect(trained.stderr).toMatch(/list\.safetensors has no embedding of the instruction "[^"]+"/);
     expect(existsSync(at("failed/checkpoint.safetensors"))).toBe(false);
   });
 

@@ -1,6 +1,6 @@
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { type Picklable, pickle, PickleError, pyArray, pyFloat, pyInstance, TorchCheckpointError } from "@md/pickle";
 import {
   bytesInMemory,
@@ -9,6 +9,7 @@ import {
   decodeBlosc,
   decodeMsgpack,
   decodePng,
+  exportLeRobot,
   LmdbReader,
   loadInstructionEmbeddings,
   readDepthPng,
@@ -85,6 +86,26 @@ const EPISODE = "reach/all_variations/episodes/episode0";
 const images = Object.fromEntries(
   ["front_rgb", "front_depth"].flatMap((kind) => [0, 1].map((frame) => [`${EPISODE}/${kind}/${frame}.png`, smallPng])),
 );
+
+/** Files of a LeRobot data set of one episode, by their paths. */
+async function lerobot(): Promise<Record<string, Buffer>> {
+  const folder = mkdtempSync(join(tmpdir(), "fuzz-seed-"));
+  try {
+    const [from, to] = [join(folder, "from"), join(folder, "to")];
+    for (const [name, content] of Object.entries({ ...images, [`${EPISODE}/low_dim_obs.pkl`]: demo(2) })) {
+      mkdirSync(join(from, dirname(name)), { recursive: true });
+      writeFileSync(join(from, name), content);
+    }
+    await exportLeRobot({ from, to });
+    const names = ["meta/info.json", LEROBOT_INDEX, LEROBOT_EPISODE];
+    return Object.fromEntries(names.map((name) => [name, readFileSync(join(to, name))]));
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+const LEROBOT_INDEX = "meta/minidiff.json";
+const LEROBOT_EPISODE = "data/chunk-000/file-000.parquet";
+const leRobotFiles = await lerobot();
 
 function npy(pickled: Uint8Array): Buffer {
   const header = "{'descr': '|O', 'fortran_order': False, 'shape': (), }\n";
@@ -167,6 +188,18 @@ export const recordings: readonly Target[] = [
     name: "compact-index",
     seeds: async () => [{ content: await compact("episodes.json") }, json({ ...INDEX, episodes: [] })],
     parse: fromDataset("episodes.json"),
+    errors,
+  },
+  {
+    name: "lerobot-index",
+    seeds: () => [{ content: leRobotFiles[LEROBOT_INDEX] }],
+    parse: fromDataset(LEROBOT_INDEX, leRobotFiles),
+    errors,
+  },
+  {
+    name: "lerobot",
+    seeds: () => [{ content: leRobotFiles[LEROBOT_EPISODE] }],
+    parse: fromDataset(LEROBOT_EPISODE, leRobotFiles),
     errors,
   },
   {

@@ -26,7 +26,7 @@ const NODE = { overflow: 0x01, database: 0x02, duplicates: 0x04 } as const;
  * unnamed database at the newest committed transaction. Follows the layout of LMDB's `mdb.c`.
  *
  * Values are read when they are asked for, never while keys are listed. No lock is taken: the file must not be written
- * to while it is read. Every page number, offset and length is checked, a branch that leads back or too deep is refused.
+ * to while it is read. Every page number, offset and length is checked, a branch that leads back is refused.
  */
 export class LmdbReader {
   /** Number of keys, as the file declares it. */
@@ -137,7 +137,6 @@ export class LmdbReader {
   }
 
   private readPage(number: number, level: number): Page {
-    if (level > this.depth) throw this.error(`page ${number}`, `lies deeper than the tree's depth of ${this.depth}`);
     const bytes = this.bytes.read(this.offsetOf(number), this.pageBytes);
     const flags = bytes.readUInt16LE(10);
     const isLeaf = level === this.depth;

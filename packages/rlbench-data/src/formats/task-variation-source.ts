@@ -35,8 +35,12 @@ export function findTaskVariationFolders(root: string, isData: (name: string) =>
 
 /** How one format lists a folder and reads an episode. */
 export interface TaskVariationFormat {
-  /** Episodes with their own numbers. */
-  list(folder: TaskVariationFolder): (EpisodeRef & { number: number })[];
+  /**
+   * Episodes with their own numbers. What is no episode goes to `onBad`.
+   *
+   * @throws DataError when the folder cannot be listed, or for what is no episode where there is no `onBad`
+   */
+  list(folder: TaskVariationFolder, onBad: OnBad | undefined): (EpisodeRef & { number: number })[];
   read(ref: EpisodeRef): Promise<RecordedEpisode>;
 }
 
@@ -58,7 +62,7 @@ export function sourceOf(
     a.task < b.task ? -1 : a.task > b.task ? 1 : a.variation - b.variation;
   for (const folder of [...folders].sort(order)) {
     orSkip(onBad, () => {
-      const episodes = list(folder).sort((a, b) => a.number - b.number);
+      const episodes = list(folder, onBad).sort((a, b) => a.number - b.number);
       for (const { number, ...ref } of episodes) {
         const name = `${ref.task}+${ref.variation} episode ${number}`;
         const twin = seen.get(name);

@@ -3,7 +3,7 @@ import type { KeyPoseBatch, VariableBatch } from "../batch.js";
 import type { DrawRunOptions } from "../draw-batch.js";
 import { DataError } from "../errors.js";
 import type { KeyPoseDataset } from "../key-pose-dataset.js";
-import { startWorker } from "../start-worker.js";
+import { startWorker } from "../threads/start-worker.js";
 
 /** What a worker thread is started with. */
 export interface LoaderJob {

@@ -13,7 +13,7 @@ function draw(index: number): Drawn {
     return { batch: variableSize ? drawer.drawVariable(index) : drawer.draw(index) };
   } catch (error) {
     if (!(error instanceof DataError)) throw error;
-    return { source: error.source, problem: error.message.slice(`[${error.source}] `.length) };
+    return { source: error.source, problem: error.problem };
   }
 }
 

@@ -1,4 +1,4 @@
-import { DataError } from "../errors.js";
+import { DataError, partOf } from "../errors.js";
 import {
   type Bounds,
   cropToBounds,
@@ -64,7 +64,7 @@ function withoutRobot(
   if (removal === "nothing") return cloud;
   if (boxes === undefined)
     throw new DataError(source, "has neither boxes of the robot's links nor joint positions, which removing it takes");
-  return removeRobot(cloud, boxes, { keepGripper: removal === "arm" });
+  return partOf(source, () => removeRobot(cloud, boxes, { keepGripper: removal === "arm" }));
 }
 
 function withoutOutliers(cloud: PointCloud, method: "none" | "statistical" | "local"): PointCloud {

@@ -1,16 +1,18 @@
 import { readFileSync, statSync } from "node:fs";
-import { parse, YAMLError } from "yaml";
+import { Lexer, parse, YAMLError } from "yaml";
 import { ConfigError } from "../errors.js";
 import { presetFile, presetNames } from "../presets.js";
 import type { ConfigLayer } from "./resolve.js";
 import { closest } from "fastest-levenshtein";
 
 const MAX_BYTES = 2 ** 20;
+const MAX_ENTRIES = 1000;
+const ENTRY_TOKENS = new Set(["[", "{", "-", "?", ":"]);
 
 /**
  * A YAML file as a layer.
  *
- * @throws ConfigError when it cannot be read, is over 1 MiB, or is no YAML
+ * @throws ConfigError when it cannot be read, is over 1 MiB or 1000 entries, or is no YAML
  */
 export function readConfigFile(file: string): ConfigLayer {
   let content: string;
@@ -50,12 +52,21 @@ export function parseOverride(assignment: string): ConfigLayer {
 }
 
 function parseYaml(content: string, source: string): unknown {
+  checkEntries(content, source);
   try {
     return parse(content, { logLevel: "error" }) as unknown;
   } catch (error) {
-    // A ReferenceError is how the parser refuses aliases that expand without end, a RangeError what becomes of lists
-    // that are nested too deep.
+    // A ReferenceError is how the parser refuses aliases that expand without end, a RangeError what becomes of escapes
+    // beyond Unicode.
     if (!(error instanceof YAMLError || error instanceof ReferenceError || error instanceof RangeError)) throw error;
     throw new ConfigError(source, "", `is no YAML: ${error.message.split("\n")[0]}`);
   }
+}
+
+// The parser recurses: some thousand lists within lists take a second, or end the process for want of stack.
+function checkEntries(content: string, source: string): void {
+  let entries = 0;
+  for (const token of new Lexer().lex(content))
+    if (ENTRY_TOKENS.has(token) && ++entries > MAX_ENTRIES)
+      throw new ConfigError(source, "", `has more than ${MAX_ENTRIES} entries`);
 }

@@ -19,7 +19,7 @@ export const MAX_STEPS = 16;
 
 const style = `
 .stage { position: relative; border: 1px solid #ddd; overflow: hidden } .stage canvas { display: block; width: 100%; height: 560px; cursor: grab; touch-action: none }
-.stage span { position: absolute; transform: translate(8px, -120%); font: 600 12px system-ui, sans-serif; text-shadow: 0 0 3px #fff, 0 0 3px #fff; pointer-events: none }
+.stage span { position: absolute; transform: translate(-50%, -190%); font: 600 12px system-ui, sans-serif; text-shadow: 0 0 3px #fff, 0 0 3px #fff; pointer-events: none }
 .steps label { margin-right: 1em } .images { display: flex; flex-wrap: wrap; gap: 0.6em; margin-bottom: 1em } figure { margin: 0 } figcaption { font-size: 12px; color: #555 }
 figure img { width: 200px; display: block; image-rendering: pixelated } h3 { font-size: 1em; margin: 1em 0 0.4em }
 .facts td { text-align: left }`;
@@ -29,6 +29,10 @@ const pathSentence: Record<PathSource, string> = {
   "stored trajectories": "The path is that of the stored trajectories.",
   "straight lines": "The episode has no frames between key steps, so the path is made of straight lines.",
 };
+
+/** Numbers of three decimals, zero without a sign. */
+const rounded = (values: readonly number[]): string =>
+  values.map((value) => value.toFixed(3).replace(/^-(0\.0*)$/, "$1")).join(", ");
 
 /**
  * One self-contained page about an episode: instructions and facts, cloud, path and key poses in 3D, camera images of
@@ -80,8 +84,8 @@ export function showPage(recorded: RecordedEpisode, format: EpisodeFormat): stri
   const rows = poses.map(({ position, quaternion, open }, step) => [
     name(step),
     String(steps.recordedFrames?.[step] ?? ""),
-    position.map((value) => value.toFixed(3)).join(", "),
-    quaternion.map((value) => value.toFixed(3)).join(", "),
+    rounded(position),
+    rounded(quaternion),
     open ? "open" : "closed",
   ]);
   const choices = clouds.map(

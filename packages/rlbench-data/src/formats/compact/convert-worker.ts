@@ -1,15 +1,10 @@
-import { parentPort, workerData } from "node:worker_threads";
-import type { EpisodeRef } from "../../episode-source.js";
-import { orSkipAsync } from "../../errors.js";
+import { workerData } from "node:worker_threads";
 import { openDataset } from "../../open-dataset.js";
+import { serveEpisodes } from "../../threads/serve-episodes.js";
 import { convertEpisode, type ConvertFolders } from "./convert-episode.js";
 
-// A worker thread of a conversion: each message is an episode, each answer its size, or null where its data are bad.
+// A worker thread of a conversion: of each episode it gives back the size.
 const { from, to } = workerData as ConvertFolders;
-const ignore = (): void => undefined;
-const source = openDataset(from, { onBad: ignore });
+const source = openDataset(from, { onBad: () => undefined });
 
-parentPort!.on("message", async (ref: EpisodeRef) => {
-  const bytes = await orSkipAsync(ignore, () => convertEpisode(source, ref, to));
-  parentPort!.postMessage(bytes ?? null);
-});
+serveEpisodes((ref) => convertEpisode(source, ref, to));

@@ -8,21 +8,19 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { availableParallelism } from "node:os";
 import { join, resolve } from "node:path";
 import type { EpisodeRef } from "../../episode-source.js";
 import { DataError, type OnBad, orSkip, orSkipAsync } from "../../errors.js";
 import { openDataset } from "../../open-dataset.js";
+import { inLanes } from "../../threads/episode-lanes.js";
+import { EpisodeWorker } from "../../threads/episode-worker.js";
 import { convertEpisode, type ConvertFolders } from "./convert-episode.js";
-import { ConvertWorker } from "./convert-pool.js";
 import { openCompactEpisode } from "./decode.js";
 import { episodeFile, INDEX_FILE } from "./source.js";
 import { writeCompactIndex } from "./write.js";
 
 /** Says, until the index is written, what an unfinished conversion converts. */
 const UNFINISHED_FILE = "conversion.json";
-const MAX_WORKERS = 8;
-const EPISODES_A_WORKER = 16;
 
 /** What {@link convertDataset} converts. */
 export interface ConvertOptions {
@@ -87,9 +85,9 @@ export async function convertDataset(options: ConvertOptions): Promise<ConvertRe
       report(ref);
     } else missing.push(ref);
   }
-  const convert = async (ref: EpisodeRef, worker: ConvertWorker | null): Promise<void> => {
+  const convert = async (ref: EpisodeRef, worker: EpisodeWorker<number> | null): Promise<void> => {
     // What a worker cannot convert is tried again here, where its error is whole.
-    const byWorker = worker && (await worker.convert(ref));
+    const byWorker = worker && (await worker.run(ref));
     const bytes = byWorker ?? (await orSkipAsync(onBad, () => convertEpisode(source, ref, to)));
     if (bytes === undefined) {
       skipped.add(ref);
@@ -100,7 +98,9 @@ export async function convertDataset(options: ConvertOptions): Promise<ConvertRe
     }
     report(ref);
   };
-  await inLanes(missing, options.workers ?? workersFor(missing.length), { from, to }, signal, convert);
+  const startWorker = (): EpisodeWorker<number> =>
+    new EpisodeWorker("formats/compact/convert-worker", { from, to } satisfies ConvertFolders);
+  await inLanes(missing, { workers: options.workers, startWorker, signal }, convert);
   if (done < episodes.length) return result;
   const present = episodes.filter((ref) => !skipped.has(ref));
   if (present.length === 0) throw new DataError(from, "has no episode that can be converted");
@@ -114,44 +114,6 @@ function isThere(ref: EpisodeRef, to: string): boolean {
   const file = episodeFile(to, ref.id);
   const ignore = (): void => undefined;
   return existsSync(file) && orSkip(ignore, () => openCompactEpisode({ ...ref, location: file })) !== undefined;
-}
-
-// A worker thread takes longer to start than a few episodes take.
-function workersFor(episodes: number): number {
-  const most = Math.min(availableParallelism(), MAX_WORKERS);
-  return episodes < EPISODES_A_WORKER * 2 || most < 2 ? 0 : Math.min(most, Math.floor(episodes / EPISODES_A_WORKER));
-}
-
-/**
- * Hands each episode to `body`, one at a time a lane: a worker thread each, or without workers one lane of this thread.
- * After an error the other lanes end with the episode at hand, so that nothing is half-written.
- */
-async function inLanes(
-  episodes: readonly EpisodeRef[],
-  workers: number,
-  folders: ConvertFolders,
-  signal: AbortSignal | undefined,
-  body: (ref: EpisodeRef, worker: ConvertWorker | null) => Promise<void>,
-): Promise<void> {
-  const queue = [...episodes];
-  const lane = async (worker: ConvertWorker | null): Promise<void> => {
-    try {
-      for (let ref = queue.shift(); ref && !signal?.aborted; ref = queue.shift()) {
-        await body(ref, worker);
-        // So that a signal is seen between episodes that never wait.
-        await new Promise((next) => setImmediate(next));
-      }
-    } catch (error) {
-      queue.length = 0;
-      throw error;
-    } finally {
-      await worker?.close();
-    }
-  };
-  const lanes = workers === 0 ? [null] : Array.from({ length: workers }, () => new ConvertWorker(folders));
-  const outcomes = await Promise.allSettled(lanes.map(lane));
-  const failed = outcomes.find(({ status }) => status === "rejected") as PromiseRejectedResult | undefined;
-  if (failed) throw failed.reason;
 }
 
 function prepareFolder(from: string, to: string): void {

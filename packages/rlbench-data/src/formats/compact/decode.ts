@@ -31,8 +31,8 @@ export function openCompactEpisode(ref: EpisodeRef): RecordedEpisode {
     const states = fields.states("states");
     const keyPoses = fields.states("key_poses");
     const keyFrames = fields.frames("key_frames", keyPoses.length);
-    if (states.length === 0 || keyFrames.some((frame) => frame < 1 || frame > states.length))
-      throw new DataError(file, `key_frames are ${keyFrames.join(", ")} of ${states.length} frames`);
+    if (states.length === 0 || keyFrames.length === 0 || keyFrames.some((frame) => frame < 1 || frame > states.length))
+      throw fields.error("key_frames", `is [${keyFrames.join(", ")}] of ${states.length} frames`);
     const readFrame = (frame: number, chosen: readonly string[] = cameras): Observation => {
       if (!states[frame]) throw new DataError(file, `has no frame ${frame}, only ${states.length} frames`);
       const absent = chosen.find((name) => !cameras.includes(name));

@@ -2,7 +2,7 @@ import { readdirSync } from "node:fs";
 import { join, relative, resolve } from "node:path";
 import { unpickleWithTensors } from "@md/pickle";
 import type { EpisodeRef, EpisodeSource } from "../../episode-source.js";
-import { DataError, type OnBad } from "../../errors.js";
+import { DataError, type OnBad, orSkip } from "../../errors.js";
 import { readBoundedFile } from "../../read-file.js";
 import { findInstructionLists, instructionsOf } from "../../taskvar.js";
 import { decodeBlosc } from "../blosc.js";
@@ -22,7 +22,7 @@ export function openDiffuserActorSource(
 ): EpisodeSource {
   const lists = findInstructionLists(root);
   return sourceOf("3d-diffuser-actor", root, folders, onBad, {
-    list: (folder) => listPackages(root, folder),
+    list: (folder, onBad) => listPackages(root, folder, onBad),
     async read(ref) {
       const bytes = await decodeBlosc(readBoundedFile(ref.location, MAX_BYTES), ref.location);
       const instructions = instructionsOf(lists, { task: ref.task, variation: ref.variation! });
@@ -34,13 +34,15 @@ export function openDiffuserActorSource(
 function listPackages(
   root: string,
   { folder, task, variation }: TaskVariationFolder,
+  onBad: OnBad | undefined,
 ): (EpisodeRef & { number: number })[] {
+  const refOf = (name: string): EpisodeRef & { number: number } => {
+    const match = /^ep(\d{1,6})\.dat$/.exec(name);
+    if (!match) throw new DataError(join(folder, name), "is no epN.dat");
+    const id = `${relative(root, folder) || task + "+" + variation}/${name.slice(0, -".dat".length)}`;
+    return { root, task, variation, index: 0, number: Number(match[1]), id, location: resolve(folder, name) };
+  };
   return readdirSync(folder)
     .filter(isPackage)
-    .map((name) => {
-      const match = /^ep(\d{1,6})\.dat$/.exec(name);
-      if (!match) throw new DataError(join(folder, name), "is no epN.dat");
-      const id = `${relative(root, folder) || task + "+" + variation}/${name.slice(0, -".dat".length)}`;
-      return { root, task, variation, index: 0, number: Number(match[1]), id, location: resolve(folder, name) };
-    });
+    .flatMap((name) => orSkip(onBad, () => refOf(name)) ?? []);
 }

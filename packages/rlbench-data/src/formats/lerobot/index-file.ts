@@ -33,7 +33,7 @@ export function readLeRobotIndex(file: string): LeRobotIndex {
   if (format !== LEROBOT_INDEX_FORMAT || version !== LEROBOT_INDEX_VERSION)
     throw new DataError(
       file,
-      `is ${String(format)} ${String(version)}, expected ${LEROBOT_INDEX_FORMAT} ${LEROBOT_INDEX_VERSION}`,
+      `is ${JSON.stringify(format)} ${JSON.stringify(version)}, expected "${LEROBOT_INDEX_FORMAT}" ${LEROBOT_INDEX_VERSION}`,
     );
   if (!Array.isArray(episodes)) throw new DataError(file, "episodes is no list");
   return { cameras: checkCameras(cameras, file), episodes };
@@ -54,9 +54,9 @@ export function checkLeRobotEntry(
     throw new DataError(file, `${field}.instructions has no texts and source`);
   const isCount = (count: unknown, most: number): count is number =>
     Number.isSafeInteger(count) && (count as number) >= 1 && (count as number) <= most;
-  if (!isCount(frames, MAX_STEPS)) throw new DataError(file, `${field}.frames is ${String(frames)}`);
+  if (!isCount(frames, MAX_STEPS)) throw new DataError(file, `${field}.frames is ${JSON.stringify(frames)}`);
   if (!isCount(keyPoses, frames) || keyPoses < frames - 1)
-    throw new DataError(file, `${field}.keyPoses is ${String(keyPoses)} of ${frames} frames`);
+    throw new DataError(file, `${field}.keyPoses is ${JSON.stringify(keyPoses)} of ${frames} frames`);
   if (recordedFrames !== null && !isFrames(recordedFrames, frames))
     throw new DataError(file, `${field}.recordedFrames is no list of ${frames} ascending frames`);
   return { instructions: { texts, source: known }, frames, keyPoses, recordedFrames };

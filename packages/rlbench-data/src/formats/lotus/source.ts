@@ -1,7 +1,7 @@
 import { relative, resolve } from "node:path";
 import { withFileBytes } from "../../byte-source.js";
 import type { EpisodeRef, EpisodeSource } from "../../episode-source.js";
-import { DataError, type OnBad } from "../../errors.js";
+import { DataError, type OnBad, orSkip } from "../../errors.js";
 import { findInstructionLists, instructionsOf } from "../../taskvar.js";
 import { describeKey, LmdbReader } from "../lmdb.js";
 import { sourceOf, type TaskVariationFolder } from "../task-variation-source.js";
@@ -16,7 +16,7 @@ export const LOTUS_FILE = "data.mdb";
 export function openLotusSource(root: string, folders: readonly TaskVariationFolder[], onBad?: OnBad): EpisodeSource {
   const lists = findInstructionLists(root);
   return sourceOf("3d-lotus", root, folders, onBad, {
-    list: (folder) => listKeys(root, folder),
+    list: (folder, onBad) => listKeys(root, folder, onBad),
     read(ref) {
       const [file, key] = splitLocation(ref);
       const value = withFileBytes(file, (bytes) => new LmdbReader(bytes).get(Buffer.from(key)));
@@ -30,17 +30,18 @@ export function openLotusSource(root: string, folders: readonly TaskVariationFol
 function listKeys(
   root: string,
   { folder, file, task, variation }: TaskVariationFolder,
+  onBad: OnBad | undefined,
 ): (EpisodeRef & { number: number })[] {
-  const keys = withFileBytes(file, (bytes) => new LmdbReader(bytes).keys());
-  return keys
+  const refOf = (key: Buffer): EpisodeRef & { number: number } => {
+    const name = key.toString("latin1");
+    const match = /^episode(\d{1,6})$/.exec(name);
+    if (!match) throw new DataError(file, `has the key ${describeKey(key)}, expected episodeN`);
+    const id = `${relative(root, folder) || task + "+" + variation}/${name}`;
+    return { root, task, variation, index: 0, number: Number(match[1]), id, location: `${resolve(file)}#${name}` };
+  };
+  return withFileBytes(file, (bytes) => new LmdbReader(bytes).keys())
     .filter((key) => !key.toString("latin1").startsWith("__"))
-    .map((key) => {
-      const name = key.toString("latin1");
-      const match = /^episode(\d{1,6})$/.exec(name);
-      if (!match) throw new DataError(file, `has the key ${describeKey(key)}, expected episodeN`);
-      const id = `${relative(root, folder) || task + "+" + variation}/${name}`;
-      return { root, task, variation, index: 0, number: Number(match[1]), id, location: `${resolve(file)}#${name}` };
-    });
+    .flatMap((key) => orSkip(onBad, () => refOf(key)) ?? []);
 }
 
 function splitLocation({ location }: EpisodeRef): [string, string] {
