@@ -1,4 +1,5 @@
 import { ShapeError, TensorError, UnsupportedError } from "@md/native";
+import { isFloat } from "./dtype.js";
 import { rules } from "./gradients/index.js";
 import { add } from "./ops/elementwise.js";
 import { ones } from "./ops/create.js";
@@ -187,7 +188,7 @@ function attach(
 ): void {
   const node = new GraphNode(name, rule, attrs, inputs, outputs);
   outputs.forEach((output, i) => {
-    if (output.dtype !== "f32" && output.dtype !== "f64") return;
+    if (!isFloat(output.dtype)) return;
     output.node = node;
     output.outputIndex = i;
   });

@@ -1,5 +1,6 @@
 import { DTypeError, native } from "@md/native";
-import { type DType, dtypeCode } from "../dtype.js";
+import { type DType, dtypeCode, isFloat } from "../dtype.js";
+import { promote } from "../promote.js";
 import { execute } from "../primitives.js";
 import type { Tensor } from "../tensor.js";
 
@@ -81,7 +82,8 @@ export function unaryGrad(kind: UnaryKind, x: Tensor, grad: Tensor, { a, b }: Un
   return execute("unaryGrad", [x, grad], noAttrs, () => native.unaryGrad(unaryCode[kind], x.slot, grad.slot, a, b));
 }
 
-function binary(kind: BinaryKind, a: Tensor, b: Tensor): Tensor {
+function binary(kind: BinaryKind, left: Tensor, right: Tensor): Tensor {
+  const [a, b] = promote(left, right);
   return execute(kind, [a, b], noAttrs, () => native.binary(binaryCode[kind], a.slot, b.slot));
 }
 
@@ -135,7 +137,7 @@ export const mul = (a: Tensor, b: Tensor | number): Tensor =>
 /** a / b elementwise, broadcast; f32 and f64. */
 export const div = (a: Tensor, b: Tensor | number): Tensor => {
   if (typeof b !== "number") return binary("div", a, b);
-  if (a.dtype !== "f32" && a.dtype !== "f64") throw new DTypeError(`[div] a has dtype ${a.dtype}, expected f32 or f64`);
+  if (!isFloat(a.dtype)) throw new DTypeError(`[div] a has dtype ${a.dtype}, expected a float`);
   return unary("mulScalar", a, 1 / b);
 };
 /** a to the power of b; f32 and f64. */
@@ -155,18 +157,20 @@ export const logicalAnd = (a: Tensor, b: Tensor): Tensor => binary("logicalAnd",
 export const logicalOr = (a: Tensor, b: Tensor): Tensor => binary("logicalOr", a, b);
 
 function scalar(op: string, x: Tensor, value: number): number {
-  const float = x.dtype === "f32" || x.dtype === "f64";
-  if (!float && !Number.isInteger(value))
+  if (!isFloat(x.dtype) && !Number.isInteger(value))
     throw new DTypeError(`[${op}] found the scalar ${value}, expected an integer for ${x.dtype}`);
   return value;
 }
 
-/** Elementwise condition ? a : b; `condition` is bool, all three broadcast. */
-export const where = (condition: Tensor, a: Tensor, b: Tensor): Tensor =>
-  execute("where", [condition, a, b], noAttrs, () => native.where(condition.slot, a.slot, b.slot));
+/** Elementwise condition ? left : right; `condition` is bool, all three broadcast. */
+export function where(condition: Tensor, left: Tensor, right: Tensor): Tensor {
+  const [a, b] = promote(left, right);
+  return execute("where", [condition, a, b], noAttrs, () => native.where(condition.slot, a.slot, b.slot));
+}
 
 /**
- * x in another dtype, as C converts: a float to an integer loses its fraction, anything to bool is "not 0".
+ * x in another dtype, as C converts: a float to an integer loses its fraction, anything to bool is "not 0"; f16 and bf16
+ * get the nearest, halves to even, by way of f32: too large becomes infinity.
  * ValueError for a float that is not finite or does not fit the integer.
  */
 export const cast = (x: Tensor, dtype: DType): Tensor =>

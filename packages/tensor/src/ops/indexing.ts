@@ -1,6 +1,7 @@
 import { native, ShapeError } from "@md/native";
 import { type DType, dtypeCode } from "../dtype.js";
 import { execute } from "../primitives.js";
+import { promote } from "../promote.js";
 import type { Tensor } from "../tensor.js";
 import { resolveAxis } from "./shape.js";
 import { reshape, unsqueeze } from "./views.js";
@@ -20,8 +21,9 @@ export interface IndexingAttrs {
 }
 
 /** Joins tensors of one dtype along `dim`; their other extents agree. */
-export function cat(tensors: readonly Tensor[], dim = 0): Tensor {
-  const axis = resolveAxis("cat", dim, tensors[0]?.rank ?? 1);
+export function cat(parts: readonly Tensor[], dim = 0): Tensor {
+  const axis = resolveAxis("cat", dim, parts[0]?.rank ?? 1);
+  const tensors = promote(...parts);
   return execute("cat", tensors, { dim: axis }, () =>
     native.cat(
       Int32Array.from(tensors, (x) => x.slot),
@@ -47,9 +49,10 @@ export function indexSelect(x: Tensor, dim: number, index: Tensor): Tensor {
   return execute("indexSelect", [x, index], { dim: axis }, () => native.indexSelect(x.slot, index.slot, axis));
 }
 
-/** x with out[…, index[i], …] += source[…, i, …] along `dim`, in the order of i; an index may occur several times. */
-export function indexAdd(x: Tensor, dim: number, index: Tensor, source: Tensor): Tensor {
-  const axis = resolveAxis("indexAdd", dim, x.rank);
+/** `to` with out[…, index[i], …] += from[…, i, …] along `dim`, in the order of i; an index may occur several times. */
+export function indexAdd(to: Tensor, dim: number, index: Tensor, from: Tensor): Tensor {
+  const axis = resolveAxis("indexAdd", dim, to.rank);
+  const [x, source] = promote(to, from);
   return execute("indexAdd", [x, index, source], { dim: axis }, () =>
     native.indexAdd(x.slot, index.slot, source.slot, axis),
   );
@@ -64,9 +67,10 @@ export function gather(x: Tensor, dim: number, index: Tensor): Tensor {
   return execute("gather", [x, index], { dim: axis }, () => native.gather(x.slot, index.slot, axis));
 }
 
-/** x with out[p with p[dim] = index[p]] += source[p], in row-major order of p; source has the shape of index. */
-export function scatterAdd(x: Tensor, dim: number, index: Tensor, source: Tensor): Tensor {
-  const axis = resolveAxis("scatterAdd", dim, x.rank);
+/** `to` with out[p with p[dim] = index[p]] += from[p], in row-major order of p; `from` has the shape of index. */
+export function scatterAdd(to: Tensor, dim: number, index: Tensor, from: Tensor): Tensor {
+  const axis = resolveAxis("scatterAdd", dim, to.rank);
+  const [x, source] = promote(to, from);
   return execute("scatterAdd", [x, index, source], { dim: axis }, () =>
     native.scatterAdd(x.slot, index.slot, source.slot, axis),
   );
