@@ -2,6 +2,7 @@ import "./methods.js";
 
 export * from "@md/native/errors";
 export { detectAnomaly } from "./anomaly.js";
+export { autocast } from "./autocast.js";
 export { backward, checkpoint, defineOp, noGrad } from "./autograd.js";
 export type { Device, DeviceName } from "./device.js";
 export { type DType, dtypes, type HalfDType, type HostArray, type HostArrays } from "./dtype.js";

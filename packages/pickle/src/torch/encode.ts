@@ -8,8 +8,7 @@ import type { TorchArray } from "./views.js";
 export const MAX_TORCH_BYTES = 2 ** 31 - 1;
 
 /** A tensor to write: as it is read, or the bits of f16 or bf16. */
-export type WritableTorchArray =
-  TorchArray | { dtype: "f16" | "bf16"; shape: readonly number[]; data: Uint16Array };
+export type WritableTorchArray = TorchArray | { dtype: "f16" | "bf16"; shape: readonly number[]; data: Uint16Array };
 
 const FOLDER = "archive";
 const ALIGNMENT = 64;

@@ -1,4 +1,5 @@
 import { DTypeError, native } from "@md/native";
+import { raised } from "../autocast.js";
 import { type DType, dtypeCode, isFloat } from "../dtype.js";
 import { promote } from "../promote.js";
 import { execute } from "../primitives.js";
@@ -73,7 +74,19 @@ const unaryCode = Object.fromEntries(unaryKinds.map((kind, code) => [kind, code]
 const binaryCode = Object.fromEntries(binaryKinds.map((kind, code) => [kind, code])) as Record<BinaryKind, number>;
 const noAttrs = {};
 
+/** Those that autocast computes in f32, where f16 and bf16 would lose too much. */
+const raisedKinds: ReadonlySet<string> = new Set<UnaryKind | BinaryKind>([
+  "exp",
+  "log",
+  "rsqrt",
+  "softplus",
+  "reciprocal",
+  "powScalar",
+  "pow",
+]);
+
 function unary(kind: UnaryKind, x: Tensor, a = 0, b = 0): Tensor {
+  if (raisedKinds.has(kind)) [x] = raised(x);
   return execute(kind, [x], { a, b }, () => native.unary(unaryCode[kind], x.slot, a, b));
 }
 
@@ -82,8 +95,8 @@ export function unaryGrad(kind: UnaryKind, x: Tensor, grad: Tensor, { a, b }: Un
   return execute("unaryGrad", [x, grad], noAttrs, () => native.unaryGrad(unaryCode[kind], x.slot, grad.slot, a, b));
 }
 
-function binary(kind: BinaryKind, left: Tensor, right: Tensor): Tensor {
-  const [a, b] = promote(left, right);
+function binary(kind: BinaryKind, a: Tensor, b: Tensor): Tensor {
+  [a, b] = raisedKinds.has(kind) ? raised(a, b) : promote(a, b);
   return execute(kind, [a, b], noAttrs, () => native.binary(binaryCode[kind], a.slot, b.slot));
 }
 
@@ -162,9 +175,9 @@ function scalar(op: string, x: Tensor, value: number): number {
   return value;
 }
 
-/** Elementwise condition ? left : right; `condition` is bool, all three broadcast. */
-export function where(condition: Tensor, left: Tensor, right: Tensor): Tensor {
-  const [a, b] = promote(left, right);
+/** Elementwise condition ? a : b; `condition` is bool, all three broadcast. */
+export function where(condition: Tensor, a: Tensor, b: Tensor): Tensor {
+  [a, b] = promote(a, b);
   return execute("where", [condition, a, b], noAttrs, () => native.where(condition.slot, a.slot, b.slot));
 }
 

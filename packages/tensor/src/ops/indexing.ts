@@ -21,9 +21,9 @@ export interface IndexingAttrs {
 }
 
 /** Joins tensors of one dtype along `dim`; their other extents agree. */
-export function cat(parts: readonly Tensor[], dim = 0): Tensor {
-  const axis = resolveAxis("cat", dim, parts[0]?.rank ?? 1);
-  const tensors = promote(...parts);
+export function cat(tensors: readonly Tensor[], dim = 0): Tensor {
+  const axis = resolveAxis("cat", dim, tensors[0]?.rank ?? 1);
+  tensors = promote(...tensors);
   return execute("cat", tensors, { dim: axis }, () =>
     native.cat(
       Int32Array.from(tensors, (x) => x.slot),
@@ -49,10 +49,10 @@ export function indexSelect(x: Tensor, dim: number, index: Tensor): Tensor {
   return execute("indexSelect", [x, index], { dim: axis }, () => native.indexSelect(x.slot, index.slot, axis));
 }
 
-/** `to` with out[…, index[i], …] += from[…, i, …] along `dim`, in the order of i; an index may occur several times. */
-export function indexAdd(to: Tensor, dim: number, index: Tensor, from: Tensor): Tensor {
-  const axis = resolveAxis("indexAdd", dim, to.rank);
-  const [x, source] = promote(to, from);
+/** x with out[…, index[i], …] += source[…, i, …] along `dim`, in the order of i; an index may occur several times. */
+export function indexAdd(x: Tensor, dim: number, index: Tensor, source: Tensor): Tensor {
+  const axis = resolveAxis("indexAdd", dim, x.rank);
+  [x, source] = promote(x, source);
   return execute("indexAdd", [x, index, source], { dim: axis }, () =>
     native.indexAdd(x.slot, index.slot, source.slot, axis),
   );
@@ -67,10 +67,10 @@ export function gather(x: Tensor, dim: number, index: Tensor): Tensor {
   return execute("gather", [x, index], { dim: axis }, () => native.gather(x.slot, index.slot, axis));
 }
 
-/** `to` with out[p with p[dim] = index[p]] += from[p], in row-major order of p; `from` has the shape of index. */
-export function scatterAdd(to: Tensor, dim: number, index: Tensor, from: Tensor): Tensor {
-  const axis = resolveAxis("scatterAdd", dim, to.rank);
-  const [x, source] = promote(to, from);
+/** x with out[p with p[dim] = index[p]] += source[p], in row-major order of p; source has the shape of index. */
+export function scatterAdd(x: Tensor, dim: number, index: Tensor, source: Tensor): Tensor {
+  const axis = resolveAxis("scatterAdd", dim, x.rank);
+  [x, source] = promote(x, source);
   return execute("scatterAdd", [x, index, source], { dim: axis }, () =>
     native.scatterAdd(x.slot, index.slot, source.slot, axis),
   );

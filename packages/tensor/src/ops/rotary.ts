@@ -33,8 +33,8 @@ export const applyRotary = (x: Tensor, table: Tensor): Tensor => rotate(x, table
 /** {@link applyRotary} by the negative angles. */
 export const applyRotaryInverse = (x: Tensor, table: Tensor): Tensor => rotate(x, table, true);
 
-function rotate(rows: Tensor, angles: Tensor, inverse: boolean): Tensor {
-  const [x, table] = promote(rows, angles);
+function rotate(x: Tensor, table: Tensor, inverse: boolean): Tensor {
+  [x, table] = promote(x, table);
   return execute("applyRotary", [x, table], { inverse }, () => native.applyRotary(x.slot, table.slot, inverse));
 }
 
