@@ -1,5 +1,7 @@
 #include "call.h"
 
+#include <algorithm>
+
 #include "../ops/elementwise/op.h"
 
 namespace md::binding {
@@ -115,7 +117,8 @@ bool Call::noteFloat(DType dtype) const {
   if (!float_) float_ = dtype;
   // f32 beside f64 is the op's own to refuse: it knows the operand's name.
   if (*float_ != dtype && (isHalf(dtype) || isHalf(*float_))) {
-    fail(ErrorKind::dtype, op, "operands have dtypes ", dtypeName(*float_), " and ", dtypeName(dtype), ", expected one");
+    // Operands come in the order in which the compiler evaluates arguments; the message does not.
+    fail(ErrorKind::dtype, op, "operands have dtypes ", dtypeName(std::min(*float_, dtype)), " and ", dtypeName(std::max(*float_, dtype)), ", expected one");
   }
   return isHalf(dtype);
 }

@@ -121,7 +121,7 @@ describe.each(halves)("%s", (dtype) => {
 
   it("is not mixed with f32 by products, norms and losses, nor stepped by the optimiser", () => {
     const x = randn([2, 3], dtype);
-    expect(() => md.linear(x, randn([4, 3], "f32"))).toThrow(`operands have dtypes ${dtype} and f32, expected one`);
+    expect(() => md.linear(x, randn([4, 3], "f32"))).toThrow(`operands have dtypes f32 and ${dtype}, expected one`);
     expect(() => md.layerNorm(x, { weight: md.ones([3]) })).toThrow(md.DTypeError);
     const step = (): void =>
       md.adamwStep(

@@ -1,5 +1,5 @@
 import { native, ValueError } from "@md/native";
-import { raised } from "../autocast.js";
+import { raised, widened } from "../autocast.js";
 import { executeAll } from "../primitives.js";
 import type { Tensor } from "../tensor.js";
 import { clamp, div, sqrt, square } from "./elementwise.js";
@@ -89,7 +89,7 @@ export function groupNormGrad(
 
 export interface BatchNormResult {
   output: Tensor;
-  /** [channels]; no gradient flows through it. */
+  /** [channels], f32 beside f16 and bf16; no gradient flows through it. */
   mean: Tensor;
   /** [channels], biased: over the count of elements; no gradient flows through it. */
   variance: Tensor;
@@ -113,6 +113,7 @@ export function batchNorm(
   if (!mean !== !variance) throw new ValueError("[batchNorm] found one of mean and variance, expected both or none");
   const attrs = { eps, fromBatch: !mean };
   [x, weight, bias] = raised(x, weight, bias);
+  [mean, variance] = [widened(mean), widened(variance)];
   const [output, usedMean, usedVariance] = executeAll("batchNorm", [x, weight, bias, mean, variance], attrs, 3, () =>
     native.batchNorm(x.slot, slotOf(weight), slotOf(bias), slotOf(mean), slotOf(variance), eps),
   );
