@@ -85,7 +85,7 @@ describe("precision", () => {
       "diffuser-actor": { embedDim: 24, numHeads: 2, samples: 3 },
     };
     for (const [model, policy] of Object.entries(sizes)) {
-      const layer = { source: "test", values: { ...toyLayer.values, model, policy } };
+      const layer = { source: "test", values: { ...(toyLayer.values as object), model, policy } };
       const first: number[] = [];
       for (const precision of ["f32", "bf16", "f16"] as const) {
         const run = await start(`${model}-${precision}`, precision, layer);
