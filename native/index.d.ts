@@ -2,7 +2,7 @@ export * from "./errors.js";
 
 /**
  * The addon's face. Tensors are integer slots, shapes are Int32Arrays, dtypes are codes
- * (0 f32, 1 f64, 2 i32, 3 i64, 4 u8, 5 bool). A function without a return value leaves its outputs in
+ * (0 f32, 1 f64, 2 i32, 3 i64, 4 u8, 5 bool, 6 f16, 7 bf16). A function without a return value leaves its outputs in
  * {@link Native.outputs}: 12 integers each (slot, dtype, device, rank, extents).
  * Use `@md/tensor` for tensors with shapes, gradients and scopes.
  */

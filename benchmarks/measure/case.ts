@@ -180,7 +180,7 @@ function measureMemory(bind: Bind, inputs: readonly Tensor[], device: DeviceName
     return { io: bytesOf(inputs) + outputs, extra: Math.max(0, memory(device).peakBytes - before - outputs) };
   });
 }
-const itemBytes = { f32: 4, f64: 8, i32: 4, i64: 8, u8: 1, bool: 1 } as const;
+const itemBytes = { f32: 4, f64: 8, i32: 4, i64: 8, u8: 1, bool: 1, f16: 2, bf16: 2 } as const;
 
 function ours(name: string, bind: Bind, inputs: readonly Tensor[], threads: number, device: DeviceName): Contestant {
   const run = bind(inputs);

@@ -36,7 +36,7 @@ Mask maskAt(const Call& call, size_t i) {
 /// Twelve arguments from `i` on: scale, slots of the norm's weight and bias and of the rotary table for q and for k, eps,
 /// rotateFirst, and of dropout p, seed, offset.
 masked_attention::Options optionsAt(const Call& call, size_t i) {
-  const auto side = [&](size_t at) { return masked_attention::RowPreparation{call.optional(at), call.optional(at + 1), call.optional(at + 2)}; };
+  const auto side = [&](size_t at) { return masked_attention::RowPreparation{call.optionalWide(at), call.optionalWide(at + 1), call.optionalWide(at + 2)}; };
   return {call.number(i), side(i + 1),         side(i + 4), call.number(i + 7), call.flag(i + 8), call.number(i + 9),
           {natural(call, i + 10), natural(call, i + 11)}};
 }
@@ -45,19 +45,19 @@ masked_attention::Options optionsAt(const Call& call, size_t i) {
 void maskedAttention(Call& call) {
   auto result = masked_attention::forward(call.context(), call.tensor(0), call.tensor(1), call.tensor(2), maskAt(call, 3), optionsAt(call, 10), call.op);
   call.emit(std::move(result.out));
-  call.emit(std::move(result.logSumExp));
+  call.emitWide(std::move(result.logSumExp));
 }
 
 /// maskedAttentionGrad(q, k, v, out, logSumExp, grad, …mask, …options): gradients of q, k, v and of the norms' weights and
 /// biases, as far as they are there.
 void maskedAttentionGrad(Call& call) {
-  auto result = masked_attention::backward(call.context(), call.tensor(0), call.tensor(1), call.tensor(2), {call.tensor(3), call.tensor(4)},
+  auto result = masked_attention::backward(call.context(), call.tensor(0), call.tensor(1), call.tensor(2), {call.tensor(3), call.wide(4)},
                                            call.tensor(5), maskAt(call, 6), optionsAt(call, 13), call.op);
   call.emit(std::move(result.q));
   call.emit(std::move(result.k));
   call.emit(std::move(result.v));
   for (Tensor* affine : {&result.qWeight, &result.qBias, &result.kWeight, &result.kBias}) {
-    if (affine->storage) call.emit(std::move(*affine));
+    if (affine->storage) call.emitWide(std::move(*affine));
   }
 }
 
@@ -65,7 +65,8 @@ void maskedAttentionGrad(Call& call) {
 
 void registerAttention(Napi::Env env, Napi::Object exports, Environment& environment) {
   define(env, exports, environment,
-         {Entry{"maskedAttention", maskedAttention, Runs::everywhere}, Entry{"maskedAttentionGrad", maskedAttentionGrad, Runs::everywhere}});
+         {Entry{"maskedAttention", maskedAttention, Runs::everywhere, Halves::storedOnCuda},
+          Entry{"maskedAttentionGrad", maskedAttentionGrad, Runs::everywhere, Halves::storedOnCuda}});
 }
 
 }  // namespace md::binding

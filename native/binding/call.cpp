@@ -1,5 +1,9 @@
 #include "call.h"
 
+#include <algorithm>
+
+#include "../ops/elementwise/op.h"
+
 namespace md::binding {
 namespace {
 
@@ -31,7 +35,7 @@ Napi::Value guarded(const Napi::CallbackInfo& info, Environment& env, const char
 Napi::Value callBody(const Napi::CallbackInfo& info) {
   auto& bound = *static_cast<Bound<Entry>*>(info.Data());
   return guarded(info, *bound.environment, bound.entry.name, [&]() -> Napi::Value {
-    Call call(info, *bound.environment, bound.entry.name, bound.entry.runs);
+    Call call(info, *bound.environment, bound.entry.name, bound.entry.runs, bound.entry.halves);
     bound.entry.body(call);
     return info.Env().Undefined();
   });
@@ -40,7 +44,7 @@ Napi::Value callBody(const Napi::CallbackInfo& info) {
 Napi::Value callValueBody(const Napi::CallbackInfo& info) {
   auto& bound = *static_cast<Bound<ValueEntry>*>(info.Data());
   return guarded(info, *bound.environment, bound.entry.name, [&] {
-    Call call(info, *bound.environment, bound.entry.name, bound.entry.runs);
+    Call call(info, *bound.environment, bound.entry.name, bound.entry.runs, bound.entry.halves);
     return bound.entry.body(call);
   });
 }
@@ -103,11 +107,35 @@ Dims Call::dims(size_t i) const {
 
 DType Call::dtype(size_t i) const {
   const int32_t code = integer(i);
-  if (code < 0 || code > static_cast<int32_t>(DType::boolean)) fail(ErrorKind::dtype, op, "unknown dtype code ", code);
-  return static_cast<DType>(code);
+  if (code < 0 || code >= static_cast<int32_t>(DType::count)) fail(ErrorKind::dtype, op, "unknown dtype code ", code);
+  const auto dtype = static_cast<DType>(code);
+  return widens() && noteFloat(dtype) ? DType::f32 : dtype;
+}
+
+bool Call::noteFloat(DType dtype) const {
+  if (!isFloat(dtype) && !isHalf(dtype)) return false;
+  if (!float_) float_ = dtype;
+  // f32 beside f64 is the op's own to refuse: it knows the operand's name.
+  if (*float_ != dtype && (isHalf(dtype) || isHalf(*float_))) {
+    // Operands come in the order in which the compiler evaluates arguments; the message does not.
+    fail(ErrorKind::dtype, op, "operands have dtypes ", dtypeName(std::min(*float_, dtype)), " and ", dtypeName(std::max(*float_, dtype)), ", expected one");
+  }
+  return isHalf(dtype);
+}
+
+const Tensor& Call::admit(int32_t slot, const Tensor& x) const {
+  if (!widens() || !noteFloat(x.dtype)) return x;
+  const auto found = widened_.find(slot);
+  if (found != widened_.end()) return found->second;
+  return widened_.emplace(slot, elementwise::cast(env_.context, x, DType::f32, op)).first->second;
 }
 
 void Call::emit(Tensor out) {
+  const bool narrow = widens() && float_ && isHalf(*float_) && out.dtype == DType::f32;
+  emitWide(narrow ? elementwise::cast(env_.context, out, *float_, op) : std::move(out));
+}
+
+void Call::emitWide(Tensor out) {
   int32_t* description = env_.outputs + outputs_++ * kOutputStride;
   description[1] = static_cast<int32_t>(out.dtype);
   description[2] = out.device.code();

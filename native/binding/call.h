@@ -5,6 +5,7 @@
 #include <initializer_list>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "../core/context.h"
@@ -37,11 +38,19 @@ Device deviceOf(int32_t code, const char* op);
 /// Where an op has kernels.
 enum class Runs { onCpu, everywhere };
 
+/// What an op sees of f16 and bf16 operands: f32 in their place, or themselves where it has kernels for them or only moves
+/// elements.
+enum class Halves { widened, storedOnCuda, stored };
+
 /// Arguments of one call, with the op's name for the errors. The call runs on the device of its operands, or on the one
 /// that onDevice() names; operands on two devices, or on one for which the op has no kernel, are a DeviceError.
+///
+/// This is the one door for f16 and bf16: where they are widened, operands become f32 here, and the f32 outputs of such a
+/// call that dtype. The floats among its operands then have one dtype; DTypeError otherwise.
 class Call {
  public:
-  Call(const Napi::CallbackInfo& info, Environment& env, const char* op, Runs runs) : info_(info), env_(env), runs_(runs), op(op) {
+  Call(const Napi::CallbackInfo& info, Environment& env, const char* op, Runs runs, Halves halves)
+      : info_(info), env_(env), runs_(runs), halves_(halves), op(op) {
     env_.context.allocator = &env_.allocator;
     env_.context.stream = Stream{};
   }
@@ -56,9 +65,14 @@ class Call {
     return slot < 0 ? nullptr : &operand(slot);
   }
   const Tensor& operand(int32_t slot) const {
-    const Tensor& x = env_.slots.at(slot, op);
-    if (!bound_ || !(x.device == env_.context.stream.device)) bind(x.device);
-    return x;
+    const Tensor& x = stored(slot);
+    return halves_ == Halves::stored ? x : admit(slot, x);
+  }
+  /// Statistics and tables, which are f32 beside f16 and bf16 operands: never widened, nor compared with these.
+  const Tensor& wide(size_t i) const { return stored(integer(i)); }
+  const Tensor* optionalWide(size_t i) const {
+    const int32_t slot = integer(i);
+    return slot < 0 ? nullptr : &stored(slot);
   }
   /// For a call without operands: argument `i` is a device code, the CPU where it is absent.
   void onDevice(size_t i);
@@ -69,18 +83,33 @@ class Call {
   Napi::Value value(size_t i) const { return info_[i]; }
   /// An Int32Array of at most kMaxRank extents.
   Dims dims(size_t i) const;
+  /// One that the output shall have; f32 in place of one that is widened.
   DType dtype(size_t i) const;
 
   /// Registers `out` as the call's next output; JavaScript reads its slot, dtype and shape from the outputs array.
   void emit(Tensor out);
+  /// As emit; statistics stay f32 beside f16 and bf16.
+  void emitWide(Tensor out);
 
  private:
   void bind(Device device) const;
+  const Tensor& stored(int32_t slot) const {
+    const Tensor& x = env_.slots.at(slot, op);
+    if (!bound_ || !(x.device == env_.context.stream.device)) bind(x.device);
+    return x;
+  }
+  bool widens() const { return halves_ == Halves::widened || (halves_ == Halves::storedOnCuda && !env_.context.onCuda()); }
+  /// Notes the dtype of a float that takes part; true where it is to be widened.
+  bool noteFloat(DType dtype) const;
+  const Tensor& admit(int32_t slot, const Tensor& x) const;
 
   const Napi::CallbackInfo& info_;
   Environment& env_;
   const Runs runs_;
+  const Halves halves_;
   mutable bool bound_ = false;
+  mutable std::optional<DType> float_;         // of the operands
+  mutable std::map<int32_t, Tensor> widened_;  // by slot
   int outputs_ = 0;
 
  public:
@@ -95,12 +124,14 @@ struct Entry {
   const char* name;
   Body body;
   Runs runs = Runs::onCpu;
+  Halves halves = Halves::widened;
 };
 /// One that returns a JavaScript value instead.
 struct ValueEntry {
   const char* name;
   ValueBody body;
   Runs runs = Runs::onCpu;
+  Halves halves = Halves::widened;
 };
 
 void define(Napi::Env env, Napi::Object exports, Environment& environment, std::initializer_list<Entry> entries);

@@ -17,12 +17,12 @@ Mode modeAt(const Call& call, size_t i) {
 void crossEntropy(Call& call) {
   auto [loss, logSumExp] = cross_entropy::crossEntropy(call.context(), call.tensor(0), call.tensor(1), call.number(2), modeAt(call, 3), call.op);
   call.emit(std::move(loss));
-  call.emit(std::move(logSumExp));
+  call.emitWide(std::move(logSumExp));
 }
 
 /// crossEntropyGrad(logits, target, logSumExp, grad, smoothing, reduction)
 void crossEntropyGrad(Call& call) {
-  call.emit(cross_entropy::crossEntropyGrad(call.context(), call.tensor(0), call.tensor(1), call.tensor(2), call.tensor(3), call.number(4),
+  call.emit(cross_entropy::crossEntropyGrad(call.context(), call.tensor(0), call.tensor(1), call.wide(2), call.tensor(3), call.number(4),
                                             modeAt(call, 5), call.op));
 }
 

@@ -40,7 +40,7 @@ void registerElementwise(Napi::Env env, Napi::Object exports, Environment& envir
   constexpr Runs all = Runs::everywhere;
   define(env, exports, environment,
          {Entry{"unary", unary, all}, Entry{"unaryGrad", unaryGrad, all}, Entry{"binary", binary, all}, Entry{"where", where, all},
-          Entry{"cast", cast, all}, Entry{"full", full, all}});
+          Entry{"cast", cast, all, Halves::stored}, Entry{"full", full, all, Halves::stored}});
 }
 
 }  // namespace md::binding

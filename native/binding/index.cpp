@@ -50,9 +50,10 @@ void oneHot(Call& call) { call.emit(index::oneHot(call.context(), call.tensor(0)
 
 void registerIndex(Napi::Env env, Napi::Object exports, Environment& environment) {
   constexpr Runs all = Runs::everywhere;
+  constexpr Halves bits = Halves::stored;
   define(env, exports, environment,
-         {Entry{"cat", cat, all}, Entry{"indexSelect", indexSelect, all}, Entry{"indexAdd", indexAdd, all}, Entry{"indexSelectGrad", indexSelectGrad, all},
-          Entry{"gather", gather, all}, Entry{"scatterAdd", scatterAdd, all}, Entry{"gatherGrad", gatherGrad, all}, Entry{"oneHot", oneHot, all}});
+         {Entry{"cat", cat, all, bits}, Entry{"indexSelect", indexSelect, all, bits}, Entry{"indexAdd", indexAdd, all}, Entry{"indexSelectGrad", indexSelectGrad, all},
+          Entry{"gather", gather, all, bits}, Entry{"scatterAdd", scatterAdd, all}, Entry{"gatherGrad", gatherGrad, all}, Entry{"oneHot", oneHot, all}});
 }
 
 }  // namespace md::binding

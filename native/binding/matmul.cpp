@@ -35,7 +35,10 @@ void linearGrad(Call& call) {
 }  // namespace
 
 void registerMatmul(Napi::Env env, Napi::Object exports, Environment& environment) {
-  define(env, exports, environment, {Entry{"matmul", matmul, Runs::everywhere}, Entry{"linear", linear, Runs::everywhere}, Entry{"linearGrad", linearGrad, Runs::everywhere}});
+  constexpr Runs all = Runs::everywhere;
+  constexpr Halves kernels = Halves::storedOnCuda;
+  define(env, exports, environment,
+         {Entry{"matmul", matmul, all, kernels}, Entry{"linear", linear, all, kernels}, Entry{"linearGrad", linearGrad, all, kernels}});
 }
 
 }  // namespace md::binding

@@ -11,14 +11,14 @@ namespace {
 void layerNorm(Call& call) {
   auto out = layer_norm::layerNorm(call.context(), call.tensor(0), call.optional(1), call.optional(2), call.integer(3), call.number(4), call.op);
   call.emit(std::move(out.y));
-  call.emit(std::move(out.mean));
-  call.emit(std::move(out.rstd));
+  call.emitWide(std::move(out.mean));
+  call.emitWide(std::move(out.rstd));
 }
 
 /// layerNormGrad(x, weight, mean, rstd, grad, axes, affine): dx and, where affine, dWeight, dBias
 void layerNormGrad(Call& call) {
   const bool affine = call.flag(6);
-  auto out = layer_norm::layerNormGrad(call.context(), call.tensor(0), call.optional(1), call.tensor(2), call.tensor(3), call.tensor(4),
+  auto out = layer_norm::layerNormGrad(call.context(), call.tensor(0), call.optional(1), call.wide(2), call.wide(3), call.tensor(4),
                                        call.integer(5), affine, call.op);
   call.emit(std::move(out.x));
   if (!affine) return;
@@ -30,14 +30,14 @@ void layerNormGrad(Call& call) {
 void groupNorm(Call& call) {
   auto out = group_norm::groupNorm(call.context(), call.tensor(0), call.optional(1), call.optional(2), call.integer64(3), call.number(4), call.op);
   call.emit(std::move(out.y));
-  call.emit(std::move(out.mean));
-  call.emit(std::move(out.rstd));
+  call.emitWide(std::move(out.mean));
+  call.emitWide(std::move(out.rstd));
 }
 
 /// groupNormGrad(x, weight, mean, rstd, grad, groups, affine): dx and, where affine, dWeight, dBias
 void groupNormGrad(Call& call) {
   const bool affine = call.flag(6);
-  auto out = group_norm::groupNormGrad(call.context(), call.tensor(0), call.optional(1), call.tensor(2), call.tensor(3), call.tensor(4),
+  auto out = group_norm::groupNormGrad(call.context(), call.tensor(0), call.optional(1), call.wide(2), call.wide(3), call.tensor(4),
                                        call.integer64(5), affine, call.op);
   call.emit(std::move(out.x));
   if (!affine) return;
@@ -47,16 +47,16 @@ void groupNormGrad(Call& call) {
 
 /// batchNorm(x, weight, bias, mean, variance, eps): y, mean, variance
 void batchNorm(Call& call) {
-  auto out = batch_norm::batchNorm(call.context(), call.tensor(0), call.optional(1), call.optional(2), call.optional(3), call.optional(4),
+  auto out = batch_norm::batchNorm(call.context(), call.tensor(0), call.optional(1), call.optional(2), call.optionalWide(3), call.optionalWide(4),
                                    call.number(5), call.op);
   call.emit(std::move(out.y));
-  call.emit(std::move(out.mean));
-  call.emit(std::move(out.variance));
+  call.emitWide(std::move(out.mean));
+  call.emitWide(std::move(out.variance));
 }
 
 /// batchNormGrad(x, weight, mean, variance, grad, eps, fromBatch): dx, dWeight, dBias
 void batchNormGrad(Call& call) {
-  auto out = batch_norm::batchNormGrad(call.context(), call.tensor(0), call.optional(1), call.tensor(2), call.tensor(3), call.tensor(4),
+  auto out = batch_norm::batchNormGrad(call.context(), call.tensor(0), call.optional(1), call.wide(2), call.wide(3), call.tensor(4),
                                        call.number(5), call.flag(6), call.op);
   call.emit(std::move(out.x));
   call.emit(std::move(out.weight));

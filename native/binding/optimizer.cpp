@@ -29,7 +29,9 @@ Napi::Value globalNorm(Call& call) {
 }  // namespace
 
 void registerOptimizer(Napi::Env env, Napi::Object exports, Environment& environment) {
-  define(env, exports, environment, {Entry{"adamwStep", adamwStep, Runs::everywhere}, Entry{"emaUpdate", emaUpdate, Runs::everywhere}});
+  // In place: a widened copy would be updated in vain.
+  define(env, exports, environment,
+         {Entry{"adamwStep", adamwStep, Runs::everywhere, Halves::stored}, Entry{"emaUpdate", emaUpdate, Runs::everywhere, Halves::stored}});
   define(env, exports, environment, {ValueEntry{"globalNorm", globalNorm, Runs::everywhere}});
 }
 

@@ -156,15 +156,16 @@ void setMemoryLimit(Call& call) {
 
 void registerStorage(Napi::Env env, Napi::Object exports, Environment& environment) {
   constexpr Runs all = Runs::everywhere;
+  constexpr Halves bits = Halves::stored;
   define(env, exports, environment,
-         {Entry{"fromBytes", fromBytes, all}, Entry{"empty", emptyTensor, all}, Entry{"reshape", reshape, all}, Entry{"permute", permute, all},
-          Entry{"expand", expand, all}, Entry{"slice", slice, all}, Entry{"sliceGrad", sliceGrad, all}, Entry{"split", split, all},
-          Entry{"contiguous", contiguousCopy, all}, Entry{"assign", assign, all}, Entry{"toDevice", toDevice, all},
+         {Entry{"fromBytes", fromBytes, all, bits}, Entry{"empty", emptyTensor, all, bits}, Entry{"reshape", reshape, all, bits}, Entry{"permute", permute, all, bits},
+          Entry{"expand", expand, all, bits}, Entry{"slice", slice, all, bits}, Entry{"sliceGrad", sliceGrad, all, bits}, Entry{"split", split, all, bits},
+          Entry{"contiguous", contiguousCopy, all, bits}, Entry{"assign", assign, all, bits}, Entry{"toDevice", toDevice, all, bits},
           Entry{"resetPeakMemory", resetPeakMemory, all}, Entry{"emptyCache", emptyCache, all}, Entry{"setMemoryLimit", setMemoryLimit, all},
           Entry{"adjustExternalMemory", adjustExternalMemory}});
   define(env, exports, environment,
-         {ValueEntry{"toBytes", toBytes, all}, ValueEntry{"free", freeSlot, all}, ValueEntry{"freeSlots", freeSlots, all},
-          ValueEntry{"isContiguous", isContiguous, all}, ValueEntry{"hasNaN", hasNaN, all}, ValueEntry{"memory", memory, all}});
+         {ValueEntry{"toBytes", toBytes, all, bits}, ValueEntry{"free", freeSlot, all}, ValueEntry{"freeSlots", freeSlots, all},
+          ValueEntry{"isContiguous", isContiguous, all, bits}, ValueEntry{"hasNaN", hasNaN, all}, ValueEntry{"memory", memory, all}});
 }
 
 }  // namespace md::binding

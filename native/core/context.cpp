@@ -78,13 +78,7 @@ void copyInto(Context& context, const Tensor& x, void* out, const char* op) {
     part.shape[0] = end - begin;
     part.offset += begin * x.stride[0];
     char* to = static_cast<char*>(out) + begin * rowBytes;
-    if (size == 8) {
-      copyStrided(part, reinterpret_cast<uint64_t*>(to));
-    } else if (size == 4) {
-      copyStrided(part, reinterpret_cast<uint32_t*>(to));
-    } else {
-      copyStrided(part, reinterpret_cast<uint8_t*>(to));
-    }
+    dispatchSize(size, [&](auto tag) { copyStrided(part, reinterpret_cast<typename decltype(tag)::type*>(to)); });
   });
 }
 
@@ -114,6 +108,11 @@ void requireDType(const Tensor& x, DType dtype, const char* op, const char* oper
 
 void requireFloat(const Tensor& x, const char* op, const char* operand) {
   if (!isFloat(x.dtype)) fail(ErrorKind::dtype, op, operand, " has dtype ", dtypeName(x.dtype), ", expected f32 or f64");
+}
+
+void requireStoredFloat(const Tensor& x, const char* op, const char* operand) {
+  if (isFloat(x.dtype) || (isHalf(x.dtype) && !x.device.isCpu())) return;
+  fail(ErrorKind::dtype, op, operand, " has dtype ", dtypeName(x.dtype), ", expected a float");
 }
 
 void requireRank(const Tensor& x, int rank, const char* op, const char* operand) {

@@ -33,6 +33,8 @@ void clear(Context& context, const Tensor& x, const char* op);
 // Checks that name the op and the operand, as every op's first lines.
 void requireDType(const Tensor& x, DType dtype, const char* op, const char* operand);
 void requireFloat(const Tensor& x, const char* op, const char* operand);
+/// f32 or f64, and on a CUDA device also f16 or bf16.
+void requireStoredFloat(const Tensor& x, const char* op, const char* operand);
 void requireRank(const Tensor& x, int rank, const char* op, const char* operand);
 void requireShape(const Tensor& x, const Dims& shape, const char* op, const char* operand);
 /// 0 <= axis < rank after resolving a negative axis; ShapeError otherwise.

@@ -175,7 +175,7 @@ Tensor sliceAdjoint(Context& context, const Tensor& gradient, const Dims& shape,
     std::memcpy(out.raw(), grad.raw(), itemSize(out.dtype));
     return out;
   }
-  dispatchAny(grad.dtype, [&](auto tag) {
+  dispatchSize(itemSize(grad.dtype), [&](auto tag) {
     using T = typename decltype(tag)::type;
     scatterRows<T>(grad.data<T>(), view);
   });

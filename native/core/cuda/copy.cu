@@ -44,15 +44,10 @@ template <bool Gather>
 void copyStrided(Context& context, const Tensor& strided, const void* from, void* to, const char* op) {
   const int64_t n = strided.numel();
   if (n == 0) return;
-  const auto run = [&](auto tag) {
-    using T = decltype(tag);
+  dispatchSize(itemSize(strided.dtype), [&](auto tag) {
+    using T = typename decltype(tag)::type;
     launch(context, op, stridedCopy<T, Gather>, blocksFor(n), kThreads, n, layoutOf(strided), static_cast<const T*>(from), static_cast<T*>(to));
-  };
-  switch (itemSize(strided.dtype)) {
-    case 8: return run(uint64_t{});
-    case 4: return run(uint32_t{});
-    default: return run(uint8_t{});
-  }
+  });
 }
 
 }  // namespace

@@ -16,12 +16,21 @@ template <class T>
 using Gemm = int (*)(Handle, int transposeA, int transposeB, int m, int n, int k, const T* alpha, const T* a, int aLeading, long long aStep,
                      const T* b, int bLeading, long long bStep, const T* beta, T* c, int cLeading, long long cStep, int batches);
 
+// cublasGemmStridedBatchedEx; types are those of library_types.h, which CUDA 12 and 13 number alike.
+using GemmEx = int (*)(Handle, int transposeA, int transposeB, int m, int n, int k, const void* alpha, const void* a, int aType, int aLeading,
+                       long long aStep, const void* b, int bType, int bLeading, long long bStep, const void* beta, void* c, int cType, int cLeading,
+                       long long cStep, int batches, int computeType, int algorithm);
+constexpr int kReal16F = 2, kReal16BF = 14;  // CUDA_R_16F, CUDA_R_16BF
+constexpr int kCompute32F = 68;              // CUBLAS_COMPUTE_32F
+constexpr int kDefaultAlgorithm = -1;        // CUBLAS_GEMM_DEFAULT
+
 struct Library {
   int (*create)(Handle*) = nullptr;
   int (*destroy)(Handle) = nullptr;
   int (*setStream)(Handle, cudaStream_t) = nullptr;
   Gemm<float> gemmFloat = nullptr;
   Gemm<double> gemmDouble = nullptr;
+  GemmEx gemmEx = nullptr;
   std::string from;  // its name, or why it is not there
   bool found = false;
 };
@@ -45,7 +54,7 @@ Library open() {
     found.from = name;
     found.found = find(library, "cublasCreate_v2", found.create) && find(library, "cublasDestroy_v2", found.destroy) &&
                   find(library, "cublasSetStream_v2", found.setStream) && find(library, "cublasSgemmStridedBatched", found.gemmFloat) &&
-                  find(library, "cublasDgemmStridedBatched", found.gemmDouble);
+                  find(library, "cublasDgemmStridedBatched", found.gemmDouble) && find(library, "cublasGemmStridedBatchedEx", found.gemmEx);
     if (!found.found) found.from += " lacks a function";
     return found;
   }
@@ -69,6 +78,18 @@ int call(Gemm<T> gemm, Handle handle, const CublasProduct& p) {
               static_cast<const T*>(p.b), p.bLeading, p.bStep, &beta, static_cast<T*>(p.c), p.cLeading, p.cStep, p.batches);
 }
 
+int callHalf(DType dtype, Handle handle, const CublasProduct& p) {
+  const auto alpha = static_cast<float>(p.alpha), beta = static_cast<float>(p.beta);
+  const int type = dtype == DType::f16 ? kReal16F : kReal16BF;
+  return library().gemmEx(handle, p.transposeA, p.transposeB, p.m, p.n, p.k, &alpha, p.a, type, p.aLeading, p.aStep, p.b, type, p.bLeading, p.bStep,
+                          &beta, p.c, type, p.cLeading, p.cStep, p.batches, kCompute32F, kDefaultAlgorithm);
+}
+
+int callFor(DType dtype, Handle handle, const CublasProduct& p) {
+  if (isHalf(dtype)) return callHalf(dtype, handle, p);
+  return dtype == DType::f32 ? call(library().gemmFloat, handle, p) : call(library().gemmDouble, handle, p);
+}
+
 }  // namespace
 
 std::string cublasLibrary() { return library().from; }
@@ -81,7 +102,7 @@ void cublasGemm(const Context& context, DType dtype, const CublasProduct& produc
     check(library().create(&handle), op);
     check(library().setStream(handle, streamOf(context)), op);
   }
-  check(dtype == DType::f32 ? call(library().gemmFloat, handle, product) : call(library().gemmDouble, handle, product), op);
+  check(callFor(dtype, handle, product), op);
   checkLaunch(context, op);
 }
 

@@ -27,7 +27,7 @@ struct CublasProduct {
 
 /// Whether it was found. MD_CUBLAS=off goes without it.
 bool hasCublas();
-/// f32 (without TF32) or f64, on the context's stream. hasCublas() is true.
+/// f32 (without TF32), f64, or f16 and bf16 with sums in f32, on the context's stream. hasCublas() is true.
 void cublasGemm(const Context& context, DType dtype, const CublasProduct& product, const char* op);
 /// Frees what cublasGemm keeps for a queue.
 void destroyCublas(void* handle);

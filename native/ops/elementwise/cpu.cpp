@@ -254,23 +254,25 @@ void binaryTyped(Binary kind, const Loop& l, int64_t p, int64_t q, const void* a
 
 template <class From, class To>
 bool castTyped(const void* x, void* y, int64_t n, bool toBool) {
+  using Value = Computed<From>;
   const From* in = static_cast<const From*>(x);
   To* out = static_cast<To*>(y);
   if (toBool) {
-    for (int64_t i = 0; i < n; i++) out[i] = static_cast<To>(in[i] != From(0));
+    for (int64_t i = 0; i < n; i++) out[i] = static_cast<To>(static_cast<Value>(in[i]) != Value(0));
     return true;
   }
-  if constexpr (std::is_floating_point_v<From> && std::is_integral_v<To>) {
+  if constexpr (std::is_floating_point_v<Value> && std::is_integral_v<To>) {
     // Converting a float outside the target's range is undefined: report it instead.
-    const From low = static_cast<From>(std::numeric_limits<To>::lowest()) - From(1);
-    const From high = static_cast<From>(std::numeric_limits<To>::max());
+    const Value low = static_cast<Value>(std::numeric_limits<To>::lowest()) - Value(1);
+    const Value high = static_cast<Value>(std::numeric_limits<To>::max());
     for (int64_t i = 0; i < n; i++) {
-      const bool fits = (in[i] > low || in[i] == static_cast<From>(std::numeric_limits<To>::lowest())) && (sizeof(To) < sizeof(From) ? in[i] < high + From(1) : in[i] < high);
+      const Value v = static_cast<Value>(in[i]);
+      const bool fits = (v > low || v == static_cast<Value>(std::numeric_limits<To>::lowest())) && (sizeof(To) < sizeof(Value) ? v < high + Value(1) : v < high);
       if (!fits) return false;
-      out[i] = static_cast<To>(in[i]);
+      out[i] = static_cast<To>(v);
     }
   } else {
-    for (int64_t i = 0; i < n; i++) out[i] = static_cast<To>(in[i]);
+    for (int64_t i = 0; i < n; i++) out[i] = static_cast<To>(static_cast<Value>(in[i]));
   }
   return true;
 }
@@ -314,15 +316,15 @@ void whereRows(DType dtype, const Loop& loop, int64_t begin, int64_t end, const 
 }
 
 bool castRange(DType from, DType to, const void* x, void* y, int64_t n) {
-  return dispatchAny(from, [&](auto source) {
-    return dispatchAny(to, [&](auto target) {
+  return dispatchStored(from, [&](auto source) {
+    return dispatchStored(to, [&](auto target) {
       return castTyped<typename decltype(source)::type, typename decltype(target)::type>(x, y, n, to == DType::boolean);
     });
   });
 }
 
 void fillRange(DType dtype, void* y, int64_t n, double value) {
-  dispatchAny(dtype, [&](auto tag) {
+  dispatchStored(dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     T* out = static_cast<T*>(y);
     for (int64_t i = 0; i < n; i++) out[i] = static_cast<T>(value);

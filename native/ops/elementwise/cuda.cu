@@ -188,10 +188,11 @@ __device__ bool fits(From v) {
 template <class From, class To>
 __global__ void castKernel(int64_t n, const From* __restrict__ x, To* __restrict__ out, bool toBool, Complaint* complaint, const char* op) {
   gridStride(n, [&](int64_t i) {
-    const From v = x[i];
+    using Value = Computed<From>;
+    const Value v = static_cast<Value>(x[i]);
     if (toBool) {
-      out[i] = static_cast<To>(v != From(0));
-    } else if (fits<From, To>(v)) {
+      out[i] = static_cast<To>(v != Value(0));
+    } else if (fits<Value, To>(v)) {
       out[i] = static_cast<To>(v);
     } else {
       out[i] = To(0);
@@ -271,8 +272,8 @@ void whereCuda(Context& context, const Loop& loop, const Tensor& condition, cons
 void castCuda(Context& context, const Tensor& x, const Tensor& out, const char* op) {
   const int64_t n = x.numel();
   if (n == 0) return;
-  dispatchAny(x.dtype, [&](auto source) {
-    dispatchAny(out.dtype, [&](auto target) {
+  dispatchStored(x.dtype, [&](auto source) {
+    dispatchStored(out.dtype, [&](auto target) {
       using From = typename decltype(source)::type;
       using To = typename decltype(target)::type;
       launch(context, op, castKernel<From, To>, blocksFor(n), kThreads, n, x.data<From>(), out.data<To>(), out.dtype == DType::boolean,
@@ -284,7 +285,7 @@ void castCuda(Context& context, const Tensor& x, const Tensor& out, const char* 
 void fillCuda(Context& context, const Tensor& out, double value, const char* op) {
   const int64_t n = out.numel();
   if (n == 0) return;
-  dispatchAny(out.dtype, [&](auto tag) {
+  dispatchStored(out.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     launch(context, op, fillKernel<T>, blocksFor(n), kThreads, n, out.data<T>(), static_cast<T>(value));
   });

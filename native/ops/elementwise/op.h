@@ -28,7 +28,8 @@ Tensor binary(Context& context, Binary kind, const Tensor& a, const Tensor& b, c
 /// condition (bool) ? a : b, broadcast over all three.
 Tensor where(Context& context, const Tensor& condition, const Tensor& a, const Tensor& b, const char* op);
 
-/// Converts like C: float to integer truncates; anything to bool is "not 0". ValueError for a non-finite float to integer.
+/// Converts like C: float to integer truncates; anything to bool is "not 0"; f16 and bf16 round to the nearest, halves to
+/// even, by way of f32. ValueError for a non-finite float to integer.
 Tensor cast(Context& context, const Tensor& x, DType dtype, const char* op);
 
 Tensor full(Context& context, DType dtype, const Dims& shape, double value, const char* op);

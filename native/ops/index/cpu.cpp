@@ -97,9 +97,7 @@ void addRows(DType dtype, const void* source, const int64_t* index, int64_t coun
 }
 
 void gatherLoop(size_t itemBytes, const IndexLoop& loop, const void* data, const int64_t* index, void* value) {
-  if (itemBytes == 8) return gatherOf(loop, static_cast<const uint64_t*>(data), index, static_cast<uint64_t*>(value));
-  if (itemBytes == 4) return gatherOf(loop, static_cast<const uint32_t*>(data), index, static_cast<uint32_t*>(value));
-  gatherOf(loop, static_cast<const uint8_t*>(data), index, static_cast<uint8_t*>(value));
+  dispatchSize(itemBytes, [&]<class T>(std::type_identity<T>) { gatherOf(loop, static_cast<const T*>(data), index, static_cast<T*>(value)); });
 }
 
 void scatterAddLoop(DType dtype, const IndexLoop& loop, void* data, const int64_t* index, const void* value) {

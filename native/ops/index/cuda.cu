@@ -77,16 +77,6 @@ __global__ void oneHotKernel(int64_t n, int64_t classes, const int64_t* __restri
   gridStride(n, [&](int64_t i) { out[i] = static_cast<T>(index[i / classes] == i % classes); });
 }
 
-/// f(T{}) for the unsigned integer as long as an element: values are only moved.
-template <class F>
-void dispatchSize(DType dtype, F&& f) {
-  switch (itemSize(dtype)) {
-    case 8: return f(uint64_t{});
-    case 4: return f(uint32_t{});
-    default: return f(uint8_t{});
-  }
-}
-
 }  // namespace
 
 Tensor checkedIndexCuda(Context& context, const Tensor& index, int64_t limit, const char* op) {
@@ -99,8 +89,8 @@ Tensor checkedIndexCuda(Context& context, const Tensor& index, int64_t limit, co
 void selectCuda(Context& context, const AxisSplit& split, const Tensor& x, const Tensor& index, const Tensor& out, const char* op) {
   const int64_t n = out.numel();
   if (n == 0) return;
-  dispatchSize(x.dtype, [&](auto tag) {
-    using T = decltype(tag);
+  dispatchSize(itemSize(x.dtype), [&](auto tag) {
+    using T = typename decltype(tag)::type;
     launch(context, op, selectKernel<T>, blocksFor(n), kThreads, n, split, index.numel(), x.data<T>(), index.data<int64_t>(), out.data<T>());
   });
 }
@@ -117,8 +107,8 @@ void addCuda(Context& context, const AxisSplit& split, const Tensor& index, cons
 void gatherCuda(Context& context, const IndexLoop& loop, const Tensor& x, const Tensor& index, const Tensor& out, const char* op) {
   const int64_t n = out.numel();
   if (n == 0) return;
-  dispatchSize(x.dtype, [&](auto tag) {
-    using T = decltype(tag);
+  dispatchSize(itemSize(x.dtype), [&](auto tag) {
+    using T = typename decltype(tag)::type;
     launch(context, op, gatherKernel<T>, blocksFor(n), kThreads, n, loop, x.data<T>(), index.data<int64_t>(), out.data<T>());
   });
 }

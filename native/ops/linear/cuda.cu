@@ -19,9 +19,10 @@ __device__ T derivativeOf(T x, Activation activation) {
   }
 }
 
-template <class T>
-__global__ void activationGradKernel(int64_t n, Activation activation, const T* __restrict__ saved, const T* __restrict__ grad, T* __restrict__ out) {
-  gridStride(n, [&](int64_t i) { out[i] = grad[i] * derivativeOf(saved[i], activation); });
+template <class S>
+__global__ void activationGradKernel(int64_t n, Activation activation, const S* __restrict__ saved, const S* __restrict__ grad, S* __restrict__ out) {
+  using T = Computed<S>;
+  gridStride(n, [&](int64_t i) { out[i] = static_cast<S>(static_cast<T>(grad[i]) * derivativeOf(static_cast<T>(saved[i]), activation)); });
 }
 
 }  // namespace
@@ -29,9 +30,9 @@ __global__ void activationGradKernel(int64_t n, Activation activation, const T* 
 void activationGradCuda(Context& context, Activation activation, const Tensor& saved, const Tensor& grad, const Tensor& out, const char* op) {
   const int64_t n = out.numel();
   if (n == 0) return;
-  dispatchFloat(out.dtype, op, [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    launch(context, op, activationGradKernel<T>, blocksFor(n), kThreads, n, activation, saved.data<T>(), grad.data<T>(), out.data<T>());
+  dispatchStoredFloat(out.dtype, op, [&](auto tag) {
+    using S = typename decltype(tag)::type;
+    launch(context, op, activationGradKernel<S>, blocksFor(n), kThreads, n, activation, saved.data<S>(), grad.data<S>(), out.data<S>());
   });
 }
 

@@ -20,7 +20,7 @@ struct Outputs {
   Tensor y, saved;
 };
 
-/// x [..., in], weight [out, in], bias [out] or null; f32 or f64. Where y itself is saved, both share storage.
+/// x [..., in], weight [out, in], bias [out] or null, of a dtype that gemm takes. Where y itself is saved, both share storage.
 Outputs linear(Context& context, const Tensor& x, const Tensor& weight, const Tensor* bias, Activation activation, bool save, const char* op);
 
 struct Wanted {

@@ -8,13 +8,16 @@ namespace {
 using namespace md::cuda;
 
 /// delta [B, H, Tq] = Σ_d grad · out, a warp for a query.
-template <class T>
-__global__ void deltaKernel(Problem p, Rows out, Rows grad, T* __restrict__ delta) {
+template <class Stored>
+__global__ void deltaKernel(Problem p, Rows out, Rows grad, Computed<Stored>* __restrict__ delta) {
+  using T = Computed<Stored>;
   const int64_t row = (static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x) / kWarp;
   if (row >= p.batch * p.heads * p.queries) return;
   const int64_t batch = row / p.queries / p.heads, head = row / p.queries % p.heads, query = row % p.queries;
   T sum = 0;
-  for (int64_t d = threadIdx.x % kWarp; d < p.headDim; d += kWarp) sum += out.at<T>(batch, head, query)[d] * grad.at<T>(batch, head, query)[d];
+  for (int64_t d = threadIdx.x % kWarp; d < p.headDim; d += kWarp) {
+    sum += static_cast<T>(out.at<Stored>(batch, head, query)[d]) * static_cast<T>(grad.at<Stored>(batch, head, query)[d]);
+  }
   sum = warpReduce(sum, Add());
   if (threadIdx.x % kWarp == 0) delta[row] = sum;
 }
@@ -26,9 +29,11 @@ struct Side {
 };
 
 /// Tokens of one side, which own the sums, meet those of the other. Keys: dFirst is dk and dSecond dv; else dFirst is dq.
-template <class T, int D, bool Keys>
+template <class Stored, int D, bool Keys>
 __global__ void backwardKernel(Problem p, const Item* __restrict__ items, const Block* __restrict__ blocks, Side own, Side other,
-                               const T* __restrict__ logSumExp, const T* __restrict__ delta, Rows dFirst, double dScale, Rows dSecond) {
+                               const Computed<Stored>* __restrict__ logSumExp, const Computed<Stored>* __restrict__ delta, Rows dFirst,
+                               double dScale, Rows dSecond) {
+  using T = Computed<Stored>;
   using S = Shape<T, D, 4>;
   MD_SHARED(T, ownFirst, [S::rows][D + 1]);
   MD_SHARED(T, ownSecond, [S::rows][D + 1]);
@@ -40,8 +45,8 @@ __global__ void backwardKernel(Problem p, const Item* __restrict__ items, const 
   const int64_t batch = part.batch, head = part.head, firstQuery = (batch * p.heads + head) * p.queries;
   const int row = static_cast<int>(threadIdx.x) / S::lanes, lane = static_cast<int>(threadIdx.x) % S::lanes;
   const int64_t token = part.first + (row < part.rows ? row : 0);  // rows that are not there repeat the first, unseen
-  loadTile(ownFirst, own.first, batch, head, part.first, part.rows, p.headDim, static_cast<T>(own.scale));
-  loadTile(ownSecond, own.second, batch, head, part.first, part.rows, p.headDim, T(1));
+  loadTile<Stored>(ownFirst, own.first, batch, head, part.first, part.rows, p.headDim, static_cast<T>(own.scale));
+  loadTile<Stored>(ownSecond, own.second, batch, head, part.first, part.rows, p.headDim, T(1));
 
   T sumFirst[S::channels] = {}, sumSecond[S::channels] = {};
   const auto add = [&](T(&sums)[S::channels], const T(&factors)[S::columns], int64_t n, auto rowAt) {
@@ -82,7 +87,7 @@ __global__ void backwardKernel(Problem p, const Item* __restrict__ items, const 
   for (int64_t from = 0; from < ownTokens; from += S::rows) {
     const int64_t n = ownTokens - from < S::rows ? ownTokens - from : S::rows, first = token / ownTokens * ownTokens + from;
     const auto rowsAt = [&](const Rows& rows, T scale) {
-      return [=](int64_t j, int64_t d) { return j < n && d < p.headDim ? rows.at<T>(batch, head, first + j)[d] * scale : T(0); };
+      return [=](int64_t j, int64_t d) { return j < n && d < p.headDim ? static_cast<T>(rows.at<Stored>(batch, head, first + j)[d]) * scale : T(0); };
     };
     meet(first, n, rowsAt(other.first, static_cast<T>(other.scale)), rowsAt(other.second, T(1)));
   }
@@ -91,8 +96,8 @@ __global__ void backwardKernel(Problem p, const Item* __restrict__ items, const 
     for (int64_t from = part.block.rangeBegin[range]; from < end; from += S::rows) {
       const int64_t n = end - from < S::rows ? end - from : S::rows;
       __syncthreads();
-      loadTile(otherFirst, other.first, batch, head, from, n, p.headDim, static_cast<T>(other.scale));
-      loadTile(otherSecond, other.second, batch, head, from, n, p.headDim, T(1));
+      loadTile<Stored>(otherFirst, other.first, batch, head, from, n, p.headDim, static_cast<T>(other.scale));
+      loadTile<Stored>(otherSecond, other.second, batch, head, from, n, p.headDim, T(1));
       __syncthreads();
       meet(from, n, [&](int j, int d) { return otherFirst[j][d]; }, [&](int j, int d) { return otherSecond[j][d]; });
     }
@@ -102,8 +107,8 @@ __global__ void backwardKernel(Problem p, const Item* __restrict__ items, const 
   for (int c = 0; c < S::channels; c++) {
     const int d = lane + c * S::lanes;
     if (d >= p.headDim) continue;
-    dFirst.at<T>(batch, head, token)[d] = sumFirst[c] * static_cast<T>(dScale);
-    if constexpr (Keys) dSecond.at<T>(batch, head, token)[d] = sumSecond[c];
+    dFirst.at<Stored>(batch, head, token)[d] = static_cast<Stored>(sumFirst[c] * static_cast<T>(dScale));
+    if constexpr (Keys) dSecond.at<Stored>(batch, head, token)[d] = static_cast<Stored>(sumSecond[c]);
   }
 }
 
@@ -112,11 +117,12 @@ void pass(Context& context, const Problem& p, const BlockList& list, const Side&
           const Rows& dFirst, double dScale, const Rows& dSecond, const char* op) {
   const DeviceBlocks blocks(context, list, op);
   if (blocks.count * p.heads == 0) return;
-  dispatchFloat(p.dtype, op, [&](auto tag) {
-    using T = typename decltype(tag)::type;
+  dispatchStoredFloat(p.dtype, op, [&](auto tag) {
+    using Stored = typename decltype(tag)::type;
+    using T = Computed<Stored>;
     withHeadDim(p.headDim, [&](auto depth) {
       using S = Shape<T, depth(), 4>;
-      launch(context, op, backwardKernel<T, depth(), Keys>, blocks.grid<S>(p.heads), S::threads, p, blocks.itemData(), blocks.blockData(), own, other,
+      launch(context, op, backwardKernel<Stored, depth(), Keys>, blocks.grid<S>(p.heads), S::threads, p, blocks.itemData(), blocks.blockData(), own, other,
              static_cast<const T*>(logSumExp), static_cast<const T*>(delta), dFirst, dScale, dSecond);
     });
   });
@@ -127,12 +133,12 @@ void pass(Context& context, const Problem& p, const BlockList& list, const Side&
 void backwardCuda(Context& context, const Problem& problem, const Plan& plan, const BackwardRows& rows, const char* op) {
   const PreparedProblem prepared(context, problem, op);
   const Problem& p = prepared.problem;
-  const Tensor delta = empty(context, p.dtype, {p.batch, p.heads, p.queries}, op);
+  const Tensor delta = empty(context, computedDType(p.dtype), {p.batch, p.heads, p.queries}, op);
   if (const int64_t n = delta.numel(); n > 0) {
-    dispatchFloat(p.dtype, op, [&](auto tag) {
-      using T = typename decltype(tag)::type;
+    dispatchStoredFloat(p.dtype, op, [&](auto tag) {
+      using Stored = typename decltype(tag)::type;
       const auto blocks = static_cast<unsigned>((n * kWarp + kThreads - 1) / kThreads);
-      launch(context, op, deltaKernel<T>, blocks, kThreads, p, rows.out, rows.grad, delta.data<T>());
+      launch(context, op, deltaKernel<Stored>, blocks, kThreads, p, rows.out, rows.grad, delta.data<Computed<Stored>>());
     });
   }
   // q carries scale · log2(e), so that exp2 gives the weights.

@@ -7,8 +7,11 @@ namespace {
 
 using namespace md::cuda;
 
-template <class T, int D>
-__global__ void forwardKernel(Problem p, const Item* __restrict__ items, const Block* __restrict__ blocks, Rows out, T* __restrict__ logSumExp) {
+/// Rows are stored as Stored; sums and the softmax are Computed<Stored>.
+template <class Stored, int D>
+__global__ void forwardKernel(Problem p, const Item* __restrict__ items, const Block* __restrict__ blocks, Rows out,
+                              Computed<Stored>* __restrict__ logSumExp) {
+  using T = Computed<Stored>;
   using S = Shape<T, D, 2>;
   MD_SHARED(T, queries, [S::rows][D + 1]);
   MD_SHARED(T, others, [S::rows][D + 1]);  // keys, then their values
@@ -18,7 +21,7 @@ __global__ void forwardKernel(Problem p, const Item* __restrict__ items, const B
   const int64_t batch = part.batch, head = part.head;
   const int row = static_cast<int>(threadIdx.x) / S::lanes, lane = static_cast<int>(threadIdx.x) % S::lanes;
   const int64_t query = part.first + (row < part.rows ? row : 0);  // rows that are not there repeat the first, unseen
-  loadTile(queries, p.q, batch, head, part.first, part.rows, p.headDim, static_cast<T>(p.scale * kLog2E));
+  loadTile<Stored>(queries, p.q, batch, head, part.first, part.rows, p.headDim, static_cast<T>(p.scale * kLog2E));
 
   T sums[S::channels] = {};
   T most = std::numeric_limits<T>::lowest();  // finite: lowest - lowest is 0 where nothing was attended yet
@@ -65,7 +68,7 @@ __global__ void forwardKernel(Problem p, const Item* __restrict__ items, const B
   for (int64_t from = 0; from < own; from += S::rows) {
     const int64_t n = own - from < S::rows ? own - from : S::rows, first = query / own * own + from;
     const auto rowsAt = [&](const Rows& rows) {
-      return [=](int64_t j, int64_t d) { return j < n && d < p.headDim ? rows.at<T>(batch, head, first + j)[d] : T(0); };
+      return [=](int64_t j, int64_t d) { return j < n && d < p.headDim ? static_cast<T>(rows.at<Stored>(batch, head, first + j)[d]) : T(0); };
     };
     weigh(first, n, rowsAt(p.k));
     add(n, rowsAt(p.v));
@@ -76,11 +79,11 @@ __global__ void forwardKernel(Problem p, const Item* __restrict__ items, const B
       const int64_t n = end - from < S::rows ? end - from : S::rows;
       const auto tileAt = [&](int j, int d) { return others[j][d]; };
       __syncthreads();
-      loadTile(others, p.k, batch, head, from, n, p.headDim, T(1));
+      loadTile<Stored>(others, p.k, batch, head, from, n, p.headDim, T(1));
       __syncthreads();
       weigh(from, n, tileAt);
       __syncthreads();
-      loadTile(others, p.v, batch, head, from, n, p.headDim, T(1));
+      loadTile<Stored>(others, p.v, batch, head, from, n, p.headDim, T(1));
       __syncthreads();
       add(n, tileAt);
     }
@@ -91,7 +94,7 @@ __global__ void forwardKernel(Problem p, const Item* __restrict__ items, const B
   const T inverse = none ? T(0) : T(1) / total;
   for (int c = 0; c < S::channels; c++) {
     const int d = lane + c * S::lanes;
-    if (d < p.headDim) out.at<T>(batch, head, query)[d] = sums[c] * inverse;
+    if (d < p.headDim) out.at<Stored>(batch, head, query)[d] = static_cast<Stored>(sums[c] * inverse);
   }
   if (lane == 0) logSumExp[(batch * p.heads + head) * p.queries + query] = none ? std::numeric_limits<T>::infinity() : most + std::log2(total);
 }
@@ -102,11 +105,12 @@ void forwardCuda(Context& context, const Problem& problem, const BlockList& quer
   const DeviceBlocks list(context, queries, op);
   if (list.count * problem.heads == 0) return;
   const PreparedProblem prepared(context, problem, op);
-  dispatchFloat(problem.dtype, op, [&](auto tag) {
-    using T = typename decltype(tag)::type;
+  dispatchStoredFloat(problem.dtype, op, [&](auto tag) {
+    using Stored = typename decltype(tag)::type;
+    using T = Computed<Stored>;
     withHeadDim(problem.headDim, [&](auto depth) {
       using S = Shape<T, depth(), 2>;
-      launch(context, op, forwardKernel<T, depth()>, list.grid<S>(problem.heads), S::threads, prepared.problem, list.itemData(), list.blockData(), out,
+      launch(context, op, forwardKernel<Stored, depth()>, list.grid<S>(problem.heads), S::threads, prepared.problem, list.itemData(), list.blockData(), out,
              static_cast<T*>(logSumExp));
     });
   });

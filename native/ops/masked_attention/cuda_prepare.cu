@@ -26,11 +26,13 @@ struct LanePairs {
     }
   }
 
-  __device__ void load(const T* row, int64_t headDim) {
-    each(headDim, [&](T& v, int64_t d) { v = row[d]; });
+  template <class Stored>
+  __device__ void load(const Stored* row, int64_t headDim) {
+    each(headDim, [&](T& v, int64_t d) { v = static_cast<T>(row[d]); });
   }
-  __device__ void store(T* row, int64_t headDim) {
-    each(headDim, [&](T& v, int64_t d) { row[d] = v; });
+  template <class Stored>
+  __device__ void store(Stored* row, int64_t headDim) {
+    each(headDim, [&](T& v, int64_t d) { row[d] = static_cast<Stored>(v); });
   }
 
   __device__ void rotate(const Preparation& p, int64_t batch, int64_t token, T sign) {
@@ -65,13 +67,15 @@ struct RowAt {
   __device__ RowAt(int64_t row, int64_t heads, int64_t tokens) : batch(row / heads / tokens), head(row % heads), token(row / heads % tokens) {}
 };
 
-template <class T>
-__global__ void prepareKernel(int64_t count, int64_t heads, int64_t tokens, int64_t headDim, Preparation p, Rows x, T* __restrict__ out) {
+/// Rows are stored as Stored; weights, bias and table are Computed<Stored>.
+template <class Stored>
+__global__ void prepareKernel(int64_t count, int64_t heads, int64_t tokens, int64_t headDim, Preparation p, Rows x, Stored* __restrict__ out) {
+  using T = Computed<Stored>;
   const int64_t row = (static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x) / kWarp;
   if (row >= count) return;
   const RowAt at(row, heads, tokens);
   LanePairs<T> own;
-  own.load(x.at<T>(at.batch, at.head, at.token), headDim);
+  own.load(x.at<Stored>(at.batch, at.head, at.token), headDim);
   if (p.rotary && p.rotateFirst) own.rotate(p, at.batch, at.token, T(1));
   if (p.weight) {
     const T* weight = static_cast<const T*>(p.weight);
@@ -84,15 +88,16 @@ __global__ void prepareKernel(int64_t count, int64_t heads, int64_t tokens, int6
 }
 
 /// partial [warps, 2, D]: what the rows of a warp give to the gradients of weight and bias.
-template <class T>
+template <class Stored>
 __global__ void prepareGradKernel(int64_t count, int64_t heads, int64_t tokens, int64_t headDim, Preparation p, Rows x, Rows grad,
                                   double* __restrict__ partial) {
+  using T = Computed<Stored>;
   const int64_t warp = (static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x) / kWarp;
   if (warp * kGradRows >= count) return;
   LanePairs<double> dWeight{}, dBias{};
   for (int64_t row = warp * kGradRows; row < count && row < (warp + 1) * kGradRows; row++) {
     const RowAt at(row, heads, tokens);
-    T* const to = grad.at<T>(at.batch, at.head, at.token);
+    Stored* const to = grad.at<Stored>(at.batch, at.head, at.token);
     LanePairs<T> g{};
     g.load(to, headDim);
     bool any = false;
@@ -102,7 +107,7 @@ __global__ void prepareGradKernel(int64_t count, int64_t heads, int64_t tokens, 
     if (p.weight) {
       const T* weight = static_cast<const T*>(p.weight);
       LanePairs<T> normed{};
-      normed.load(x.at<T>(at.batch, at.head, at.token), headDim);
+      normed.load(x.at<Stored>(at.batch, at.head, at.token), headDim);
       if (p.rotary && p.rotateFirst) normed.rotate(p, at.batch, at.token, T(1));
       const T rstd = normed.normalize(headDim, p.eps);
       T sum = 0, along = 0;
@@ -149,9 +154,9 @@ Tensor prepare(Context& context, const Problem& p, Preparation& preparation, Row
   const int64_t count = p.batch * p.heads * tokens;
   if (!preparation.any() || count * p.headDim == 0) return out;
   out = empty(context, p.dtype, {p.batch, tokens, p.heads, p.headDim}, op);
-  dispatchFloat(p.dtype, op, [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    launch(context, op, prepareKernel<T>, blocksOf(count), kThreads, count, p.heads, tokens, p.headDim, preparation, rows, out.data<T>());
+  dispatchStoredFloat(p.dtype, op, [&](auto tag) {
+    using Stored = typename decltype(tag)::type;
+    launch(context, op, prepareKernel<Stored>, blocksOf(count), kThreads, count, p.heads, tokens, p.headDim, preparation, rows, out.data<Stored>());
   });
   rows = {out.raw(), out.stride[0], out.stride[2], out.stride[1]};
   preparation = {};
@@ -170,10 +175,11 @@ void prepareGradCuda(Context& context, const Tensor& x, const Preparation& prepa
   if (headDim == 0) return;
   const int64_t warps = (count + kGradRows - 1) / kGradRows;
   const Tensor partial = empty(context, DType::f64, {warps, 2, headDim}, op);
-  dispatchFloat(x.dtype, op, [&](auto tag) {
-    using T = typename decltype(tag)::type;
+  dispatchStoredFloat(x.dtype, op, [&](auto tag) {
+    using Stored = typename decltype(tag)::type;
+    using T = Computed<Stored>;
     if (warps > 0) {
-      launch(context, op, prepareGradKernel<T>, blocksOf(warps), kThreads, count, heads, tokens, headDim, preparation, rowsOf(x), rowsOf(grad),
+      launch(context, op, prepareGradKernel<Stored>, blocksOf(warps), kThreads, count, heads, tokens, headDim, preparation, rowsOf(x), rowsOf(grad),
              partial.data<double>());
     }
     if (!dWeight) return;

@@ -84,13 +84,13 @@ __device__ Part partOf(const Item* items, const Block* blocks, int64_t heads) {
   return part;
 }
 
-/// to = rows [from, from + n) of one head times `scale`; 0 in the rows and channels that are not there.
-template <class T, int R, int Stride>
+/// to = rows [from, from + n) of one head, stored as S, times `scale`; 0 in the rows and channels that are not there.
+template <class S, class T, int R, int Stride>
 __device__ void loadTile(T (&to)[R][Stride], const Rows& rows, int64_t batch, int64_t head, int64_t from, int64_t n, int64_t headDim, T scale) {
   constexpr int depth = Stride - 1;  // one more, so that the rows start in different banks
   for (int i = static_cast<int>(threadIdx.x); i < R * depth; i += static_cast<int>(blockDim.x)) {
     const int row = i / depth, d = i % depth;
-    to[row][d] = row < n && d < headDim ? rows.at<T>(batch, head, from + row)[d] * scale : T(0);
+    to[row][d] = row < n && d < headDim ? static_cast<T>(rows.at<S>(batch, head, from + row)[d]) * scale : T(0);
   }
 }
 

@@ -27,7 +27,7 @@ Tensor withUnitRows(Context& context, const Tensor& x, const char* op) {
 }
 
 Sizes checkOperands(const Tensor& q, const Tensor& k, const Tensor& v, const Options& options, const char* op) {
-  requireFloat(q, op, "q");
+  requireStoredFloat(q, op, "q");
   requireDType(k, q.dtype, op, "k");
   requireDType(v, q.dtype, op, "v");
   requireRank(q, 4, op, "q");
@@ -95,7 +95,9 @@ Dropout dropoutOf(const Options& options) {
 std::pair<Tensor, Tensor> prepareGrad(Context& context, const Preparation& preparation, const Tensor& x, const Tensor& grad, const char* op) {
   constexpr int64_t kBlock = 256;
   std::pair<Tensor, Tensor> sums;
-  if (preparation.weight) sums = {empty(context, x.dtype, {x.shape[3]}, op), empty(context, x.dtype, {x.shape[3]}, op)};
+  if (preparation.weight) {
+    for (Tensor* sum : {&sums.first, &sums.second}) *sum = empty(context, computedDType(x.dtype), {x.shape[3]}, op);
+  }
   if (context.onCuda()) {
     void* const dWeight = preparation.weight ? sums.first.raw() : nullptr;
     void* const dBias = preparation.weight ? sums.second.raw() : nullptr;
@@ -163,10 +165,10 @@ Forward forward(Context& context, const Tensor& q0, const Tensor& k0, const Tens
   const Sizes sizes = checkOperands(q0, k0, v0, options, op);
   const Plan plan = masked_attention::plan(mask, sizes, op);
   const Tensor q = withUnitRows(context, q0, op), k = withUnitRows(context, k0, op), v = withUnitRows(context, v0, op);
-  const Prepared prepareQ(context, options.q, sizes, q.dtype, sizes.queries, options, "q", op);
-  const Prepared prepareK(context, options.k, sizes, q.dtype, sizes.keys, options, "k", op);
+  const Prepared prepareQ(context, options.q, sizes, computedDType(q.dtype), sizes.queries, options, "q", op);
+  const Prepared prepareK(context, options.k, sizes, computedDType(q.dtype), sizes.keys, options, "k", op);
   Forward result{emptyHeads(context, q.dtype, sizes.batch, sizes.heads, sizes.queries, sizes.headDim, op),
-                 empty(context, q.dtype, {sizes.batch, sizes.heads, sizes.queries}, op)};
+                 empty(context, computedDType(q.dtype), {sizes.batch, sizes.heads, sizes.queries}, op)};
   const Problem described = describe(q, k, v, sizes, plan, options, prepareQ, prepareK);
   if (context.onCuda()) {
     forwardCuda(context, described, plan.queries, rowsOf(result.out), result.logSumExp.raw(), op);
@@ -200,14 +202,14 @@ Gradients backward(Context& context, const Tensor& q0, const Tensor& k0, const T
     requireDType(*operand, q0.dtype, op, name);
     requireShape(*operand, q0.shape, op, name);
   }
-  requireDType(saved.logSumExp, q0.dtype, op, "logSumExp");
+  requireDType(saved.logSumExp, computedDType(q0.dtype), op, "logSumExp");
   requireShape(saved.logSumExp, {batch, heads, queries}, op, "logSumExp");
   const Plan plan = masked_attention::plan(mask, sizes, op);
   const Tensor q = withUnitRows(context, q0, op), k = withUnitRows(context, k0, op), v = withUnitRows(context, v0, op);
   const Tensor out = withUnitRows(context, saved.out, op), grad = withUnitRows(context, grad0, op);
   const Tensor logSumExp = contiguous(context, saved.logSumExp, op);
-  const Prepared prepareQ(context, options.q, sizes, q.dtype, queries, options, "q", op);
-  const Prepared prepareK(context, options.k, sizes, q.dtype, keys, options, "k", op);
+  const Prepared prepareQ(context, options.q, sizes, computedDType(q.dtype), queries, options, "q", op);
+  const Prepared prepareK(context, options.k, sizes, computedDType(q.dtype), keys, options, "k", op);
   Gradients result;
   result.q = emptyHeads(context, q.dtype, batch, heads, queries, headDim, op);
   result.k = emptyHeads(context, q.dtype, batch, heads, keys, headDim, op);

@@ -50,7 +50,7 @@ struct Options {
 };
 
 /// dropout(softmax(scale · q kᵀ under mask)) v, of prepared q and k. q [B, H, Tq, D], k and v [B, H, Tk, D], f32 or f64, any
-/// strides; D at most 128 on a CUDA device. A row that attends nothing gives 0. ShapeError, DTypeError; ValueError for a
+/// strides; on a CUDA device D is at most 128, and f16 and bf16 are computed in f32, with f32 norms and tables. A row that attends nothing gives 0. ShapeError, DTypeError; ValueError for a
 /// mask that does not describe these tokens.
 Forward forward(Context& context, const Tensor& q, const Tensor& k, const Tensor& v, const Mask& mask, const Options& options, const char* op);
 

@@ -23,21 +23,22 @@ struct Strides {
   int64_t extent[kMaxRank], a[kMaxRank], b[kMaxRank], c[kMaxRank];
 };
 
-template <class T>
+/// Of elements stored as S; sums are Computed<S>.
+template <class S>
 struct Product {
   int64_t m, n, k;
-  const T* a;
+  const S* a;
   int64_t aRow, aCol;
-  const T* b;
+  const S* b;
   int64_t bRow, bCol;
-  T* c;
+  S* c;
   int64_t cRow, cCol;
-  T alpha;
+  Computed<S> alpha;
   bool accumulate;
-  const T* bias;
+  const S* bias;
   int64_t biasRow, biasCol;
   Activation activation;
-  T* preActivation;
+  S* preActivation;
   int64_t items;
   Strides batch;
 };
@@ -54,21 +55,22 @@ __device__ T activated(T x, Activation activation) {
 }
 
 /// rows x kDepth of an operand into shared memory, zeros outside. Threads run along the axis that lies together.
-template <class T>
-__device__ void loadTile(const T* __restrict__ from, int64_t firstRow, int64_t rows, int64_t firstDepth, int64_t depths, int64_t rowStride,
+template <class S, class T>
+__device__ void loadTile(const S* __restrict__ from, int64_t firstRow, int64_t rows, int64_t firstDepth, int64_t depths, int64_t rowStride,
                          int64_t depthStride, T (&tile)[kDepth][kTile + 1]) {
   const bool alongDepth = depthStride == 1;
   for (int i = static_cast<int>(threadIdx.x); i < kTile * kDepth; i += kThreads) {
     const int row = alongDepth ? i / kDepth : i % kTile, depth = alongDepth ? i % kDepth : i / kTile;
     const int64_t r = firstRow + row, d = firstDepth + depth;
-    tile[depth][row] = r < rows && d < depths ? from[r * rowStride + d * depthStride] : T(0);
+    tile[depth][row] = r < rows && d < depths ? static_cast<T>(from[r * rowStride + d * depthStride]) : T(0);
   }
 }
 
 /// Every thread sums kOwn x kOwn elements of C in the order of k; rows and columns of a thread lie kSide apart, so that a
 /// warp reads shared memory side by side.
-template <class T>
-__global__ void gemmKernel(Product<T> g) {
+template <class S>
+__global__ void gemmKernel(Product<S> g) {
+  using T = Computed<S>;
   MD_SHARED(T, aTile, [kDepth][kTile + 1]);
   MD_SHARED(T, bTile, [kDepth][kTile + 1]);
   const int64_t firstRow = static_cast<int64_t>(blockIdx.y) * kTile, firstCol = static_cast<int64_t>(blockIdx.x) * kTile;
@@ -102,10 +104,10 @@ __global__ void gemmKernel(Product<T> g) {
         if (row >= g.m || col >= g.n) continue;
         const int64_t at = cAt + row * g.cRow + col * g.cCol;
         T value = g.alpha * sum[i][j];
-        if (g.accumulate) value += g.c[at];
-        if (g.bias) value += g.bias[row * g.biasRow + col * g.biasCol];
-        if (g.preActivation) g.preActivation[at] = value;
-        g.c[at] = activated(value, g.activation);
+        if (g.accumulate) value += static_cast<T>(g.c[at]);
+        if (g.bias) value += static_cast<T>(g.bias[row * g.biasRow + col * g.biasCol]);
+        if (g.preActivation) g.preActivation[at] = static_cast<S>(value);
+        g.c[at] = static_cast<S>(activated(value, g.activation));
       }
     }
   }
@@ -124,19 +126,20 @@ bool layoutOf(int64_t rows, int64_t cols, int64_t rowStride, int64_t colStride, 
 }
 
 /// act(C + bias) of what cuBLAS left in C.
-template <class T>
-__global__ void epilogueKernel(int64_t n, int64_t perItem, int64_t cols, T* c, int64_t step, int64_t rowStride, const T* __restrict__ bias,
-                               int64_t biasRow, int64_t biasCol, Activation activation, T* preActivation) {
+template <class S>
+__global__ void epilogueKernel(int64_t n, int64_t perItem, int64_t cols, S* c, int64_t step, int64_t rowStride, const S* __restrict__ bias,
+                               int64_t biasRow, int64_t biasCol, Activation activation, S* preActivation) {
+  using T = Computed<S>;
   gridStride(n, [&](int64_t i) {
     const int64_t row = i % perItem / cols, col = i % cols, at = i / perItem * step + row * rowStride + col;
-    const T value = c[at] + (bias ? bias[row * biasRow + col * biasCol] : T(0));
-    if (preActivation) preActivation[at] = value;
-    c[at] = activated(value, activation);
+    const T value = static_cast<T>(c[at]) + (bias ? static_cast<T>(bias[row * biasRow + col * biasCol]) : T(0));
+    if (preActivation) preActivation[at] = static_cast<S>(value);
+    c[at] = static_cast<S>(activated(value, activation));
   });
 }
 
 /// The product by cuBLAS and an epilogue; false where it is absent or the strides are not its own.
-template <class T>
+template <class S>
 bool runCublas(Context& context, const GemmArgs& g, const Batch& batch, const char* op) {
   Layout a, b;
   if (!hasCublas() || batch.shape.rank > 1 || g.cCol != 1 || g.cRow < g.n || g.k == 0) return false;
@@ -154,18 +157,18 @@ bool runCublas(Context& context, const GemmArgs& g, const Batch& batch, const ch
              op);
   if (g.bias || g.activation != Activation::none || g.preActivation) {
     const int64_t n = batches * g.m * g.n;
-    launch(context, op, epilogueKernel<T>, blocksFor(n), kThreads, n, g.m * g.n, g.n, static_cast<T*>(g.c), stepOf(batch.c), g.cRow,
-           static_cast<const T*>(g.bias), g.biasRow, g.biasCol, g.activation, static_cast<T*>(g.preActivation));
+    launch(context, op, epilogueKernel<S>, blocksFor(n), kThreads, n, g.m * g.n, g.n, static_cast<S*>(g.c), stepOf(batch.c), g.cRow,
+           static_cast<const S*>(g.bias), g.biasRow, g.biasCol, g.activation, static_cast<S*>(g.preActivation));
   }
   return true;
 }
 
-template <class T>
+template <class S>
 void run(Context& context, const GemmArgs& g, const Batch& batch, const char* op) {
-  if (runCublas<T>(context, g, batch, op)) return;
-  Product<T> product{g.m, g.n, g.k, static_cast<const T*>(g.a), g.aRow, g.aCol, static_cast<const T*>(g.b), g.bRow, g.bCol,
-                     static_cast<T*>(g.c), g.cRow, g.cCol, static_cast<T>(g.alpha), g.accumulate, static_cast<const T*>(g.bias),
-                     g.biasRow, g.biasCol, g.activation, static_cast<T*>(g.preActivation), batch.shape.numel(), {}};
+  if (runCublas<S>(context, g, batch, op)) return;
+  Product<S> product{g.m, g.n, g.k, static_cast<const S*>(g.a), g.aRow, g.aCol, static_cast<const S*>(g.b), g.bRow, g.bCol,
+                     static_cast<S*>(g.c), g.cRow, g.cCol, static_cast<Computed<S>>(g.alpha), g.accumulate, static_cast<const S*>(g.bias),
+                     g.biasRow, g.biasCol, g.activation, static_cast<S*>(g.preActivation), batch.shape.numel(), {}};
   product.batch.rank = batch.shape.rank;
   for (int axis = 0; axis < batch.shape.rank; axis++) {
     product.batch.extent[axis] = batch.shape[axis];
@@ -176,14 +179,13 @@ void run(Context& context, const GemmArgs& g, const Batch& batch, const char* op
   const int64_t rows = (g.m + kTile - 1) / kTile, cols = (g.n + kTile - 1) / kTile;
   if (rows > 65535) fail(ErrorKind::unsupported, op, "the product has ", g.m, " rows, expected at most ", 65535 * kTile, " on a CUDA device");
   const dim3 blocks(static_cast<unsigned>(cols), static_cast<unsigned>(rows), static_cast<unsigned>(product.items < 65535 ? product.items : 65535));
-  launch(context, op, gemmKernel<T>, blocks, kThreads, product);
+  launch(context, op, gemmKernel<S>, blocks, kThreads, product);
 }
 
 }  // namespace
 
 void gemmCuda(Context& context, const GemmArgs& args, const Batch& batch, const char* op) {
-  if (args.dtype == DType::f32) return run<float>(context, args, batch, op);
-  run<double>(context, args, batch, op);
+  dispatchStoredFloat(args.dtype, op, [&](auto tag) { run<typename decltype(tag)::type>(context, args, batch, op); });
 }
 
 }  // namespace md::matmul

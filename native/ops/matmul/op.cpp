@@ -243,7 +243,7 @@ void gemm(Context& context, const GemmArgs& args, const Batch& over, const char*
 void gemm(Context& context, const GemmArgs& args, const char* op) { gemm(context, args, Batch{}, op); }
 
 Tensor matmul(Context& context, const Tensor& a, const Tensor& b, const char* op) {
-  requireFloat(a, op, "a");
+  requireStoredFloat(a, op, "a");
   requireDType(b, a.dtype, op, "b");
   if (a.rank() == 0 || b.rank() == 0) fail(ErrorKind::shape, op, "shapes ", a.shape.str(), " and ", b.shape.str(), ": expected rank 1 or more");
   const bool vectorA = a.rank() == 1, vectorB = b.rank() == 1;

@@ -10,7 +10,7 @@ enum class Activation : int32_t { none, relu, gelu, geluTanh, silu, count };
 
 /// C[m,n] = act(alpha · A[m,k] B[k,n] + bias), or with `accumulate` act(C + alpha · A B + bias). Strides are in
 /// elements and may be anything for A and B (0 and transposed included): nothing is copied beforehand. C must not
-/// overlap A, B or bias. f32 and f64.
+/// overlap A, B or bias. f32 and f64; on a CUDA device also f16 and bf16, whose sums are f32.
 struct GemmArgs {
   DType dtype = DType::f32;
   int64_t m = 0, n = 0, k = 0;
@@ -40,7 +40,7 @@ void gemm(Context& context, const GemmArgs& args, const char* op);
 void gemm(Context& context, const GemmArgs& args, const Batch& batch, const char* op);
 
 /// PyTorch's matmul: a [..., m, k], b [..., k, n]; leading axes broadcast; a vector is a row on the left and a column on
-/// the right, and its axis is dropped from the result. Same dtype, f32 or f64.
+/// the right, and its axis is dropped from the result. Same dtype, as gemm takes.
 Tensor matmul(Context& context, const Tensor& a, const Tensor& b, const char* op);
 
 // Kernels of cpu.cpp: one product on the calling thread, for use inside a parallel region.

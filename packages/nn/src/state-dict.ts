@@ -23,7 +23,7 @@ export interface StateDictDifference {
 /** What a state dict is compared by. */
 type Described = ReadonlyMap<string, { dtype: DType; shape: readonly number[] }>;
 
-/** Compares names, shapes and dtypes. f32 and f64 count as one dtype: loading converts them into each other. */
+/** Compares names, shapes and dtypes. Floats count as one dtype: loading converts them into each other. */
 export function compareStateDicts(expected: Described, found: Described): StateDictDifference {
   const mismatched = [...expected].flatMap(([name, target]): Mismatch[] => {
     const value = found.get(name);
@@ -70,7 +70,7 @@ export interface LoadOptions {
 }
 
 /**
- * Copies `source` into `targets` by name, all or nothing. f32 and f64 convert into each other; any other difference of
+ * Copies `source` into `targets` by name, all or nothing. floats convert into each other; any other difference of
  * dtype, and every difference of shape, is an error even when not `strict`.
  */
 export function copyStateDict(
@@ -99,5 +99,6 @@ export function copyStateDict(
   return { missing, unexpected };
 }
 
-const kind = (dtype: DType): string => (dtype === "f32" || dtype === "f64" ? "float" : dtype);
+const floats: readonly DType[] = ["f32", "f64", "f16", "bf16"];
+const kind = (dtype: DType): string => (floats.includes(dtype) ? "float" : dtype);
 const describe = (shape: readonly number[], dtype: string): string => `${dtype} [${shape}]`;

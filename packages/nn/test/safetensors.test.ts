@@ -10,6 +10,7 @@ import {
   readSafetensorsArrays,
   SafetensorsError,
   SafetensorsFile,
+  widenHalves,
   writeSafetensors,
 } from "../src/index.js";
 
@@ -94,7 +95,7 @@ describe("safetensors", () => {
     expect(readSafetensorsArrays(path).arrays.get("t")!.data).toEqual(Float32Array.of(1, 3, 2, 4));
   });
 
-  it("reads half precision as f32", () => {
+  it("keeps half precision, and widens it for the host", () => {
     const half = Uint16Array.of(0x3c00, 0xc000, 0x0001, 0x7c00, 0xfc00, 0x7e00, 0x7bff, 0x8000);
     const brain = Uint16Array.of(0x3f80, 0xc000, 0x7f80, 0x7fc0);
     const data = new Uint8Array([...new Uint8Array(half.buffer), ...new Uint8Array(brain.buffer)]);
@@ -106,9 +107,15 @@ describe("safetensors", () => {
       data,
     );
     const { arrays } = readSafetensorsArrays(path);
-    expect([...arrays.get("h")!.data]).toEqual([1, -2, 2 ** -24, Infinity, -Infinity, NaN, 65504, -0]);
-    expect([...arrays.get("b")!.data]).toEqual([1, -2, Infinity, NaN]);
-    expect(readSafetensors(path).tensors.get("h")!.dtype).toBe("f32");
+    expect(arrays.get("h")).toEqual({ dtype: "f16", shape: [8], data: half });
+    const wide = (name: string): number[] => [...(widenHalves(arrays.get(name)!).data as Float32Array)];
+    expect(wide("h")).toEqual([1, -2, 2 ** -24, Infinity, -Infinity, NaN, 65504, -0]);
+    expect(wide("b")).toEqual([1, -2, Infinity, NaN]);
+    const { tensors } = readSafetensors(path);
+    expect(tensors.get("h")!.toFlatArray()).toEqual(wide("h"));
+    const copy = at("half-copy.safetensors");
+    writeSafetensors(copy, tensors);
+    expect(readSafetensorsArrays(copy).arrays).toEqual(arrays);
   });
 
   it("reads one tensor of a file", () => {

@@ -13,7 +13,7 @@ export {
   pyTuple,
 } from "./pickler.js";
 export { type PickleWithTensors, unpickleWithTensors } from "./torch/embedded.js";
-export { encodeTorchCheckpoint, MAX_TORCH_BYTES } from "./torch/encode.js";
+export { encodeTorchCheckpoint, MAX_TORCH_BYTES, type WritableTorchArray } from "./torch/encode.js";
 export { TorchCheckpointError } from "./torch/error.js";
 export { parseTorchCheckpoint, type TorchArray, type TorchCheckpoint } from "./torch/parse.js";
 export { unpickle } from "./unpickler.js";

@@ -1,4 +1,6 @@
 import { ShapeError, TensorError, UnsupportedError } from "@md/native";
+import { autocast, autocastDType } from "./autocast.js";
+import { isFloat } from "./dtype.js";
 import { rules } from "./gradients/index.js";
 import { add } from "./ops/elementwise.js";
 import { ones } from "./ops/create.js";
@@ -187,7 +189,7 @@ function attach(
 ): void {
   const node = new GraphNode(name, rule, attrs, inputs, outputs);
   outputs.forEach((output, i) => {
-    if (output.dtype !== "f32" && output.dtype !== "f64") return;
+    if (!isFloat(output.dtype)) return;
     output.node = node;
     output.outputIndex = i;
   });
@@ -233,6 +235,7 @@ export function checkpoint<Inputs extends readonly Tensor[]>(
   { generators = [] }: { generators?: readonly Generator[] } = {},
 ): Tensor {
   const states = generators.map(({ state }) => state);
+  const precision = autocastDType();
   const output = noGrad(() => scope(() => body(...inputs)));
   if (inputs.includes(output))
     throw new TensorError("[checkpoint] the body returned one of its inputs, expected a new tensor");
@@ -247,7 +250,7 @@ export function checkpoint<Inputs extends readonly Tensor[]>(
       });
       const now = generators.map(({ state }) => state);
       generators.forEach((generator, i) => (generator.state = states[i]!));
-      const again = withGrad(() => body(...(leaves as readonly Tensor[] as Inputs)));
+      const again = withGrad(() => autocast(precision, () => body(...(leaves as readonly Tensor[] as Inputs))));
       generators.forEach((generator, i) => (generator.state = now[i]!));
       if (again.requiresGrad) backward(again, { gradient: gradient! });
       return leaves.map(({ grad }) => grad && alias(grad));
@@ -269,7 +272,7 @@ export function backward(loss: Tensor, options: { gradient?: Tensor; retainGraph
   if (options.gradient && String(options.gradient.shape) !== String(loss.shape)) {
     throw new ShapeError(`[backward] gradient has shape [${options.gradient.shape}], expected [${loss.shape}]`);
   }
-  noGrad(() =>
+  inBackward(() =>
     scope(() => {
       const seed = options.gradient ?? ones(loss.shape, { dtype: loss.dtype, device: loss.device });
       if (!loss.node) return accumulate(loss, alias(seed));
@@ -284,6 +287,9 @@ export function backward(loss: Tensor, options: { gradient?: Tensor; retainGraph
     }),
   );
 }
+
+// Rules compute in the dtypes that the forward pass chose.
+const inBackward = (body: () => void): void => noGrad(() => autocast("f32", body));
 
 // Nodes that `root` reaches, latest first: a node's consumers always come before it.
 function order(root: GraphNode): GraphNode[] {

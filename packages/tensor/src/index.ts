@@ -2,9 +2,10 @@ import "./methods.js";
 
 export * from "@md/native/errors";
 export { detectAnomaly } from "./anomaly.js";
+export { autocast } from "./autocast.js";
 export { backward, checkpoint, defineOp, noGrad } from "./autograd.js";
 export type { Device, DeviceName } from "./device.js";
-export { type DType, dtypes, type HostArray, type HostArrays } from "./dtype.js";
+export { type DType, dtypes, type HalfDType, type HostArray, type HostArrays } from "./dtype.js";
 export * from "./memory.js";
 export { type HeadNorm, maskedAttention, type MaskedAttentionOptions } from "./ops/attention.js";
 export * as masks from "./ops/attention-mask.js";

@@ -1,7 +1,7 @@
 import { DisposedError, native, ShapeError, UnsupportedError, ValueError } from "@md/native";
 import type { GraphNode } from "./autograd.js";
 import { type Device, deviceCode, type DeviceName, deviceOfCode } from "./device.js";
-import { type DType, dtypes, hostArray, type HostArray, itemSize } from "./dtype.js";
+import { type DType, dtypeCode, dtypes, hostArray, type HostArray, isFloat, isHalf, itemSize } from "./dtype.js";
 import { currentScope, disown, own, type Owned, type Resource, type Scope } from "./scope.js";
 
 /** A native slot, shared by a tensor and the graph nodes that saved it; freed with its last holder. */
@@ -66,8 +66,8 @@ export class Tensor implements Owned {
   set requiresGrad(wanted: boolean) {
     if (this.node)
       throw new UnsupportedError("[requiresGrad] found the result of an op, expected a leaf; use detach()");
-    if (wanted && this.dtype !== "f32" && this.dtype !== "f64") {
-      throw new UnsupportedError(`[requiresGrad] dtype is ${this.dtype}, expected f32 or f64`);
+    if (wanted && !isFloat(this.dtype)) {
+      throw new UnsupportedError(`[requiresGrad] dtype is ${this.dtype}, expected a float`);
     }
     this.gradWanted = wanted;
   }
@@ -126,7 +126,7 @@ export class Tensor implements Owned {
     if (this.node) yield this.node;
   }
 
-  /** The elements in row-major order; a copy. */
+  /** The elements in row-major order, f16 and bf16 as their bits; a copy. */
   data(): HostArray {
     const out = hostArray(this.dtype, this.size);
     native.toBytes(this.slot, new Uint8Array(out.buffer, out.byteOffset, out.byteLength));
@@ -136,11 +136,16 @@ export class Tensor implements Owned {
   /** The only element as a number; bool gives 0 or 1. ShapeError unless there is exactly one. */
   item(): number {
     if (this.size !== 1) throw new ShapeError(`[item] shape is [${this.shape}], expected one element`);
-    return toNumber(this.data()[0]!);
+    return this.toFlatArray()[0]!;
   }
 
   /** The elements as numbers, flat, in row-major order. ValueError for an i64 beyond 2^53. */
   toFlatArray(): number[] {
+    if (isHalf(this.dtype)) {
+      native.cast(this.slot, dtypeCode("f32"));
+      using wide = takeOutput(0);
+      return wide.toFlatArray();
+    }
     return Array.from<number | bigint, number>(this.data(), toNumber);
   }
 

@@ -32,6 +32,7 @@ export { type Score, summarize, type Summary } from "./evaluate/score.js";
 export { AdamW, type AdamWOptions } from "./optim/adamw.js";
 export { clipGradNorm } from "./optim/clip-grad-norm.js";
 export { Ema } from "./optim/ema.js";
+export { GradScaler, type GradScalerOptions, type GradScalerState } from "./optim/grad-scaler.js";
 export { cosineWithWarmup, type LearningRateSchedule } from "./optim/lr-schedule.js";
 export { makeOutFolder } from "./out-folder.js";
 export { presetNames } from "./presets.js";

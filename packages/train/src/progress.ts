@@ -12,6 +12,8 @@ export interface ProgressState {
   /** Seconds that are left, by the share used so far. */
   secondsLeft: number;
   loss: number;
+  /** Steps that f16 left out so far; absent in other precisions. */
+  skipped?: number;
 }
 
 /** Where a display writes; `process.stderr` is one. */
@@ -56,11 +58,12 @@ export class ProgressDisplay {
   }
 }
 
-function describe({ step, steps, progress, rate, dataSeconds, secondsLeft, loss }: ProgressState): string {
+function describe({ step, steps, progress, rate, dataSeconds, secondsLeft, loss, skipped }: ProgressState): string {
   const position = steps === null ? `step ${step}` : `step ${step}/${steps}`;
   const percent = `${Math.floor(100 * Math.min(1, progress))}%`;
   const speed = `${rate.toFixed(1)} steps/s, ${formatSeconds(secondsLeft)} left`;
-  return `${position} ${percent} ${speed}, loss ${loss.toFixed(4)}, data_s ${dataSeconds.toFixed(4)}`;
+  const left = skipped === undefined ? "" : `, ${skipped} skipped`;
+  return `${position} ${percent} ${speed}, loss ${loss.toFixed(4)}, data_s ${dataSeconds.toFixed(4)}${left}`;
 }
 
 /** "1h 02m 03s", "2m 03s" or "3s". */

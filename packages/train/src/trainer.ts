@@ -1,12 +1,16 @@
 import { setImmediate } from "node:timers/promises";
 import type { Policy, PolicyBatch } from "@md/diffusion";
-import { type Generator, scope } from "@md/tensor";
+import { autocast, type Generator, scope } from "@md/tensor";
 import type { OptimizerConfig, TrainingConfig } from "./config/schema.js";
 import { TrainingError } from "./errors.js";
 import { AdamW } from "./optim/adamw.js";
 import { clipGradNorm } from "./optim/clip-grad-norm.js";
 import { Ema } from "./optim/ema.js";
+import { GradScaler } from "./optim/grad-scaler.js";
 import { cosineWithWarmup, type LearningRateSchedule } from "./optim/lr-schedule.js";
+
+/** A loss scale that no run comes back from, as fairseq's `--min-loss-scale`. */
+const LEAST_SCALE = 1e-4;
 
 export interface TrainerOptions {
   policy: Policy;
@@ -16,7 +20,7 @@ export interface TrainerOptions {
    */
   nextBatch(index: number): PolicyBatch | Promise<PolicyBatch>;
   optimizer: OptimizerConfig;
-  training: Pick<TrainingConfig, "steps" | "maxMinutes" | "accumulate">;
+  training: Pick<TrainingConfig, "steps" | "maxMinutes" | "accumulate" | "precision">;
   /** Noise and timesteps. */
   generator: Generator;
 }
@@ -31,6 +35,9 @@ export interface StepMetrics {
   /** Euclidean norm of all gradients, before clipping. */
   gradNorm: number;
   learningRate: number;
+  /** Of f16 alone: steps left out so far because loss or gradients were not finite, and the scale of the next loss. */
+  skipped?: number;
+  lossScale?: number;
   /** Seconds in which the step waited for its batches, and of all else. */
   dataSeconds: number;
   updateSeconds: number;
@@ -46,14 +53,16 @@ export class Trainer {
   readonly optimizer: AdamW;
   /** Averaged weights; null where `emaDecay` is 0. */
   readonly ema: Ema | null;
-  /** Optimiser steps done. */
+  /** Loss scaling; null unless `precision` is f16. */
+  readonly scaler: GradScaler | null;
+  /** Optimiser steps done, those that f16 left out included. */
   step = 0;
   /** Seconds of {@link run}, with all that it does between steps. */
   elapsedSeconds = 0;
   private readonly schedule: LearningRateSchedule;
 
   constructor(private readonly options: TrainerOptions) {
-    const { policy, optimizer } = options;
+    const { policy, optimizer, training } = options;
     const { learningRate, weightDecay, beta1, beta2, epsilon, warmupSteps, finalFraction } = optimizer;
     this.policy = policy.train();
     this.optimizer = new AdamW(policy.namedParameters(), {
@@ -63,6 +72,7 @@ export class Trainer {
       epsilon,
     });
     this.ema = optimizer.emaDecay > 0 ? new Ema(policy, optimizer.emaDecay) : null;
+    this.scaler = training.precision === "f16" ? new GradScaler() : null;
     this.schedule = cosineWithWarmup({ peak: learningRate, warmupSteps, finalFraction });
   }
 
@@ -86,7 +96,8 @@ export class Trainer {
   /**
    * One optimiser step over `accumulate` batches.
    *
-   * @throws TrainingError when loss or gradients are not finite; the weights are then those before the step
+   * @throws TrainingError when loss or gradients are not finite; the weights are then those before the step. In f16 such a
+   *   step is left out and halves the scale of the loss; the error comes when that falls below 1e-4
    */
   async trainStep(): Promise<StepMetrics> {
     const { nextBatch, training } = this.options;
@@ -102,22 +113,35 @@ export class Trainer {
   private update(batches: readonly PolicyBatch[]): Omit<StepMetrics, "dataSeconds" | "updateSeconds"> {
     this.policy.zeroGrad();
     const mean = averageLosses(batches.map((batch) => scope(() => this.backward(batch))));
-    if (!Number.isFinite(mean.loss)) throw new TrainingError(this.step + 1, `loss is ${mean.loss}`);
+    this.scaler?.unscale(this.policy.parameters());
     const gradNorm = clipGradNorm(this.policy.parameters(), this.options.optimizer.clipGradNorm ?? Infinity);
-    if (!Number.isFinite(gradNorm)) throw new TrainingError(this.step + 1, `gradient norm is ${gradNorm}`);
+    const finite = this.checkFinite(mean.loss, gradNorm);
     const learningRate = this.schedule(this.step, this.progress);
-    this.optimizer.step(learningRate);
+    if (finite) this.optimizer.step(learningRate);
     this.policy.zeroGrad();
     this.step++;
-    this.ema?.update(this.step);
-    return { step: this.step, ...mean, gradNorm, learningRate };
+    if (finite) this.ema?.update(this.step);
+    const scaling = this.scaler && { skipped: this.scaler.skipped, lossScale: this.scaler.scale };
+    return { step: this.step, ...mean, gradNorm, learningRate, ...scaling };
+  }
+
+  // Whether the step can be done; f16 may go on without it.
+  private checkFinite(loss: number, gradNorm: number): boolean {
+    const finite = Number.isFinite(loss) && Number.isFinite(gradNorm);
+    const problem = Number.isFinite(loss) ? `gradient norm is ${gradNorm}` : `loss is ${loss}`;
+    if (!this.scaler && !finite) throw new TrainingError(this.step + 1, problem);
+    this.scaler?.update(finite);
+    if (this.scaler && this.scaler.scale < LEAST_SCALE)
+      throw new TrainingError(this.step + 1, `${problem}, though the loss scale is down to ${this.scaler.scale}`);
+    return finite;
   }
 
   // Gradients of one batch, scaled so that those of all accumulated batches sum to their mean.
   private backward(batch: PolicyBatch): { loss: number; parts: Record<string, number> } {
-    const { loss, parts } = this.policy.loss(batch, this.generator);
-    const { accumulate } = this.options.training;
-    (accumulate === 1 ? loss : loss.mul(1 / accumulate)).backward();
+    const { accumulate, precision } = this.options.training;
+    const { loss, parts } = autocast(precision, () => this.policy.loss(batch, this.generator));
+    const scaled = this.scaler ? this.scaler.scaleLoss(loss) : loss;
+    (accumulate === 1 ? scaled : scaled.mul(1 / accumulate)).backward();
     const values = Object.entries(parts).map(([name, part]) => [name, part.item()] as const);
     return { loss: loss.item(), parts: Object.fromEntries(values) };
   }

@@ -1,5 +1,5 @@
 import { NameMap } from "../name-map.js";
-import { type HostTensor, SafetensorsFile } from "../safetensors/index.js";
+import { type HostTensor, SafetensorsFile, widenHalves } from "../safetensors/index.js";
 import { readTorchCheckpointArrays } from "../torch-checkpoint/index.js";
 import { ClipError } from "./error.js";
 
@@ -8,7 +8,7 @@ export type Weights = Map<string, HostTensor>;
 
 /**
  * Those tensors of a file whose names are wanted: of a `.safetensors` file, or of a state dict or TorchScript archive of
- * PyTorch's (`.pt`, `.pth`, `.bin`).
+ * PyTorch's (`.pt`, `.pth`, `.bin`); f16 and bf16 as f32.
  *
  * @throws SafetensorsError, TorchCheckpointError; ClipError for another extension
  */
@@ -16,7 +16,7 @@ export function readWeights(file: string, wanted: (name: string) => boolean): We
   if (/\.safetensors$/i.test(file)) {
     using opened = new SafetensorsFile(file);
     const names = [...opened.header.entries.keys()].filter(wanted);
-    return new Map(names.map((name) => [name, opened.read(name)]));
+    return new Map(names.map((name) => [name, widenHalves(opened.read(name))]));
   }
   if (/\.(pt|pth|bin)$/i.test(file)) return readTorchCheckpointArrays(file, { wanted }).arrays;
   throw new ClipError(file, "is no weight file by its name, expected .safetensors, .pt, .pth or .bin");

@@ -6,14 +6,14 @@ import { SafetensorsError } from "./error.js";
 export const itemBytes = { F64: 8, I64: 8, F32: 4, I32: 4, F16: 2, BF16: 2, U8: 1, BOOL: 1 } as const;
 export type SafetensorsDType = keyof typeof itemBytes;
 
-/** The dtype that each element type is read as; half precision becomes f32. */
+/** The dtype that each element type is read as. */
 export const readAs: Record<SafetensorsDType, DType> = {
   F64: "f64",
   I64: "i64",
   F32: "f32",
   I32: "i32",
-  F16: "f32",
-  BF16: "f32",
+  F16: "f16",
+  BF16: "bf16",
   U8: "u8",
   BOOL: "bool",
 };

@@ -5,5 +5,5 @@ export {
   type SafetensorsEntry,
   type SafetensorsHeader,
 } from "./header.js";
-export { type HostTensor, readSafetensors, readSafetensorsArrays, SafetensorsFile } from "./read.js";
+export { type HostTensor, readSafetensors, readSafetensorsArrays, SafetensorsFile, widenHalves } from "./read.js";
 export { writeSafetensors } from "./write.js";

@@ -50,7 +50,7 @@ export class SafetensorsFile {
     }
   }
 
-  /** The elements of one tensor; F16 and BF16 as f32. */
+  /** The elements of one tensor; F16 and BF16 as their bits. */
   read(name: string): HostTensor {
     const field = `tensor ${JSON.stringify(name)}`;
     const entry = this.header.entries.get(name);
@@ -92,13 +92,19 @@ function decode(dtype: SafetensorsEntry["dtype"], buffer: ArrayBuffer): HostArra
     case "I32":
       return new Int32Array(buffer);
     case "F16":
-      return float16ToFloat32(new Uint16Array(buffer));
     case "BF16":
-      return bfloat16ToFloat32(new Uint16Array(buffer));
+      return new Uint16Array(buffer);
     case "U8":
     case "BOOL":
       return new Uint8Array(buffer);
   }
+}
+
+/** The same with f16 and bf16 as f32, for code that computes on the host. */
+export function widenHalves(array: HostTensor): HostTensor {
+  const { dtype, shape, data } = array;
+  if (!(data instanceof Uint16Array)) return array;
+  return { dtype: "f32", shape, data: dtype === "f16" ? float16ToFloat32(data) : bfloat16ToFloat32(data) };
 }
 
 function attempt<T>(file: string, field: string, body: () => T): T {

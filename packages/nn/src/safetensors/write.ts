@@ -10,6 +10,8 @@ const writtenAs: Record<DType, SafetensorsDType> = {
   i64: "I64",
   u8: "U8",
   bool: "BOOL",
+  f16: "F16",
+  bf16: "BF16",
 };
 const itemBytesOf = ({ dtype }: Tensor): number => itemBytes[writtenAs[dtype]];
 

@@ -1,4 +1,4 @@
-import { encodeTorchCheckpoint, TorchCheckpointError } from "@md/pickle";
+import { encodeTorchCheckpoint, TorchCheckpointError, type WritableTorchArray } from "@md/pickle";
 import type { Tensor } from "@md/tensor";
 import { writeAtomically } from "../write-atomically.js";
 
@@ -9,7 +9,7 @@ import { writeAtomically } from "../write-atomically.js";
  */
 export function writeTorchCheckpoint(path: string, tensors: ReadonlyMap<string, Tensor>): void {
   const arrays = new Map(
-    [...tensors].map(([name, tensor]) => [name, { dtype: tensor.dtype, shape: tensor.shape, data: tensor.data() }]),
+    [...tensors].map(([name, x]) => [name, { dtype: x.dtype, shape: x.shape, data: x.data() } as WritableTorchArray]),
   );
   const bytes = encodeTorchCheckpoint(arrays, path);
   try {

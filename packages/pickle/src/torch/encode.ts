@@ -7,6 +7,9 @@ import type { TorchArray } from "./views.js";
 /** The most bytes of a PyTorch file that are read or written: what a zip archive without 64-bit sizes surely holds. */
 export const MAX_TORCH_BYTES = 2 ** 31 - 1;
 
+/** A tensor to write: as it is read, or the bits of f16 or bf16. */
+export type WritableTorchArray = TorchArray | { dtype: "f16" | "bf16"; shape: readonly number[]; data: Uint16Array };
+
 const FOLDER = "archive";
 const ALIGNMENT = 64;
 const MAX_TENSORS = 65_000;
@@ -23,7 +26,7 @@ const DATE = new Date(1980, 0, 1);
  * @param file name for error messages
  * @throws TorchCheckpointError for more than 65,000 tensors or 2 GiB
  */
-export function encodeTorchCheckpoint(tensors: ReadonlyMap<string, TorchArray>, file: string): Uint8Array {
+export function encodeTorchCheckpoint(tensors: ReadonlyMap<string, WritableTorchArray>, file: string): Uint8Array {
   if (tensors.size > MAX_TENSORS)
     throw new TorchCheckpointError(file, "state dict", `has ${tensors.size} tensors, at most ${MAX_TENSORS} fit`);
   const storages = [...tensors.values()].map(({ data }, i) => [
@@ -51,7 +54,7 @@ export function encodeTorchCheckpoint(tensors: ReadonlyMap<string, TorchArray>, 
   return zipSync(archive);
 }
 
-function pickleStateDict(tensors: ReadonlyMap<string, TorchArray>): Uint8Array {
+function pickleStateDict(tensors: ReadonlyMap<string, WritableTorchArray>): Uint8Array {
   const rebuild = pyGlobal("torch._utils", "_rebuild_tensor_v2");
   const noHooks = pyCall(pyGlobal("collections", "OrderedDict"));
   const entries = [...tensors].map(([name, { dtype, shape, data }], i) => {

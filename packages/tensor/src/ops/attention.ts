@@ -1,4 +1,5 @@
 import { type AttentionArguments, native } from "@md/native";
+import { lowered, widened } from "../autocast.js";
 import { executeAll } from "../primitives.js";
 import type { Generator, GeneratorState } from "../random.js";
 import type { Tensor } from "../tensor.js";
@@ -85,22 +86,27 @@ function argumentsOf(
 
 /**
  * softmax(scale · q kᵀ under `mask`) v (Mini-Diffuser, Eq. 12), fused: an online softmax, with O(tokens) of memory beside
- * the output. q is [batch, heads, Tq, headDim], k and v are [batch, heads, Tk, headDim]; f32 or f64; headDim is at most
+ * the output. q is [batch, heads, Tq, headDim], k and v are [batch, heads, Tk, headDim]; any float; headDim is at most
  * 128 on a CUDA device. Permuted views of [batch, tokens, heads, headDim] are read in place, and the output has that
  * memory order: permuting and merging its heads copies nothing. A query that attends no key gives 0 out and 0 gradients.
  *
  * LayerNorm and 3D rotation of q and k are applied as their rows are loaded: neither normed nor rotated copies are kept
  * for the backward pass. Dropout keeps nothing either: the backward pass draws the same numbers again.
  *
+ * Of f16 and bf16 only q, k, v and the output are; norms, rotation, softmax and sums are f32.
+ *
  * Gradients flow to q, k, v and the norms; not to rotary tables or a dense mask.
  *
  * @throws ShapeError, DTypeError; ValueError for a mask whose numbers do not fit, or p outside [0, 1)
  */
 export function maskedAttention(q: Tensor, k: Tensor, v: Tensor, options: MaskedAttentionOptions = {}): Tensor {
+  [q, k, v] = lowered(q, k, v);
   const { mask, qNorm, kNorm, qRotary, kRotary, normEps = 1e-5, rotateFirst = false, dropout } = options;
   const optional = [
     mask?.kind === "dense" ? mask.mask : null,
-    ...[qNorm?.weight, qNorm?.bias, qRotary, kNorm?.weight, kNorm?.bias, kRotary].map((input) => input ?? null),
+    ...[qNorm?.weight, qNorm?.bias, qRotary, kNorm?.weight, kNorm?.bias, kRotary].map((input) =>
+      widened(input ?? null),
+    ),
   ];
   const attrs: CallAttrs = {
     mask,

@@ -2,7 +2,7 @@ import type { NdArray } from "ndarray";
 import ndarray from "ndarray";
 import { native, ShapeError, ValueError } from "@md/native";
 import { deviceCode, type DeviceName } from "../device.js";
-import { type DType, dtypeCode, dtypeOfHost, hostArray, type HostArray } from "../dtype.js";
+import { type DType, dtypeCode, dtypeOfHost, type HalfDType, hostArray, type HostArray, isHalf } from "../dtype.js";
 import { takeOutput, type Tensor } from "../tensor.js";
 import { extents, product } from "./shape.js";
 
@@ -17,7 +17,8 @@ type Nested = number | boolean | readonly Nested[];
 
 /**
  * A tensor from a number, nested arrays, or a typed array with a shape. Typed arrays are copied bit by bit: Float32Array
- * f32, Float64Array f64, Int32Array i32, BigInt64Array i64, Uint8Array u8 (or bool, with `dtype: "bool"`).
+ * f32, Float64Array f64, Int32Array i32, BigInt64Array i64, Uint8Array u8 (or bool, with
+ * `dtype: "bool"`), Uint16Array the bits of f16 or bf16, which `dtype` names. Numbers become f16 and bf16 by way of f32.
  * ShapeError for ragged arrays or a shape that does not fit, ValueError for a number that the dtype cannot hold.
  */
 export function tensor(
@@ -25,7 +26,7 @@ export function tensor(
   options: TensorOptions & { shape?: readonly number[] } = {},
 ): Tensor {
   if (ArrayBuffer.isView(values)) {
-    const dtype = dtypeOfHost(values);
+    const dtype = dtypeOfHost(values, options.dtype);
     const asBool = dtype === "u8" && options.dtype === "bool";
     const shape = options.shape ?? [values.length];
     if (options.dtype === undefined || options.dtype === dtype || asBool) {
@@ -64,6 +65,7 @@ function fromNumbers(
   dtype: DType,
   options: TensorOptions,
 ): Tensor {
+  if (isHalf(dtype)) return halfFromHost(Float32Array.from(values), shape, dtype, options);
   const host = hostArray(dtype, values.length);
   values.forEach((value, i) => {
     if (host instanceof BigInt64Array) {
@@ -76,6 +78,15 @@ function fromNumbers(
     }
   });
   return fromHost(host, shape, dtype, options);
+}
+
+function halfFromHost(host: Float32Array, shape: readonly number[], dtype: HalfDType, options: TensorOptions): Tensor {
+  const wide = fromHost(host, shape, "f32", { ...options, requiresGrad: false });
+  native.cast(wide.slot, dtypeCode(dtype));
+  const out = takeOutput(0);
+  wide.dispose();
+  if (options.requiresGrad) out.requiresGrad = true;
+  return out;
 }
 
 function fromHost(host: HostArray, shape: readonly number[], dtype: DType, options: TensorOptions): Tensor {
@@ -133,9 +144,23 @@ export function eye(n: number, options: TensorOptions = {}): Tensor {
   return tensor(values, { shape: [n, n], ...options });
 }
 
+/** f32 as the bits of f16 or bf16: the nearest, halves to even; too large becomes infinity, NaN stays NaN. */
+export function float32ToHalf(values: Float32Array, dtype: HalfDType): Uint16Array {
+  using converted = tensor(values, { dtype });
+  return converted.data() as Uint16Array;
+}
+
+/** Bits of f16 or bf16 as f32, exact. */
+export function halfToFloat32(bits: Uint16Array, dtype: HalfDType): Float32Array {
+  using stored = tensor(bits, { dtype });
+  native.cast(stored.slot, dtypeCode("f32"));
+  using wide = takeOutput(0);
+  return wide.data() as Float32Array;
+}
+
 /** A copy of an `ndarray` (any strides) as a tensor of the same dtype. */
 export function fromNdarray(array: NdArray<HostArray>, options: TensorOptions = {}): Tensor {
-  const dtype = dtypeOfHost(array.data);
+  const dtype = dtypeOfHost(array.data, options.dtype);
   const host = hostArray(dtype, product(array.shape));
   const index = new Array<number>(array.shape.length).fill(0);
   for (let i = 0; i < host.length; i++) {
@@ -144,10 +169,10 @@ export function fromNdarray(array: NdArray<HostArray>, options: TensorOptions = 
     host[i] = array.data[offset] as never;
     for (let axis = index.length - 1; axis >= 0 && ++index[axis]! === array.shape[axis]; axis--) index[axis] = 0;
   }
-  return tensor(host, { shape: array.shape, ...options });
+  return tensor(host, { shape: array.shape, dtype, ...options });
 }
 
-/** A copy of `x` as a row-major `ndarray`. */
+/** A copy of `x` as a row-major `ndarray`; f16 and bf16 as their bits. */
 export const toNdarray = (x: Tensor): NdArray<HostArray> => ndarray(x.data(), [...x.shape]);
 
 /**

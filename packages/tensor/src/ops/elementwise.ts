@@ -1,5 +1,7 @@
 import { DTypeError, native } from "@md/native";
-import { type DType, dtypeCode } from "../dtype.js";
+import { raised } from "../autocast.js";
+import { type DType, dtypeCode, isFloat } from "../dtype.js";
+import { promote } from "../promote.js";
 import { execute } from "../primitives.js";
 import type { Tensor } from "../tensor.js";
 
@@ -72,7 +74,19 @@ const unaryCode = Object.fromEntries(unaryKinds.map((kind, code) => [kind, code]
 const binaryCode = Object.fromEntries(binaryKinds.map((kind, code) => [kind, code])) as Record<BinaryKind, number>;
 const noAttrs = {};
 
+/** Those that autocast computes in f32, where f16 and bf16 would lose too much. */
+const raisedKinds: ReadonlySet<string> = new Set<UnaryKind | BinaryKind>([
+  "exp",
+  "log",
+  "rsqrt",
+  "softplus",
+  "reciprocal",
+  "powScalar",
+  "pow",
+]);
+
 function unary(kind: UnaryKind, x: Tensor, a = 0, b = 0): Tensor {
+  if (raisedKinds.has(kind)) [x] = raised(x);
   return execute(kind, [x], { a, b }, () => native.unary(unaryCode[kind], x.slot, a, b));
 }
 
@@ -82,6 +96,7 @@ export function unaryGrad(kind: UnaryKind, x: Tensor, grad: Tensor, { a, b }: Un
 }
 
 function binary(kind: BinaryKind, a: Tensor, b: Tensor): Tensor {
+  [a, b] = raisedKinds.has(kind) ? raised(a, b) : promote(a, b);
   return execute(kind, [a, b], noAttrs, () => native.binary(binaryCode[kind], a.slot, b.slot));
 }
 
@@ -135,7 +150,7 @@ export const mul = (a: Tensor, b: Tensor | number): Tensor =>
 /** a / b elementwise, broadcast; f32 and f64. */
 export const div = (a: Tensor, b: Tensor | number): Tensor => {
   if (typeof b !== "number") return binary("div", a, b);
-  if (a.dtype !== "f32" && a.dtype !== "f64") throw new DTypeError(`[div] a has dtype ${a.dtype}, expected f32 or f64`);
+  if (!isFloat(a.dtype)) throw new DTypeError(`[div] a has dtype ${a.dtype}, expected a float`);
   return unary("mulScalar", a, 1 / b);
 };
 /** a to the power of b; f32 and f64. */
@@ -155,18 +170,20 @@ export const logicalAnd = (a: Tensor, b: Tensor): Tensor => binary("logicalAnd",
 export const logicalOr = (a: Tensor, b: Tensor): Tensor => binary("logicalOr", a, b);
 
 function scalar(op: string, x: Tensor, value: number): number {
-  const float = x.dtype === "f32" || x.dtype === "f64";
-  if (!float && !Number.isInteger(value))
+  if (!isFloat(x.dtype) && !Number.isInteger(value))
     throw new DTypeError(`[${op}] found the scalar ${value}, expected an integer for ${x.dtype}`);
   return value;
 }
 
 /** Elementwise condition ? a : b; `condition` is bool, all three broadcast. */
-export const where = (condition: Tensor, a: Tensor, b: Tensor): Tensor =>
-  execute("where", [condition, a, b], noAttrs, () => native.where(condition.slot, a.slot, b.slot));
+export function where(condition: Tensor, a: Tensor, b: Tensor): Tensor {
+  [a, b] = promote(a, b);
+  return execute("where", [condition, a, b], noAttrs, () => native.where(condition.slot, a.slot, b.slot));
+}
 
 /**
- * x in another dtype, as C converts: a float to an integer loses its fraction, anything to bool is "not 0".
+ * x in another dtype, as C converts: a float to an integer loses its fraction, anything to bool is "not 0"; f16 and bf16
+ * get the nearest, halves to even, by way of f32: too large becomes infinity.
  * ValueError for a float that is not finite or does not fit the integer.
  */
 export const cast = (x: Tensor, dtype: DType): Tensor =>

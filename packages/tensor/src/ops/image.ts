@@ -1,4 +1,5 @@
 import { native, ValueError } from "@md/native";
+import { lowered } from "../autocast.js";
 import { execute, executeAll } from "../primitives.js";
 import type { Tensor } from "../tensor.js";
 import { MAX_INT32 } from "./shape.js";
@@ -54,6 +55,7 @@ export function conv2d(
   weight: Tensor,
   { bias = null, stride = 1, padding = 0, dilation = 1, groups = 1 }: Conv2dOptions = {},
 ): Tensor {
+  [x, weight, bias] = lowered(x, weight, bias);
   const options = flatten("conv2d", [stride, padding, dilation, [groups, groups]]).slice(0, 7);
   return execute("conv2d", [x, weight, bias], { options }, () =>
     native.conv2d(x.slot, weight.slot, bias?.slot ?? -1, Int32Array.from(options)),

@@ -1,6 +1,7 @@
 import { native, ShapeError } from "@md/native";
 import { type DType, dtypeCode } from "../dtype.js";
 import { execute } from "../primitives.js";
+import { promote } from "../promote.js";
 import type { Tensor } from "../tensor.js";
 import { resolveAxis } from "./shape.js";
 import { reshape, unsqueeze } from "./views.js";
@@ -22,6 +23,7 @@ export interface IndexingAttrs {
 /** Joins tensors of one dtype along `dim`; their other extents agree. */
 export function cat(tensors: readonly Tensor[], dim = 0): Tensor {
   const axis = resolveAxis("cat", dim, tensors[0]?.rank ?? 1);
+  tensors = promote(...tensors);
   return execute("cat", tensors, { dim: axis }, () =>
     native.cat(
       Int32Array.from(tensors, (x) => x.slot),
@@ -50,6 +52,7 @@ export function indexSelect(x: Tensor, dim: number, index: Tensor): Tensor {
 /** x with out[…, index[i], …] += source[…, i, …] along `dim`, in the order of i; an index may occur several times. */
 export function indexAdd(x: Tensor, dim: number, index: Tensor, source: Tensor): Tensor {
   const axis = resolveAxis("indexAdd", dim, x.rank);
+  [x, source] = promote(x, source);
   return execute("indexAdd", [x, index, source], { dim: axis }, () =>
     native.indexAdd(x.slot, index.slot, source.slot, axis),
   );
@@ -67,6 +70,7 @@ export function gather(x: Tensor, dim: number, index: Tensor): Tensor {
 /** x with out[p with p[dim] = index[p]] += source[p], in row-major order of p; source has the shape of index. */
 export function scatterAdd(x: Tensor, dim: number, index: Tensor, source: Tensor): Tensor {
   const axis = resolveAxis("scatterAdd", dim, x.rank);
+  [x, source] = promote(x, source);
   return execute("scatterAdd", [x, index, source], { dim: axis }, () =>
     native.scatterAdd(x.slot, index.slot, source.slot, axis),
   );

@@ -1,4 +1,5 @@
 import { native, ShapeError, ValueError } from "@md/native";
+import { raised } from "../autocast.js";
 import { execute, executeAll } from "../primitives.js";
 import type { Tensor } from "../tensor.js";
 import { abs, clamp, mul, softplus, square, sub } from "./elementwise.js";
@@ -35,6 +36,7 @@ export function crossEntropy(
   { reduction = "mean", labelSmoothing = 0 }: LossOptions & { labelSmoothing?: number } = {},
 ): Tensor {
   const mode = modeOf("crossEntropy", reduction);
+  [logits] = raised(logits);
   const [loss, logSumExp] = executeAll("crossEntropy", [logits, target], { labelSmoothing, mode }, 2, () =>
     native.crossEntropy(logits.slot, target.slot, labelSmoothing, mode),
   );
@@ -71,12 +73,14 @@ function reduceLoss(op: string, losses: Tensor, { reduction = "mean" }: LossOpti
 /** (input - target)² */
 export function mseLoss(input: Tensor, target: Tensor, options: LossOptions = {}): Tensor {
   requireSameShape("mseLoss", input, target);
+  [input, target] = raised(input, target);
   return reduceLoss("mseLoss", square(sub(input, target)), options);
 }
 
 /** |input - target| */
 export function l1Loss(input: Tensor, target: Tensor, options: LossOptions = {}): Tensor {
   requireSameShape("l1Loss", input, target);
+  [input, target] = raised(input, target);
   return reduceLoss("l1Loss", abs(sub(input, target)), options);
 }
 
@@ -87,6 +91,7 @@ export function smoothL1Loss(
   { beta = 1, ...options }: LossOptions & { beta?: number } = {},
 ): Tensor {
   requireSameShape("smoothL1Loss", input, target);
+  [input, target] = raised(input, target);
   if (!(beta > 0)) throw new ValueError(`[smoothL1Loss] beta is ${beta}, expected more than 0`);
   const distance = abs(sub(input, target));
   const near = clamp(distance, { max: beta });
@@ -96,5 +101,6 @@ export function smoothL1Loss(
 /** Cross-entropy of sigmoid(logits) against probabilities `target`: softplus(x) - x · target. */
 export function binaryCrossEntropyWithLogits(logits: Tensor, target: Tensor, options: LossOptions = {}): Tensor {
   requireSameShape("binaryCrossEntropyWithLogits", logits, target);
+  [logits, target] = raised(logits, target);
   return reduceLoss("binaryCrossEntropyWithLogits", sub(softplus(logits), mul(logits, target)), options);
 }

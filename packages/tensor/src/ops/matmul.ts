@@ -1,4 +1,5 @@
 import { native } from "@md/native";
+import { lowered } from "../autocast.js";
 import { gradEnabled } from "../autograd.js";
 import { execute, executeAll } from "../primitives.js";
 import type { Tensor } from "../tensor.js";
@@ -19,15 +20,17 @@ export interface MatmulAttrs {
 /**
  * Matrix product, as PyTorch's: a [..., m, k] and b [..., k, n] give [..., m, n], leading axes broadcast. A vector is a
  * row on the left and a column on the right; its axis is dropped from the result. Strided operands (transposed,
- * permuted, expanded) are read in place. f32 or f64.
+ * permuted, expanded) are read in place. Any float.
  *
  * @throws ShapeError, DTypeError
  */
-export const matmul = (a: Tensor, b: Tensor): Tensor =>
-  execute("matmul", [a, b], {}, () => native.matmul(a.slot, b.slot));
+export function matmul(a: Tensor, b: Tensor): Tensor {
+  [a, b] = lowered(a, b);
+  return execute("matmul", [a, b], {}, () => native.matmul(a.slot, b.slot));
+}
 
 /**
- * act(x weightᵀ + bias) in one pass over the result: x is [..., in], weight [out, in], bias [out] or absent; f32 or f64.
+ * act(x weightᵀ + bias) in one pass over the result: x is [..., in], weight [out, in], bias [out] or absent; any float.
  * Where a gradient will be wanted, gelu, geluTanh and silu also keep x weightᵀ + bias for it; relu keeps its result.
  *
  * @param options.activation default "none"
@@ -39,6 +42,7 @@ export function linear(
   bias: Tensor | null = null,
   { activation = "none" }: { activation?: Activation } = {},
 ): Tensor {
+  [x, weight, bias] = lowered(x, weight, bias);
   const operands = [x, weight, bias];
   const code = activations.indexOf(activation);
   const recorded = gradEnabled() && operands.some((operand) => operand?.requiresGrad);

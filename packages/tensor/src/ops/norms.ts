@@ -1,4 +1,5 @@
 import { native, ValueError } from "@md/native";
+import { raised, widened } from "../autocast.js";
 import { executeAll } from "../primitives.js";
 import type { Tensor } from "../tensor.js";
 import { clamp, div, sqrt, square } from "./elementwise.js";
@@ -29,6 +30,7 @@ const slotOf = (x: Tensor | null | undefined): number => x?.slot ?? -1;
  */
 export function layerNorm(x: Tensor, { weight = null, bias = null, eps = 1e-5 }: AffineOptions = {}): Tensor {
   const axes = weight?.rank ?? bias?.rank ?? 1;
+  [x, weight, bias] = raised(x, weight, bias);
   const [y, mean, rstd] = executeAll("layerNorm", [x, weight, bias], { axes }, 3, () =>
     native.layerNorm(x.slot, slotOf(weight), slotOf(bias), axes, eps),
   );
@@ -61,6 +63,7 @@ export function groupNorm(
   groups: number,
   { weight = null, bias = null, eps = 1e-5 }: AffineOptions = {},
 ): Tensor {
+  [x, weight, bias] = raised(x, weight, bias);
   const [y, mean, rstd] = executeAll("groupNorm", [x, weight, bias], { groups }, 3, () =>
     native.groupNorm(x.slot, slotOf(weight), slotOf(bias), groups, eps),
   );
@@ -86,7 +89,7 @@ export function groupNormGrad(
 
 export interface BatchNormResult {
   output: Tensor;
-  /** [channels]; no gradient flows through it. */
+  /** [channels], f32 beside f16 and bf16; no gradient flows through it. */
   mean: Tensor;
   /** [channels], biased: over the count of elements; no gradient flows through it. */
   variance: Tensor;
@@ -109,6 +112,8 @@ export function batchNorm(
 ): BatchNormResult {
   if (!mean !== !variance) throw new ValueError("[batchNorm] found one of mean and variance, expected both or none");
   const attrs = { eps, fromBatch: !mean };
+  [x, weight, bias] = raised(x, weight, bias);
+  [mean, variance] = [widened(mean), widened(variance)];
   const [output, usedMean, usedVariance] = executeAll("batchNorm", [x, weight, bias, mean, variance], attrs, 3, () =>
     native.batchNorm(x.slot, slotOf(weight), slotOf(bias), slotOf(mean), slotOf(variance), eps),
   );

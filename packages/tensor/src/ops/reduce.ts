@@ -1,4 +1,5 @@
 import { native, ShapeError } from "@md/native";
+import { raised } from "../autocast.js";
 import { execute } from "../primitives.js";
 import type { Tensor } from "../tensor.js";
 import { mul, square, sub } from "./elementwise.js";
@@ -27,6 +28,7 @@ function resolveAxes(op: string, x: Tensor, dim: ReduceOptions["dim"]): number[]
 
 function reduce(kind: ReductionKind, x: Tensor, { dim, keepdim = false }: ReduceOptions = {}): Tensor {
   const axes = resolveAxes(kind, x, dim);
+  if (kind === "sum" || kind === "mean") [x] = raised(x);
   const code = reductions.indexOf(kind);
   return execute(kind, [x], { axes }, () => native.reduce(code, x.slot, Int32Array.from(axes), keepdim));
 }

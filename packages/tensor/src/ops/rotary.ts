@@ -1,5 +1,6 @@
 import { native } from "@md/native";
 import { execute } from "../primitives.js";
+import { promote } from "../promote.js";
 import type { Tensor } from "../tensor.js";
 
 export interface RotaryAttrs {
@@ -32,8 +33,10 @@ export const applyRotary = (x: Tensor, table: Tensor): Tensor => rotate(x, table
 /** {@link applyRotary} by the negative angles. */
 export const applyRotaryInverse = (x: Tensor, table: Tensor): Tensor => rotate(x, table, true);
 
-const rotate = (x: Tensor, table: Tensor, inverse: boolean): Tensor =>
-  execute("applyRotary", [x, table], { inverse }, () => native.applyRotary(x.slot, table.slot, inverse));
+function rotate(x: Tensor, table: Tensor, inverse: boolean): Tensor {
+  [x, table] = promote(x, table);
+  return execute("applyRotary", [x, table], { inverse }, () => native.applyRotary(x.slot, table.slot, inverse));
+}
 
 /**
  * 3D rotary position embedding (Su et al., "RoFormer", 2021, on three axes) of x [..., tokens, headDim] at positions

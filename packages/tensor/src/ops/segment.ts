@@ -1,4 +1,5 @@
 import { native } from "@md/native";
+import { raised } from "../autocast.js";
 import { execute, executeAll } from "../primitives.js";
 import type { Tensor } from "../tensor.js";
 
@@ -15,6 +16,7 @@ export interface SegmentOptions {
 }
 
 function reduce(kind: "segmentSum" | "segmentMean", x: Tensor, offsets: Tensor, order: Tensor | null = null): Tensor {
+  [x] = raised(x);
   return execute(kind, [x, offsets, order], {}, () =>
     native.segmentReduce(kind === "segmentMean", x.slot, offsets.slot, order?.slot ?? -1),
   );

@@ -1,4 +1,5 @@
 import { native, ValueError } from "@md/native";
+import { raised } from "../autocast.js";
 import { execute, executeAll } from "../primitives.js";
 import type { Tensor } from "../tensor.js";
 import { resolveAxis } from "./shape.js";
@@ -57,5 +58,6 @@ export function topk(
 /** out[i] = x[0] + … + x[i] along `dim`, or x[i] + … + x[n-1] if `reverse`. f32 is summed in f64; integers give i64. */
 export function cumsum(x: Tensor, dim: number, { reverse = false }: { reverse?: boolean } = {}): Tensor {
   const axis = resolveAxis("cumsum", dim, x.rank);
+  [x] = raised(x);
   return execute("cumsum", [x], { dim: axis, reverse }, () => native.cumsum(x.slot, axis, reverse));
 }

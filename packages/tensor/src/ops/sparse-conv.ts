@@ -1,4 +1,5 @@
 import { native, ShapeError } from "@md/native";
+import { lowered } from "../autocast.js";
 import { execute, executeAll } from "../primitives.js";
 import type { Tensor } from "../tensor.js";
 
@@ -68,6 +69,7 @@ export function submConv3d(
       `[submConv3d] weight has shape [${weight.shape}], expected [out,${k},${k},${k},in] for the map's kernelSize`,
     );
   }
+  [x, weight, bias] = lowered(x, weight, bias);
   const { inputs, outputs, starts } = map;
   return execute("submConv3d", [inputs, outputs, starts, x, weight, bias], {}, () =>
     native.submConv3d(inputs.slot, outputs.slot, starts.slot, x.slot, weight.slot, bias?.slot ?? -1),

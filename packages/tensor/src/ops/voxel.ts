@@ -1,5 +1,6 @@
 import { DTypeError, native, ShapeError } from "@md/native";
 import type { DType } from "../dtype.js";
+import { lowered } from "../autocast.js";
 import { execute, executeAll } from "../primitives.js";
 import type { Tensor } from "../tensor.js";
 import { segmentMean } from "./segment.js";
@@ -174,6 +175,7 @@ export function localKernelQuery(map: LocalKernelMap, means: Tensor, weight: Ten
       `[localKernelQuery] means has shape [${means.shape}], expected [${map.voxels},in] for the voxels of the map`,
     );
   }
+  [means, weight] = lowered(means, weight);
   const { inputs, outputs, starts, queries } = map;
   return execute("localKernelQuery", [inputs, outputs, starts, means, weight], {}, () =>
     native.localKernelQuery(inputs.slot, outputs.slot, starts.slot, queries, means.slot, weight.slot),

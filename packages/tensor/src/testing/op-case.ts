@@ -1,6 +1,6 @@
 import { backward } from "../autograd.js";
 import type { DeviceName } from "../device.js";
-import { type DType, isFloat as isFloatType } from "../dtype.js";
+import { type DType, type HalfDType, isFloat as isFloatType, isHalf } from "../dtype.js";
 import { tensor } from "../ops/create.js";
 import { cast, mul } from "../ops/elementwise.js";
 import { sum } from "../ops/reduce.js";
@@ -34,11 +34,18 @@ export interface OpCase {
   gradient?: boolean;
   /** Relative tolerance of f32 against f64. Default 1e-5. */
   tolerance?: number;
+  /**
+   * Relative tolerance of f16 and bf16 against f64, in units of their epsilon, 2^-10 and 2^-7: half of one for every op
+   * that rounds, and more where it is badly conditioned. Default 4. null: the op takes neither.
+   */
+  halfTolerance?: number | null;
 }
 
 export interface OperandOptions {
   /** Type of the floats. Default f32. */
-  float?: "f32" | "f64";
+  float?: "f32" | "f64" | HalfDType;
+  /** Numbers are rounded to this dtype first. Default: `float`. */
+  rounded?: HalfDType;
   /** Whether the layout is not contiguous. Default false. */
   permuted?: boolean;
   /** Default 7. */
@@ -50,7 +57,7 @@ export interface OperandOptions {
 /** Operands of a case; the same numbers for the same seed. */
 export function makeOperands(
   opCase: OpCase,
-  { float = "f32", permuted = false, seed = 7, device = "cpu" }: OperandOptions = {},
+  { float = "f32", rounded, permuted = false, seed = 7, device = "cpu" }: OperandOptions = {},
 ): Tensor[] {
   const random = mulberry32(seed);
   return opCase.inputs.map((spec) => {
@@ -63,7 +70,9 @@ export function makeOperands(
       return isFloat ? Math.fround(value) : Math.floor(value);
     };
     const values = spec.values ?? Array.from({ length: size }, draw);
-    const base = tensor(values, { shape: spec.shape, dtype: isFloat ? float : declared, device });
+    const base = isFloat
+      ? tensor(values, { shape: spec.shape, dtype: rounded ?? float, device }).to(float)
+      : tensor(values, { shape: spec.shape, dtype: declared, device });
     const x = permuted ? throughPermutedCopy(base) : base;
     const leaf = x.detach();
     if (isFloat && spec.grad !== false) leaf.requiresGrad = true;
@@ -78,8 +87,9 @@ function throughPermutedCopy(x: Tensor): Tensor {
 }
 
 /**
- * Runs one row: f32 against f64, against the plain reference where there is one, non-contiguous against contiguous, and
- * the gradient check in f64. Throws an Error that names the row and the first number that is off.
+ * Runs one row: f32 against f64, against the plain reference where there is one, non-contiguous against contiguous, the
+ * gradient check in f64, and f16 and bf16, values and gradients, against f64 of the same rounded operands. Throws an Error
+ * that names the row and the first number that is off.
  */
 export function runOpCase(opCase: OpCase): void {
   scope(() => {
@@ -103,6 +113,23 @@ export function runOpCase(opCase: OpCase): void {
     }
     if (opCase.gradient !== false) gradcheck(opCase.run, makeOperands(opCase, { float: "f64" }));
   });
+  for (const half of halves) if (opCase.halfTolerance !== null) runHalf(opCase, half);
+}
+
+const halves: readonly HalfDType[] = ["f16", "bf16"];
+const epsilon: Record<HalfDType, number> = { f16: 2 ** -10, bf16: 2 ** -7 };
+
+function runHalf(opCase: OpCase, half: HalfDType): void {
+  scope(() => {
+    const exact = resultsOf(opCase, { float: "f64", rounded: half });
+    resultsOf(opCase, { float: half }).forEach(({ name, value }, i) => {
+      const label = `${opCase.name}: ${half} ${name}`;
+      const expected = exact[i]!.value;
+      const dtype = expected.dtype === "f64" ? half : expected.dtype;
+      if (value.dtype !== dtype) throw new Error(`${label}: dtype is ${value.dtype}, expected ${dtype}`);
+      compare(label, value, expected, (opCase.halfTolerance ?? 4) * epsilon[half]);
+    });
+  });
 }
 
 /** Rounding that a device may add to the CPU's in f32: `exp`, `sin` and sums differ by some units in the last place. */
@@ -110,17 +137,18 @@ const F32_ROUNDING = 4 * 2 ** -23;
 
 /**
  * Runs one row on `device` and on the CPU and compares outputs and gradients: f32, f64, and f64 in a layout that is not
- * contiguous. In f32 both are held against the CPU's f64: the device may be twice as far from it as the CPU's f32 is
- * (flash-attention's criterion, `test_flash_attn.py`), and four units in the last place. Throws an Error that names the
- * row and the first number that is off.
+ * contiguous; f16 and bf16. Below f64 both are held against the CPU's f64 of the same operands: the device may be twice as
+ * far from it as the CPU is (flash-attention's criterion, `test_flash_attn.py`), and four units in the last place of f32,
+ * or one epsilon of f16 and bf16. Throws an Error that names the row and the first number that is off.
  */
 export function runOpCaseOn(device: DeviceName, opCase: OpCase): void {
   const layouts: OperandOptions[] = [{ float: "f32" }, { float: "f64" }, { float: "f64", permuted: true }];
+  if (opCase.halfTolerance !== null) layouts.push(...halves.map((half) => ({ float: half, rounded: half })));
   for (const options of layouts) {
     scope(() => {
       const label = `${opCase.name} on ${device}: ${options.float}${options.permuted ? " non-contiguous" : ""}`;
       const expected = resultsOf(opCase, { ...options, device: "cpu" });
-      const exact = options.float === "f32" ? resultsOf(opCase, { float: "f64", device: "cpu" }) : expected;
+      const exact = options.float === "f64" ? expected : resultsOf(opCase, { ...options, float: "f64", device: "cpu" });
       const results = resultsOf(opCase, { ...options, device });
       const names = (list: readonly { name: string }[]): string => list.map(({ name }) => name).join(", ");
       if (names(results) !== names(expected))
@@ -128,8 +156,9 @@ export function runOpCaseOn(device: DeviceName, opCase: OpCase): void {
       results.forEach(({ name, value }, i) => {
         if (value.device === "cpu") throw new Error(`${label} ${name}: is on the CPU, expected ${device}`);
         const here = expected[i]!.value;
-        const rounds = value.dtype === "f32";
-        const tolerance = rounds ? 2 * relativeError(here, exact[i]!.value) + F32_ROUNDING : 1e-11;
+        const rounds = value.dtype === "f32" || isHalf(value.dtype);
+        const unit = isHalf(value.dtype) ? epsilon[value.dtype] : F32_ROUNDING;
+        const tolerance = rounds ? 2 * relativeError(here, exact[i]!.value) + unit : 1e-11;
         compare(`${label} ${name}`, value.to("cpu"), rounds ? exact[i]!.value : here, tolerance);
       });
     });
@@ -154,7 +183,9 @@ function resultsOf(opCase: OpCase, options: OperandOptions): { name: string; val
   const total = recorded
     .map((output) => {
       const cotangent = Array.from({ length: output.size }, () => random() * 2 - 1);
-      return sum(mul(output, tensor(cotangent, { shape: output.shape, dtype: output.dtype, device: output.device })));
+      const dtype = options.rounded ?? output.dtype;
+      const weights = tensor(cotangent, { shape: output.shape, dtype, device: output.device }).to(output.dtype);
+      return sum(mul(output, weights));
     })
     .reduce((left, right) => left.add(right));
   backward(total);

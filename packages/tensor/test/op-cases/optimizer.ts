@@ -28,6 +28,7 @@ export const optimizerCases: OpCase[] = [
       return [parameters, means, squares];
     },
     gradient: false,
+    halfTolerance: null,
   },
   {
     primitives: ["emaUpdate"],
@@ -40,12 +41,13 @@ export const optimizerCases: OpCase[] = [
     },
     reference: (a, x) => a.map((value, i) => 0.75 * value + 0.25 * x[i]!),
     gradient: false,
+    halfTolerance: null,
   },
   {
     primitives: ["globalNorm"],
     name: "globalNorm",
     inputs: [operand, { shape: [20_001], grad: false }],
-    run: (a, b) => md.tensor(Float64Array.of(md.globalNorm([a!, b!])), { device: a!.device }),
+    run: (a, b) => md.tensor([md.globalNorm([a!, b!])], { dtype: a!.dtype, device: a!.device }),
     reference: (a, b) => [Math.sqrt([...a, ...b].reduce((total, value) => total + value * value, 0))],
     gradient: false,
   },

@@ -39,6 +39,7 @@ export function saveCheckpoint(run: string, trainer: Trainer, metadata: RunMetad
     step: trainer.step,
     elapsedSeconds: trainer.elapsedSeconds,
     generator: trainer.generator.state,
+    scaler: trainer.scaler?.state ?? null,
     ...metadata,
   };
   scope(() => {
@@ -137,6 +138,10 @@ export class Checkpoint {
         trainer.ema?.loadStateDict(this.read("ema"));
       });
       trainer.generator.state = this.metadata.generator;
+      if (trainer.scaler) {
+        if (!this.metadata.scaler) throw new CheckpointError(this.file, "metadata.scaler is no section");
+        trainer.scaler.state = this.metadata.scaler;
+      }
     });
     trainer.step = this.metadata.step;
     trainer.elapsedSeconds = this.metadata.elapsedSeconds;

@@ -3,6 +3,7 @@ import type { GeneratorState } from "@md/tensor";
 import { jsonType } from "../config/fields.js";
 import { isSection, resolveConfig } from "../config/resolve.js";
 import type { TrainConfig } from "../config/schema.js";
+import type { GradScalerState } from "../optim/grad-scaler.js";
 import { CheckpointError, ConfigError } from "../errors.js";
 
 /** Which demonstrations a run was trained on. */
@@ -24,6 +25,8 @@ export interface CheckpointMetadata {
   elapsedSeconds: number;
   /** State of the generator of timesteps and noise. */
   generator: GeneratorState;
+  /** State of the loss scaling; null unless the run's precision is f16. */
+  scaler: GradScalerState | null;
   policy: { name: string; config: Readonly<Record<string, unknown>> };
   statistics: DataStatistics;
   config: TrainConfig;
@@ -58,7 +61,16 @@ export function parseMetadata(file: string, header: Readonly<Record<string, stri
   if (typeof policy["name"] !== "string") throw new CheckpointError(file, "metadata.policy.name is no text");
   section(file, "policy.config", policy["config"]);
   checkTrainedOn(file, metadata["trainedOn"]);
-  return { ...(value as CheckpointMetadata), config: checkConfig(file, metadata["config"]) };
+  // Files from before there was another precision have neither field.
+  const config = checkConfig(file, withPrecision(metadata["config"]));
+  const scaler = metadata["scaler"] ?? null;
+  if (config.training.precision === "f16") section(file, "scaler", scaler);
+  return { ...(value as CheckpointMetadata), scaler: scaler as GradScalerState | null, config };
+}
+
+function withPrecision(config: unknown): unknown {
+  if (!isSection(config) || !isSection(config["training"])) return config;
+  return { ...config, training: { precision: "f32", ...config["training"] } };
 }
 
 // Checked like any configuration, but for the policy's options, which are checked where the policy is known.

@@ -78,12 +78,16 @@ export type OptimizerConfig = {
   emaDecay: number;
 };
 
+export type Precision = "f32" | "bf16" | "f16";
+
 /** How long, and what is written on the way. */
 export type TrainingConfig = {
   /** Scenes a forward and backward. */
   batchSize: number;
   /** Batches whose gradients are averaged for one optimiser step. */
   accumulate: number;
+  /** Of matrix products, convolutions and attention; weights and their gradients stay f32. f16 scales the loss. */
+  precision: Precision;
   /** Optimiser steps; null: as many as `maxMinutes` allows. */
   steps: number | null;
   /** Minutes of training, whichever comes first; null: no limit. */
@@ -128,6 +132,7 @@ const sections = {
   training: {
     batchSize: integer(8, 1, 2 ** 16),
     accumulate: integer(1, 1, 2 ** 12),
+    precision: oneOf<Precision>("f32", "bf16", "f16"),
     steps: optional(integer(1, 1)),
     maxMinutes: optional(above(1, 0)),
     logEvery: integer(10, 1),

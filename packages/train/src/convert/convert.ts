@@ -7,6 +7,7 @@ import {
   type NameMap,
   nameMapNames,
   readSafetensorsArrays,
+  widenHalves,
   readTorchCheckpointArrays,
   writeSafetensors,
   writeTorchCheckpoint,
@@ -97,9 +98,12 @@ function findMap(name: string): NameMap {
 
 function read(path: string, format: Format, key: string | undefined): Weights {
   if (format === "torch") return readTorchCheckpointArrays(path, { key });
-  const { arrays } = readSafetensorsArrays(path);
+  const arrays = wide(readSafetensorsArrays(path).arrays);
   return key === undefined ? { arrays, key: null, skipped: [] } : selectPrefix(path, arrays, key);
 }
+
+const wide = (arrays: ReadonlyMap<string, HostTensor>): Map<string, HostTensor> =>
+  new Map([...arrays].map(([name, array]) => [name, widenHalves(array)]));
 
 function selectPrefix(path: string, arrays: ReadonlyMap<string, HostTensor>, key: string): Weights {
   const found: Weights = { arrays: new Map(), key, skipped: [] };
@@ -117,7 +121,8 @@ function readReference(path: string): ReadonlyMap<string, HostTensor> {
   const isFolder = statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
   const file = isFolder ? checkpointFile(path) : path;
   if (formatOf("--like", file) === "torch") return readTorchCheckpointArrays(file).arrays;
-  const { arrays, metadata } = readSafetensorsArrays(file);
+  const { arrays: stored, metadata } = readSafetensorsArrays(file);
+  const arrays = wide(stored);
   return metadata[METADATA_KEY] === undefined ? arrays : selectPrefix(file, arrays, "model").arrays;
 }
 

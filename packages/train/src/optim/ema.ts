@@ -69,6 +69,6 @@ export class Ema {
   }
 }
 
-const isFloat = ({ dtype }: Tensor): boolean => dtype === "f32" || dtype === "f64";
+const isFloat = ({ dtype }: Tensor): boolean => ["f32", "f64", "f16", "bf16"].includes(dtype);
 const copyOf = (x: Tensor): Tensor =>
   (isFloat(x) ? noGrad(() => scope(() => mul(x, 1))) : tensor(x.data(), { shape: x.shape, dtype: x.dtype })).keep();

@@ -162,12 +162,12 @@ export class Run {
   private async afterStep(metrics: StepMetrics, display: ProgressDisplay | undefined): Promise<void> {
     const { trainer, parts } = this;
     const { logEvery, checkpointEvery, validateEvery, steps } = parts.config.training;
-    const { step, loss } = metrics;
+    const { step, loss, skipped } = metrics;
     const { rate, dataSeconds } = this.recent.add(metrics.dataSeconds);
     const { progress, elapsedSeconds } = trainer;
     const secondsLeft =
       steps !== null && progress === step / steps ? (steps - step) / rate : elapsedSeconds / progress - elapsedSeconds;
-    display?.update({ step, steps, progress, rate, dataSeconds, secondsLeft, loss });
+    display?.update({ step, steps, progress, rate, dataSeconds, secondsLeft, loss, skipped });
     this.unlogged = metrics;
     if (step % logEvery === 0 || step === 1) this.log(metrics);
     if (parts.validation && step % validateEvery === 0) await this.validate(parts.validation);
