@@ -1,0 +1,116 @@
+import { cudaInfo, type Device, Generator, scope } from "@md/tensor";
+import { describe, expect, it } from "vitest";
+import {
+  type ActionSample,
+  DiffuserActor,
+  type MiniDiffuserConfig,
+  MiniDiffuserLight,
+  type Policy,
+  type PolicyBatch,
+  type SampleOptions,
+} from "../../src/index.js";
+import { makePolicy, smallest, surfaceBatch } from "../mini-diffuser/small.js";
+import { syntheticBatch } from "../synthetic-batch.js";
+
+const device: Device = "cuda:0";
+const sizes = { embedDim: 12, numHeads: 2, samples: 2, instructionDim: 6 };
+
+interface PolicyCase {
+  name: string;
+  make(): Policy;
+  batch: PolicyBatch;
+  sampling: Omit<SampleOptions, "generator">;
+}
+
+const mini =
+  (config: Partial<MiniDiffuserConfig>): (() => Policy) =>
+  () =>
+    makePolicy({ ...smallest, samples: 2, ...config });
+const surface = surfaceBatch(2, { points: 12, lengths: [2, 0] });
+
+// Together they take every branch that makes a tensor.
+const cases: PolicyCase[] = [
+  {
+    name: "MiniDiffuser",
+    make: mini({ useProprio: true, maxSteps: 3, shuffleOrders: true, checkpointBackbone: true, dropPath: 0.2 }),
+    batch: { ...surface, stepIds: Int32Array.of(2, 0) },
+    sampling: { solver: "sde-dpmsolver++", steps: 2, candidates: 2, returnTrajectory: true },
+  },
+  {
+    name: "MiniDiffuser by flow",
+    make: mini({ predictionType: "flow_prediction" }),
+    batch: surfaceBatch(2, { points: 12, lengths: [0, 0] }),
+    sampling: { solver: "heun", steps: 2 },
+  },
+  {
+    name: "MiniDiffuser as released",
+    make: mini({ compat: "released" }),
+    batch: surface,
+    sampling: { steps: 1 },
+  },
+  {
+    name: "MiniDiffuserLight",
+    make: () =>
+      new MiniDiffuserLight({ ...sizes, numLayers: 2, horizon: 2, poseQueries: 1 }, { generator: new Generator(1) }),
+    batch: syntheticBatch(2, { points: 9, horizon: 2, lengths: [3, 1] }),
+    sampling: { solver: "ddpm", steps: 2, candidates: 2, returnTrajectory: true },
+  },
+  {
+    name: "DiffuserActor",
+    make: () =>
+      new DiffuserActor(
+        { ...sizes, crossLayers: 1, selfLayers: 1, headLayers: 1, horizon: 2, predictionType: "v_prediction" },
+        { generator: new Generator(1) },
+      ),
+    batch: syntheticBatch(2, { points: 9, horizon: 2, lengths: [3, 1] }),
+    sampling: { steps: 2, candidates: 2, returnTrajectory: true },
+  },
+];
+
+/** Numbers by name, and where they were. */
+type Results = Map<string, { where: Device; numbers: number[] }>;
+
+/** Loss, its parts, gradients and buffers of a training step, then an action, all on `where`. */
+function stepAndSample({ make, batch, sampling }: PolicyCase, where: Device): Results {
+  const policy = make().to(where);
+  const results: Results = new Map();
+  scope(() => {
+    const { loss, parts } = policy.loss(batch, new Generator(3));
+    loss.backward();
+    for (const [name, value] of Object.entries({ loss, ...parts }))
+      results.set(name, { where: value.device, numbers: value.toFlatArray() });
+    for (const [name, { grad }] of policy.namedParameters())
+      if (grad) results.set(`gradient of ${name}`, { where: grad.device, numbers: grad.toFlatArray() });
+    for (const [name, buffer] of policy.namedBuffers())
+      results.set(name, { where: buffer.device, numbers: buffer.toFlatArray() });
+  });
+  const action = policy.eval().sample(batch, { ...sampling, generator: new Generator(4) });
+  for (const field of ["position", "rotationBins", "quaternion", "open", "trajectory"] satisfies (keyof ActionSample)[])
+    if (action[field]) results.set(`sampled ${field}`, { where, numbers: Array.from(action[field]) });
+  policy.dispose();
+  return results;
+}
+
+const norm = (numbers: readonly number[]): number => Math.hypot(...numbers);
+
+describe.skipIf(cudaInfo().devices.length === 0)("policies on cuda", () => {
+  it.each(cases)(
+    "$name has the CPU's losses, gradients and actions",
+    (policyCase) => {
+      const expected = stepAndSample(policyCase, "cpu");
+      const found = stepAndSample(policyCase, device);
+      expect([...found.keys()]).toEqual([...expected.keys()]);
+      const gradients = [...expected].flatMap(([name, { numbers }]) => (name.startsWith("gradient") ? numbers : []));
+      // Some gradients are 0 but for rounding: a bias before a norm, or one that a softmax takes away.
+      const rounding = 1e-7 * norm(gradients);
+      for (const [name, { where, numbers }] of found) {
+        const wanted = expected.get(name)!.numbers;
+        expect(where, name).toBe(device);
+        expect(numbers, name).toHaveLength(wanted.length);
+        const off = norm(numbers.map((value, i) => value - wanted[i]!));
+        expect(off, name).toBeLessThanOrEqual(1e-5 * norm(wanted) + (name.startsWith("gradient") ? rounding : 1e-7));
+      }
+    },
+    240_000,
+  );
+});
