@@ -71,4 +71,7 @@ export class Ema {
 
 const isFloat = ({ dtype }: Tensor): boolean => dtype === "f32" || dtype === "f64";
 const copyOf = (x: Tensor): Tensor =>
-  (isFloat(x) ? noGrad(() => scope(() => mul(x, 1))) : tensor(x.data(), { shape: x.shape, dtype: x.dtype })).keep();
+  (isFloat(x)
+    ? noGrad(() => scope(() => mul(x, 1)))
+    : tensor(x.data(), { shape: x.shape, dtype: x.dtype, device: x.device })
+  ).keep();
