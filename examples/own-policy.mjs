@@ -14,17 +14,20 @@ class PooledPolicy extends Module {
     this.scheduler = new DDIMScheduler({ numTrainTimesteps: 100, betaSchedule: "squaredcos_cap_v2" });
   }
   encode({ size: B, pointsPerScene: N, instructionTokens: T, instructionDim: D, points, colors, instruction }) {
-    const scene = cat([tensor(points, { shape: [B, N, 3] }), tensor(colors, { shape: [B, N, 3] })], -1);
-    const words = mean(tensor(instruction, { shape: [B, T, D] }), { dim: 1 });
+    const { device } = this;
+    const [xyz, rgb] = [points, colors].map((values) => tensor(values, { shape: [B, N, 3], device }));
+    const scene = cat([xyz, rgb], -1);
+    const words = mean(tensor(instruction, { shape: [B, T, D], device }), { dim: 1 });
     return cat([mean(this.point.forward(scene), { dim: 1 }), words], -1);
   }
   predict(context, noisy, timesteps) {
-    return this.head.forward(cat([noisy, this.time.forward(timesteps), context], -1));
+    return this.head.forward(cat([noisy, this.time.forward(timesteps.to(this.device)), context], -1));
   }
   loss(batch, generator) {
+    const { device } = this;
     const { samples } = this.config;
-    const draws = drawLevel2({ batchSize: batch.size, samples, numTrainTimesteps: 100, shape: [3], generator });
-    const clean = draws.repeat(tensor(batch.targetPosition, { shape: [batch.size, 3] }));
+    const draws = drawLevel2({ batchSize: batch.size, samples, numTrainTimesteps: 100, shape: [3], generator, device });
+    const clean = draws.repeat(tensor(batch.targetPosition, { shape: [batch.size, 3], device }));
     const noisy = this.scheduler.addNoise(clean, draws.noise, draws.timesteps);
     const noise = mseLoss(this.predict(draws.repeat(this.encode(batch)), noisy, draws.timesteps), draws.noise);
     return { loss: noise, parts: { noise } };
@@ -34,7 +37,7 @@ class PooledPolicy extends Module {
     const draw = () => {
       const each = this.encode(observation).unsqueeze(1);
       const context = each.expand([-1, candidates, -1]).flatten(0, 1);
-      let x = randn([poses, 3], { generator });
+      let x = randn([poses, 3], { generator, device: this.device });
       this.scheduler.setTimesteps(steps);
       for (const t of this.scheduler.timesteps) {
         const predicted = this.predict(context, x, tensor(new BigInt64Array(poses).fill(BigInt(t))));

@@ -1,5 +1,5 @@
 // Builds the addon with an emulated CUDA device, and runs what there is for one: planted faults that the emulation must
-// find, then the op-case table on the device: node native/scripts/test-cuda-emulated.mjs
+// find, then the op-case table, the policies and a training run on the device: node native/scripts/test-cuda-emulated.mjs
 import { spawnSync } from "node:child_process";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -21,7 +21,13 @@ if (!compiles) {
 run(process.execPath, [join(root, "scripts", "build.mjs"), "md_emulation"]);
 run(join(root, "build", "emulation", "md_emulation_tests"), []);
 const vitest = join(repository, "node_modules", "vitest", "vitest.mjs");
-const tests = ["packages/tensor/test/cuda", "packages/nn/test/cuda", "scripts/gpu"];
+const tests = [
+  "packages/tensor/test/cuda",
+  "packages/nn/test/cuda",
+  "packages/diffusion/test/cuda",
+  "packages/train/test/cuda",
+  "scripts/gpu",
+];
 run(process.execPath, [vitest, "run", "--project", "main", ...tests], {
   env: { ...process.env, MD_NATIVE_BINARY: join(root, "build", "Release", "md_native_emulated.node") },
 });

@@ -1,4 +1,5 @@
 import {
+  type DeviceName,
   type DType,
   expand,
   type Generator,
@@ -28,13 +29,15 @@ export interface Level2Options {
   dtype?: DType;
   /** Draws timesteps as reals of [0, K) in the noise's dtype, as flow matching does. Default false. */
   continuousTimesteps?: boolean;
+  /** Of the noise; the numbers are the same on every device. Default "cpu". */
+  device?: DeviceName;
 }
 
 /** B·M noise levels and what belongs to them, item-major: row n = i·M + j is sample j of item i, both from 0 (Eq. 8). */
 export interface Level2Draws {
   /** B·M. */
   readonly size: number;
-  /** k of Eq. 7, [B·M], uniform and independent; i64 unless they are continuous. */
+  /** k of Eq. 7, [B·M], uniform and independent; i64 unless they are continuous. On the CPU, where the schedule is. */
   readonly timesteps: Tensor;
   /** ε of Eq. 7, [B·M, ...shape], standard normal and independent. */
   readonly noise: Tensor;
@@ -59,6 +62,7 @@ export function drawLevel2(options: Level2Options): Level2Draws {
     generator,
     dtype = "f32",
     continuousTimesteps = false,
+    device,
   } = options;
   for (const [name, value] of Object.entries({ batchSize, samples, numTrainTimesteps })) {
     if (!(Number.isSafeInteger(value) && value >= 1)) {
@@ -71,7 +75,7 @@ export function drawLevel2(options: Level2Options): Level2Draws {
     timesteps: continuousTimesteps
       ? rand([size], { low: 0, high: numTrainTimesteps, dtype, generator })
       : randint(0, numTrainTimesteps, [size], { generator }),
-    noise: randn([size, ...shape], { dtype, generator }),
+    noise: randn([size, ...shape], { dtype, generator, device }),
     repeat(x) {
       if (x.shape[0] !== batchSize) {
         throw new ShapeError(`[drawLevel2] repeat: shape is [${x.shape}], expected ${batchSize} rows`);

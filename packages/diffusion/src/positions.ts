@@ -44,7 +44,7 @@ export class PositionNormalizer {
   }
 
   private row(values: readonly number[], like: Tensor): Tensor {
-    return tensor([...values], { dtype: like.dtype });
+    return tensor([...values], { dtype: like.dtype, device: like.device });
   }
 }
 
@@ -52,7 +52,7 @@ export class PositionNormalizer {
 export function positionFeatures(x: Tensor, frequencies: number): Tensor {
   const bands = tensor(
     Array.from({ length: frequencies }, (_, k) => 2 ** k * Math.PI),
-    { dtype: x.dtype },
+    { dtype: x.dtype, device: x.device },
   );
   const angles = x.unsqueeze(-1).mul(bands).flatten(-2);
   return cat([x, sin(angles), cos(angles)], -1);

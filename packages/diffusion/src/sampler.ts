@@ -1,4 +1,4 @@
-import { type Generator, randn, scope, type Tensor, ValueError } from "@md/tensor";
+import { type DeviceName, type Generator, randn, scope, type Tensor, ValueError } from "@md/tensor";
 import type { NoiseProcess, ObjectiveName } from "./objective.js";
 import {
   DDIMScheduler,
@@ -88,15 +88,16 @@ export function createSampler(owner: string, process: NoiseProcess, options: Sol
  * @param predict the network's output for x at a timestep, like x; what it needs of the scene is computed before
  * @param options.record takes the noise, then x after every evaluation of the network
  * @param options.initNoiseSigma standard deviation of the noise that it starts from. Default 1
+ * @param options.device where x lies; the noise is the same on every device. Default "cpu"
  */
 export function runSampler(
   sampler: Sampler,
   shape: readonly number[],
   predict: (x: Tensor, timestep: number) => Tensor,
-  options: { generator: Generator; record?: (x: Tensor) => unknown; initNoiseSigma?: number },
+  options: { generator: Generator; record?: (x: Tensor) => unknown; initNoiseSigma?: number; device?: DeviceName },
 ): Tensor {
-  const { generator, record, initNoiseSigma = 1 } = options;
-  let x = scope(() => randn(shape, { generator }).mul(initNoiseSigma));
+  const { generator, record, initNoiseSigma = 1, device } = options;
+  let x = scope(() => randn(shape, { generator, device }).mul(initNoiseSigma));
   record?.(x);
   try {
     for (const timestep of sampler.timesteps) {

@@ -19,6 +19,7 @@ test("draws are item-major", () => {
     expect(size).toBe(6);
     expect(timesteps.shape).toEqual([6]);
     expect(timesteps.dtype).toBe("i64");
+    expect([timesteps.device, noise.device]).toEqual(["cpu", "cpu"]);
     expect(noise.shape).toEqual([6, 4, 3]);
     expect(
       repeat(

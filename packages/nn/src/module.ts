@@ -1,4 +1,4 @@
-import { type DeviceName, Tensor, ValueError } from "@md/tensor";
+import { type Device, type DeviceName, Tensor, ValueError } from "@md/tensor";
 import { noteMade } from "./construct.js";
 import { Parameter } from "./parameter.js";
 import { copyStateDict, type LoadOptions, type StateDict } from "./state-dict.js";
@@ -141,6 +141,18 @@ export abstract class Module {
   to(device: DeviceName): this {
     for (const tensor of new Set(this.stateDict().values())) tensor.moveTo(device);
     return this;
+  }
+
+  /** Where the first parameter or buffer lies, after {@link to} all of them; "cpu" where there is none. */
+  get device(): Device {
+    return this.#firstTensor()?.device ?? "cpu";
+  }
+  #firstTensor(): Tensor | undefined {
+    for (const member of this.#members().values()) {
+      const found = member instanceof Module ? member.#firstTensor() : member;
+      if (found) return found;
+    }
+    return undefined;
   }
 
   /** Sets `training` here and below. */

@@ -53,6 +53,11 @@ describe("Module", () => {
     expect(model.numParameters).toBe(12);
   });
 
+  it("lies where its first tensor does, on the CPU without any", () => {
+    expect(new Model().device).toBe("cpu");
+    expect(new ModuleList<Module>().device).toBe("cpu");
+  });
+
   it("lists a shared parameter once, but in the state dict under each name", () => {
     const shared = new Scale(1);
     class Tied extends Module {

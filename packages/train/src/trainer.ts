@@ -1,6 +1,6 @@
 import { setImmediate } from "node:timers/promises";
 import type { Policy, PolicyBatch } from "@md/diffusion";
-import { autocast, type Generator, scope } from "@md/tensor";
+import { autocast, type Generator, scope, type Tensor } from "@md/tensor";
 import type { OptimizerConfig, TrainingConfig } from "./config/schema.js";
 import { TrainingError } from "./errors.js";
 import { AdamW } from "./optim/adamw.js";
@@ -43,8 +43,14 @@ export interface StepMetrics {
   updateSeconds: number;
 }
 
+/** Loss of one batch and its named parts, scalars where the policy lies. */
+interface BatchLosses {
+  loss: Tensor;
+  parts: Record<string, Tensor>;
+}
+
 /**
- * Trains a policy: one scope a step, and a return to the event loop after each. The budget is `steps`, `maxMinutes`, or
+ * Trains a policy where it lies: one scope a step, and a return to the event loop after each. The budget is `steps`, `maxMinutes`, or
  * both, whichever comes first; the learning rate follows {@link progress}. Under `steps` alone a run that was saved and
  * restored goes on to the bit; under `maxMinutes` the learning rate depends on the clock.
  */
@@ -112,9 +118,11 @@ export class Trainer {
 
   private update(batches: readonly PolicyBatch[]): Omit<StepMetrics, "dataSeconds" | "updateSeconds"> {
     this.policy.zeroGrad();
-    const mean = averageLosses(batches.map((batch) => scope(() => this.backward(batch))));
+    const losses = batches.map((batch) => scope(() => this.backward(batch)));
     this.scaler?.unscale(this.policy.parameters());
+    // Waits for the device; the losses are there then.
     const gradNorm = clipGradNorm(this.policy.parameters(), this.options.optimizer.clipGradNorm ?? Infinity);
+    const mean = averageLosses(losses);
     const finite = this.checkFinite(mean.loss, gradNorm);
     const learningRate = this.schedule(this.step, this.progress);
     if (finite) this.optimizer.step(learningRate);
@@ -137,13 +145,12 @@ export class Trainer {
   }
 
   // Gradients of one batch, scaled so that those of all accumulated batches sum to their mean.
-  private backward(batch: PolicyBatch): { loss: number; parts: Record<string, number> } {
+  private backward(batch: PolicyBatch): BatchLosses {
     const { accumulate, precision } = this.options.training;
     const { loss, parts } = autocast(precision, () => this.policy.loss(batch, this.generator));
     const scaled = this.scaler ? this.scaler.scaleLoss(loss) : loss;
     (accumulate === 1 ? scaled : scaled.mul(1 / accumulate)).backward();
-    const values = Object.entries(parts).map(([name, part]) => [name, part.item()] as const);
-    return { loss: loss.item(), parts: Object.fromEntries(values) };
+    return { loss, parts };
   }
 
   /**
@@ -170,12 +177,9 @@ export class Trainer {
   }
 }
 
-function averageLosses(losses: readonly { loss: number; parts: Record<string, number> }[]): {
-  loss: number;
-  parts: Record<string, number>;
-} {
-  const mean = (value: (entry: (typeof losses)[number]) => number): number =>
-    losses.reduce((sum, entry) => sum + value(entry), 0) / losses.length;
+function averageLosses(losses: readonly BatchLosses[]): Pick<StepMetrics, "loss" | "parts"> {
+  const mean = (value: (entry: BatchLosses) => Tensor): number =>
+    losses.reduce((sum, entry) => sum + value(entry).item(), 0) / losses.length;
   const names = Object.keys(losses[0]!.parts);
   return {
     loss: mean(({ loss }) => loss),

@@ -103,6 +103,10 @@ describe("minidiff", () => {
       [[...train, "--out", out, "policy.nois=1"], 2, /policy.nois is unknown; did you mean policy.noise\?/],
       [[...train, "--out", other, "--steps", "many"], 2, /\[--steps\] training.steps is "many" \(a text\)/],
       [["train", "--data", data], 2, /--out is missing/],
+      [[...train, "--out", other, "--device", "gpu"], 2, /\[--device\] device is "gpu" .*, expected "cpu", "cuda" or/],
+      [[...train, "--out", other, "--device", "cuda:99"], 1, /no CUDA device|found cuda:99, expected/],
+      [[...judge, "--device", "cuda:99"], 1, /no CUDA device|found cuda:99, expected/],
+      [[...judge, "--device", "gpu"], 2, /\[--device\] is "gpu", expected "cpu", "cuda" or "cuda:<index>"/],
       [
         [...train, "--out", join(toyPolicyFile, "x")],
         2,
@@ -134,5 +138,6 @@ describe("minidiff", () => {
       expect(run.status).toBe(status);
     }
     expect(existsSync(join(folder, "absent"))).toBe(false);
+    expect(existsSync(other)).toBe(false);
   }, 240_000);
 });

@@ -10,25 +10,13 @@ import { CheckpointError, ConfigError } from "../src/errors.js";
 import { readMetrics } from "../src/metrics.js";
 import { Run } from "../src/run/run.js";
 import { makeFixture, toyLayer, toyPolicyFile } from "./support/fixture.js";
+import { trainUntil } from "./support/train-until.js";
 
 const { folder, data, remove } = makeFixture();
 afterAll(remove);
 
 const start = (name: string, ...layers: ConfigLayer[]): Promise<Run> =>
   Run.start({ out: join(folder, name), layers: [toyLayer, ...layers], data: { root: data, episodes: "0-2" } });
-
-/** Trains until `steps` steps are done, as an interruption would end it. */
-async function trainUntil(run: Run, steps: number): Promise<void> {
-  const controller = new AbortController();
-  const { trainer } = run;
-  const step = trainer.trainStep.bind(trainer);
-  trainer.trainStep = async () => {
-    const metrics = await step();
-    if (trainer.step === steps) controller.abort();
-    return metrics;
-  };
-  await run.train({ signal: controller.signal });
-}
 
 // The tensors of a checkpoint: all behind its header.
 function body(name: string): string {

@@ -2,6 +2,7 @@ import { Module } from "@md/nn";
 import {
   binaryCrossEntropyWithLogits,
   cat,
+  full,
   type Generator,
   l1Loss,
   mseLoss,
@@ -70,11 +71,14 @@ export class DiffuserActor extends Module implements Policy {
     checkTargets("DiffuserActor", batch, horizon);
     const scene = this.encode(batch);
     const { continuousTimesteps } = this.objective;
+    const { device } = this;
     const shape = [horizon, POSE_DIM];
-    const draws = drawLevel2({ batchSize: size, samples, numTrainTimesteps, shape, generator, continuousTimesteps });
+    const level2 = { batchSize: size, samples, numTrainTimesteps, shape, generator, continuousTimesteps, device };
+    const draws = drawLevel2(level2);
     const columns = targetQuaternion ? rotation6dOfQuaternions(targetQuaternion) : rotation6dOfBins(targetRotationBins);
-    const target = tensor(batch.targetPosition, { shape: [size, horizon, 3] });
-    const pose = cat([this.network.normalizer.normalize(target), tensor(columns, { shape: [size, horizon, 6] })], -1);
+    const target = tensor(batch.targetPosition, { shape: [size, horizon, 3], device });
+    const rotations = tensor(columns, { shape: [size, horizon, 6], device });
+    const pose = cat([this.network.normalizer.normalize(target), rotations], -1);
     const clean = draws.repeat(pose);
     const noisy = this.objective.addNoise(clean, draws.noise, draws.timesteps);
     const predicted = this.predict(scene, noisy.reshape([size, samples, ...shape]), draws.timesteps);
@@ -83,7 +87,7 @@ export class DiffuserActor extends Module implements Policy {
     const prediction = predicted.prediction.reshape(expected.shape);
     const denoising = (from: number, count: number): Tensor =>
       (denoisingLoss === "l1" ? l1Loss : mseLoss)(prediction.narrow(-1, from, count), expected.narrow(-1, from, count));
-    const opened = draws.repeat(tensor(batch.targetOpen, { shape: [size, horizon] }));
+    const opened = draws.repeat(tensor(batch.targetOpen, { shape: [size, horizon], device }));
     const position = denoising(0, 3);
     const rotation = denoising(3, POSE_DIM - 3);
     const open = binaryCrossEntropyWithLogits(predicted.open.reshape(opened.shape), opened);
@@ -102,6 +106,7 @@ export class DiffuserActor extends Module implements Policy {
   denoise(scene: EncodedActorScene, options: SampleOptions): ActionSample {
     const { candidates = 1, generator, returnTrajectory = false } = options;
     const { size } = scene;
+    const { device } = this;
     const { horizon } = this.settings;
     checkCandidates("DiffuserActor", candidates);
     const sampler = createSampler("DiffuserActor", this.noiseProcess(), options);
@@ -109,12 +114,16 @@ export class DiffuserActor extends Module implements Policy {
     const world = (poses: Tensor): Float32Array =>
       scope(() => this.network.normalizer.denormalize(poses.narrow(-1, 0, 3)).data() as Float32Array);
     const at = (poses: Tensor, timestep: number): ReturnType<DiffuserActor["predict"]> =>
-      this.predict(scene, poses, tensor(new Float32Array(size * candidates).fill(timestep)));
+      this.predict(scene, poses, full([size * candidates], timestep, { device }));
     return noGrad(() =>
       scope(() => {
         const predict = (x: Tensor, timestep: number): Tensor => at(x, timestep).prediction;
         const record = (x: Tensor): unknown => returnTrajectory && frames.push(world(x));
-        const poses = runSampler(sampler, [size, candidates, horizon, POSE_DIM], predict, { generator, record });
+        const poses = runSampler(sampler, [size, candidates, horizon, POSE_DIM], predict, {
+          generator,
+          record,
+          device,
+        });
         const columns = poses.narrow(-1, 3, POSE_DIM - 3).data() as Float32Array;
         return {
           size,

@@ -1,8 +1,9 @@
 import { LayerNorm, Linear, MLP, Module, type Parameter, parameter, TimestepEmbedding } from "@md/nn";
-import { cat, type Generator, randn, rotaryTable, tensor, type Tensor, type VoxelHash } from "@md/tensor";
+import { cat, type Generator, randn, rotaryTable, type Tensor, type VoxelHash } from "@md/tensor";
 import { actionMask, type BlockMemory, type ConditionLayout, NonInvasiveBlock } from "../light/block.js";
 import { BlockStack } from "../light/block-stack.js";
 import { SceneEncoder } from "../light/scene-encoder.js";
+import { itemOfRow } from "../item-of-row.js";
 import type { Observation } from "../policy.js";
 import { positionFeatureDim, positionFeatures, PositionNormalizer } from "../positions.js";
 import type { DiffuserActorConfig } from "./config.js";
@@ -96,7 +97,7 @@ export class DiffuserActorNetwork extends Module {
    * What the network makes of noised poses.
    *
    * @param poses [B, S, L, 9]
-   * @param timesteps one a sample, [B·S], any dtype
+   * @param timesteps one a sample, [B·S], any dtype and device
    * @returns prediction (noise, by default), like `poses`, and logits of "open", [B, S, L]
    */
   predict(scene: EncodedActorScene, poses: Tensor, timesteps: Tensor): { prediction: Tensor; open: Tensor } {
@@ -104,6 +105,7 @@ export class DiffuserActorNetwork extends Module {
     const { memories, voxels } = scene;
     const [size, samples, horizon] = poses.shape as [number, number, number];
     const tokens = samples * horizon;
+    const { device } = poses;
     const positions = poses.narrow(-1, 0, 3);
     const world = this.normalizer.denormalize(positions).reshape([size, tokens, 3]);
     const layout = {
@@ -111,9 +113,9 @@ export class DiffuserActorNetwork extends Module {
       tokensPerSample: horizon,
       mask: actionMask(scene.layout, samples, horizon),
       rotary: rotaryTable(this.normalizer.centered(world), d / numHeads, { scale: ropeScale }),
-      timestep: this.timestep.forward(timesteps.reshape([size, samples])).add(scene.gripper),
+      timestep: this.timestep.forward(timesteps.to(device).reshape([size, samples])).add(scene.gripper),
     };
-    const item = tensor(Int32Array.from({ length: size * tokens }, (_, i) => Math.floor(i / tokens)));
+    const item = itemOfRow(size, tokens, device);
     const neighbours = voxels && voxels.localKernelMap(world.flatten(0, 1), item);
     const act = (name: ActorStack, x: Tensor): Tensor =>
       this[name].act(x, layout, memories[name], new Array<typeof neighbours>(this[name].length).fill(neighbours));

@@ -4,6 +4,7 @@ import {
   binaryCrossEntropyWithLogits,
   cat,
   crossEntropy,
+  full,
   type Generator,
   type LocalKernelMap,
   mseLoss,
@@ -19,6 +20,7 @@ import {
 } from "@md/tensor";
 import { checkCandidates, checkTargets } from "../check-batch.js";
 import { concatenate } from "../concatenate.js";
+import { itemOfRow } from "../item-of-row.js";
 import { drawLevel2 } from "../level2.js";
 import type { ActionSample, Observation, Policy, PolicyBatch, PolicyFactory, SampleOptions } from "../policy.js";
 import { clippedProcess, createObjective, type NoiseProcess, type Objective } from "../objective.js";
@@ -115,7 +117,7 @@ export class MiniDiffuserLight extends Module implements Policy {
   /**
    * Runs action tokens through all layers.
    * @param positions normalised, [B, S, L, 3]
-   * @param timesteps one a sample, [B·S], any dtype
+   * @param timesteps one a sample, [B·S], any dtype and device
    * @param poseQueries how many of the S samples, the last ones, ask for a pose
    * @returns [B, S, L, d]
    */
@@ -125,13 +127,14 @@ export class MiniDiffuserLight extends Module implements Policy {
     const tokens = samples * horizon;
     const embedded = this.action.forward(positionFeatures(positions, positionFrequencies)).add(this.horizonEmbedding);
     const world = this.normalizer.denormalize(positions).reshape([size, tokens, 3]);
-    const item = tensor(Int32Array.from({ length: size * tokens }, (_, i) => Math.floor(i / tokens)));
+    const { device } = positions;
+    const item = itemOfRow(size, tokens, device);
     const layout = {
       samples,
       tokensPerSample: horizon,
       mask: actionMask(scene.layout, samples, horizon),
       rotary: rotaryTable(this.normalizer.centered(world), d / numHeads, { scale: ropeScale }),
-      timestep: this.timestep.forward(timesteps.reshape([size, samples])),
+      timestep: this.timestep.forward(timesteps.to(device).reshape([size, samples])),
     };
     const maps = new Map<VoxelHash, LocalKernelMap>();
     for (const hash of scene.voxels)
@@ -145,7 +148,8 @@ export class MiniDiffuserLight extends Module implements Policy {
   // What the last `poseQueries` of all samples add to their tokens, 0 for the others: [B, S, 1, d].
   private poseQueryEmbedding(scene: EncodedScene, samples: number, poseQueries: number): Tensor {
     const asks = Float32Array.from({ length: samples }, (_, j) => Number(j >= samples - poseQueries));
-    return tensor(asks, { shape: [samples, 1, 1] }).mul(scene.gripper.unsqueeze(1).add(this.poseQuery));
+    const { device } = scene.gripper;
+    return tensor(asks, { shape: [samples, 1, 1], device }).mul(scene.gripper.unsqueeze(1).add(this.poseQuery));
   }
 
   /** The model's prediction (noise, by default) for normalised positions [B, S, L, 3] at timesteps [B·S]: like the positions. */
@@ -158,13 +162,15 @@ export class MiniDiffuserLight extends Module implements Policy {
     const { horizon, samples, poseQueries, poseJitter, numTrainTimesteps, rotationWeight, openWeight } = this.settings;
     checkTargets("MiniDiffuserLight", batch, horizon);
     const scene = this.encode(batch);
-    const target = tensor(batch.targetPosition, { shape: [size, horizon, 3] });
+    const { device } = this;
+    const target = tensor(batch.targetPosition, { shape: [size, horizon, 3], device });
     const { continuousTimesteps } = this.objective;
     const shape = [horizon, 3];
-    const draws = drawLevel2({ batchSize: size, samples, numTrainTimesteps, shape, generator, continuousTimesteps });
+    const level2 = { batchSize: size, samples, numTrainTimesteps, shape, generator, continuousTimesteps, device };
+    const draws = drawLevel2(level2);
     const clean = draws.repeat(this.normalizer.normalize(target));
     const noisy = this.objective.addNoise(clean, draws.noise, draws.timesteps);
-    const jitter = randn([size, poseQueries, horizon, 3], { generator }).mul(poseJitter);
+    const jitter = randn([size, poseQueries, horizon, 3], { generator, device }).mul(poseJitter);
     const queries = this.normalizer.normalize(target.unsqueeze(1).add(jitter));
     const positions = cat([noisy.reshape([size, samples, horizon, 3]), queries], 1);
     const drawn = draws.timesteps.to("f32").reshape([size, samples]);
@@ -174,12 +180,12 @@ export class MiniDiffuserLight extends Module implements Policy {
     const predicted = this.noise.forward(this.noiseNorm.forward(tokens.narrow(1, 0, samples)));
     const noise = mseLoss(predicted.reshape(clean.shape), this.objective.target(clean, draws.noise, draws.timesteps));
     const { rotation, open } = this.pose.forward(tokens.narrow(1, samples, poseQueries));
-    const bins = tensor(batch.targetRotationBins, { shape: [size, 1, horizon * 3] }).expand([
+    const bins = tensor(batch.targetRotationBins, { shape: [size, 1, horizon * 3], device }).expand([
       size,
       poseQueries,
       horizon * 3,
     ]);
-    const opened = tensor(batch.targetOpen, { shape: [size, 1, horizon] }).expand([size, poseQueries, horizon]);
+    const opened = tensor(batch.targetOpen, { shape: [size, 1, horizon], device }).expand([size, poseQueries, horizon]);
     const rotationLoss = crossEntropy(rotation.reshape([-1, ROTATION_BINS]), bins.flatten());
     const openLoss = binaryCrossEntropyWithLogits(open, opened);
     return {
@@ -205,7 +211,11 @@ export class MiniDiffuserLight extends Module implements Policy {
         const predict = (x: Tensor, timestep: number): Tensor =>
           this.predict(scene, x, this.sameTimestep(timestep, size * candidates));
         const record = (x: Tensor): unknown => returnTrajectory && trajectory.push(this.toWorld(x));
-        const positions = runSampler(sampler, [size, candidates, horizon, 3], predict, { generator, record });
+        const positions = runSampler(sampler, [size, candidates, horizon, 3], predict, {
+          generator,
+          record,
+          device: this.device,
+        });
         const tokens = this.act(scene, positions, this.sameTimestep(0, size * candidates), candidates);
         const { rotation, open } = this.pose.forward(tokens);
         return {
@@ -222,7 +232,7 @@ export class MiniDiffuserLight extends Module implements Policy {
   }
 
   private sameTimestep(timestep: number, count: number): Tensor {
-    return tensor(new Float32Array(count).fill(timestep));
+    return full([count], timestep, { device: this.device });
   }
 
   private toWorld(positions: Tensor): Float32Array {

@@ -2,6 +2,7 @@ import { Linear, MLP, Module, type Parameter, parameter } from "@md/nn";
 import { cat, type Generator, masks, randn, rotaryTable, tensor, type Tensor, VoxelHash, zeros } from "@md/tensor";
 import { checkObservation } from "../check-batch.js";
 import { gripperNumbers } from "../gripper-numbers.js";
+import { itemOfRow } from "../item-of-row.js";
 import type { Observation } from "../policy.js";
 import { positionFeatureDim, positionFeatures, type PositionNormalizer } from "../positions.js";
 import type { ConditionLayout } from "./block.js";
@@ -59,19 +60,20 @@ export class SceneEncoder extends Module {
     const { embedDim, numHeads, positionFrequencies, ropeScale } = this.config;
     const features = (world: Tensor): Tensor => positionFeatures(this.normalizer.normalize(world), positionFrequencies);
 
-    const points = tensor(observation.points, { shape: [size, pointsPerScene, 3] });
-    const colors = tensor(observation.colors, { shape: [size, pointsPerScene, 3] });
+    const { device } = this;
+    const points = tensor(observation.points, { shape: [size, pointsPerScene, 3], device });
+    const colors = tensor(observation.colors, { shape: [size, pointsPerScene, 3], device });
     const scene = this.point.forward(features(points)).add(this.color.forward(colors.mul(2).sub(1)));
 
-    const proprio = tensor(gripperNumbers(observation.proprio, size), { shape: [size, 1, 10] });
+    const proprio = tensor(gripperNumbers(observation.proprio, size), { shape: [size, 1, 10], device });
     const gripper = this.gripper.forward(cat([features(proprio.narrow(-1, 0, 3)), proprio.narrow(-1, 3, 7)], -1));
-    const words = tensor(observation.instruction, { shape: [size, instructionTokens, instructionDim] });
+    const words = tensor(observation.instruction, { shape: [size, instructionTokens, instructionDim], device });
     const instruction = this.instruction.forward(words);
     const context = [gripper, instruction].map((tokens, kind) => tokens.add(this.modality.narrow(0, kind, 1)));
 
     const contextTokens = 1 + instructionTokens;
-    const places = cat([this.normalizer.centered(points), zeros([size, contextTokens, 3])], 1);
-    const item = tensor(Int32Array.from({ length: size * pointsPerScene }, (_, i) => Math.floor(i / pointsPerScene)));
+    const places = cat([this.normalizer.centered(points), zeros([size, contextTokens, 3], { device })], 1);
+    const item = itemOfRow(size, pointsPerScene, device);
     const voxels = new Map<number, VoxelHash>();
     for (const voxelSize of this.config.voxelSizes)
       if (!voxels.has(voxelSize)) voxels.set(voxelSize, VoxelHash.build(points.flatten(0, 1), item, { voxelSize }));

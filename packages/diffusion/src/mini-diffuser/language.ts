@@ -22,7 +22,8 @@ export class LanguageEncoder extends Module {
     const items = offsets.length - 1;
     const longest = Math.max(...Array.from({ length: items }, (_, i) => offsets[i + 1]! - offsets[i]!));
     const dim = context.tokens.shape[1]!;
-    if (longest === 0) return { context, pooled: zeros([items, dim], { dtype: tokens.dtype }) };
+    const { dtype, device } = tokens;
+    if (longest === 0) return { context, pooled: zeros([items, dim], { dtype, device }) };
     const place = new Int32Array(items * longest);
     const valid = new Float32Array(items * longest);
     for (let item = 0; item < items; item++)
@@ -30,8 +31,8 @@ export class LanguageEncoder extends Module {
         place[item * longest + t - offsets[item]!] = t;
         valid[item * longest + t - offsets[item]!] = 1;
       }
-    const rows = tensor(place);
-    const mask = tensor(valid, { shape: [items, longest], dtype: tokens.dtype });
+    const rows = tensor(place, { device });
+    const mask = tensor(valid, { shape: [items, longest], dtype, device });
     const scores = indexSelect(this.score.forward(tokens).flatten(), 0, rows).reshape([items, longest]);
     // Far below any score, yet finite: an item without tokens has no NaN.
     const weights = softmax(scores.add(mask.sub(1).mul(1e30))).mul(mask);

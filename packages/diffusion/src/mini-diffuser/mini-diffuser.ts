@@ -3,6 +3,7 @@ import {
   argmax,
   binaryCrossEntropyWithLogits,
   crossEntropy,
+  full,
   type Generator,
   l1Loss,
   mseLoss,
@@ -97,19 +98,23 @@ export class MiniDiffuser extends Module implements Policy {
 
   loss(batch: PolicyBatch, generator: Generator): { loss: Tensor; parts: Record<string, Tensor> } {
     const { size } = batch;
+    const { device } = this;
     const { samples, numTrainTimesteps, poseJitter } = this.settings;
     checkObservation("MiniDiffuser", batch, this.settings);
     checkTargets("MiniDiffuser", batch, 1);
-    const { scenes, centers } = centerScenes(batch, this.center);
+    const { scenes, centers } = centerScenes(batch, this.center, device);
     const { continuousTimesteps } = this.objective;
+    const shape = [3];
+    const level2 = { batchSize: size, samples, numTrainTimesteps, shape, generator, continuousTimesteps, device };
     const draws = {
-      level2: drawLevel2({ batchSize: size, samples, numTrainTimesteps, shape: [3], generator, continuousTimesteps }),
-      jitter: randn([size, 3], { generator }).mul(poseJitter),
+      level2: drawLevel2(level2),
+      jitter: randn([size, 3], { generator, device }).mul(poseJitter),
     };
+    const triples = { shape: [size, 3], device };
     const targets = {
-      positions: tensor(batch.targetPosition, { shape: [size, 3] }).sub(tensor(centers, { shape: [size, 3] })),
-      rotationBins: tensor(batch.targetRotationBins, { shape: [size, 3] }),
-      open: tensor(batch.targetOpen),
+      positions: tensor(batch.targetPosition, triples).sub(tensor(centers, triples)),
+      rotationBins: tensor(batch.targetRotationBins, triples),
+      open: tensor(batch.targetOpen, { device }),
     };
     return this.lossOf(scenes, centers, targets, draws);
   }
@@ -143,14 +148,14 @@ export class MiniDiffuser extends Module implements Policy {
   /** Runs scenes through the backbone, once for all denoising steps. */
   encode(observation: Observation): EncodedObservation {
     checkObservation("MiniDiffuser", observation, this.settings);
-    const { scenes, centers } = centerScenes(observation, this.center);
+    const { scenes, centers } = centerScenes(observation, this.center, this.device);
     return { encoded: this.network.encode(scenes), centers };
   }
 
   /**
    * What the network predicts of noised positions.
    * @param positions as they are diffused, [B, S, 3]
-   * @param timesteps [B·S], item-major
+   * @param timesteps [B·S], item-major, any dtype and device
    * @returns [B, S, 3]
    */
   predict({ encoded, centers }: EncodedObservation, positions: Tensor, timesteps: Tensor): Tensor {
@@ -166,21 +171,26 @@ export class MiniDiffuser extends Module implements Policy {
     const { candidates = 1, generator, returnTrajectory = false } = options;
     const { encoded, centers } = observation;
     const { items } = encoded;
+    const { device } = this;
     checkCandidates("MiniDiffuser", candidates);
     const sampler = createSampler("MiniDiffuser", this.noiseProcess(), options);
     const frames: Float32Array[] = [];
     const world = (x: Tensor): Float32Array => {
-      const center = tensor(centers, { shape: [items, 1, 3] });
-      return scope(() => this.metres(x, centers).add(center).data() as Float32Array);
+      return scope(() => this.metres(x, centers).add(this.centersLike(x, centers)).data() as Float32Array);
     };
     return noGrad(() =>
       scope(() => {
         const predict = (x: Tensor, timestep: number): Tensor =>
-          this.predict(observation, x, tensor(new Float32Array(items * candidates).fill(timestep)));
+          this.predict(observation, x, full([items * candidates], timestep, { device }));
         const record = (x: Tensor): unknown => returnTrajectory && frames.push(world(x));
         // Released checkpoints are sampled from zeros noised to the last timestep.
         const initNoiseSigma = this.normalizer ? 1 : Math.sqrt(1 - this.remainingSignal ** 2);
-        const drawn = runSampler(sampler, [items, candidates, 3], predict, { generator, record, initNoiseSigma });
+        const drawn = runSampler(sampler, [items, candidates, 3], predict, {
+          generator,
+          record,
+          initNoiseSigma,
+          device,
+        });
         const { rotation, open } = this.network.pose(encoded, this.metres(drawn, centers));
         return {
           size: items,
@@ -208,7 +218,8 @@ export class MiniDiffuser extends Module implements Policy {
   }
 
   private centersLike(positions: Tensor, centers: Float32Array): Tensor {
-    return tensor(centers, { shape: [positions.shape[0]!, 1, 3], dtype: positions.dtype });
+    const { dtype, device } = positions;
+    return tensor(centers, { shape: [positions.shape[0]!, 1, 3], dtype, device });
   }
 
   stepFlops(batch: Pick<PolicyBatch, "size" | "pointsPerScene" | "instructionTokens">): number {

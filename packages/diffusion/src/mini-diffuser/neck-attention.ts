@@ -14,6 +14,7 @@ import {
   applyRotary,
   type AttentionMask,
   cat,
+  type DeviceName,
   indexSelect,
   maskedAttention,
   masks,
@@ -89,10 +90,11 @@ export class NeckAttention extends Module {
       return { ...this.placeKeys(k, v, coordinates), lengths: counts(offsets) };
     }
     const rows = cat([this.kv.forward(points), this.contextKv.forward(context.tokens)], 0);
-    const origin = zeros([context.tokens.shape[0]!, 3], { dtype: coordinates.dtype });
+    const { dtype, device } = coordinates;
+    const origin = zeros([context.tokens.shape[0]!, 3], { dtype, device });
     const { k, v } = this.keyValue(rows);
     const placed = this.placeKeys(k, v, cat([coordinates, origin], 0));
-    const { index, lengths } = paddedByItem([offsets, context.offsets]);
+    const { index, lengths } = paddedByItem([offsets, context.offsets], device);
     const pad = (x: Tensor): Tensor => toHeads(indexSelect(fromHeads(x), 0, index), this.numHeads, lengths.length);
     return { k: pad(placed.k), v: pad(placed.v), lengths };
   }
@@ -162,7 +164,7 @@ function varlenOf(items: number, samples: number, lengths: readonly number[]): A
 }
 
 /** Where each item's rows of several parts, laid one part after the other, are; padded with row 0 to the longest item. */
-function paddedByItem(parts: readonly Int32Array[]): { index: Tensor; lengths: number[] } {
+function paddedByItem(parts: readonly Int32Array[], device: DeviceName): { index: Tensor; lengths: number[] } {
   const each = parts.map(counts);
   const lengths = each[0]!.map((_, item) => each.reduce((total, part) => total + part[item]!, 0));
   const longest = Math.max(...lengths);
@@ -175,5 +177,5 @@ function paddedByItem(parts: readonly Int32Array[]): { index: Tensor; lengths: n
     });
     first += offsets.at(-1)!;
   });
-  return { index: tensor(index), lengths };
+  return { index: tensor(index, { device }), lengths };
 }

@@ -9,6 +9,7 @@ import {
   type RandomLayerOptions,
 } from "@md/nn";
 import { abs, floor, ge, indexSelect, localKernelQuery, scope, sign, silu, tensor, type Tensor } from "@md/tensor";
+import { itemOfRow } from "../item-of-row.js";
 import type { Compat } from "./config.js";
 import { type ActionTokens, NeckAttention, type NeckKeys, type NeckOptions } from "./neck-attention.js";
 
@@ -70,7 +71,8 @@ class LocalQuery extends Module {
 
   /** [B·S, dim] of positions [B, S, 3]. */
   forward({ items, samples, positions }: ActionTokens, { level, convolved }: NeckMemory, grid: QueryGrid): Tensor {
-    const item = tensor(Int32Array.from({ length: items * samples }, (_, i) => Math.floor(i / samples)));
+    const { device } = positions;
+    const item = itemOfRow(items, samples, device);
     const cells = positions.sub(grid.origin).div(grid.cellSize).reshape([-1, 3]);
     if (!convolved) {
       const { weight, bias } = this.embedding.conv;
@@ -80,7 +82,7 @@ class LocalQuery extends Module {
     }
     const truncated = floor(abs(cells)).mul(sign(cells)).add(0.5);
     const row = level.cloud.lookup(truncated, item);
-    const occupied = ge(row, tensor(0, { dtype: "i32" })).to(cells.dtype);
+    const occupied = ge(row, tensor(0, { dtype: "i32", device })).to(cells.dtype);
     return indexSelect(convolved, 0, row.mul(occupied.to("i32"))).mul(occupied.unsqueeze(1));
   }
 }

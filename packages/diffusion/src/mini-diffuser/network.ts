@@ -16,9 +16,12 @@ import type { ResolvedMiniDiffuserConfig } from "./config.js";
 import { LanguageEncoder } from "./language.js";
 import { NeckBlock, type NeckMemory, type QueryGrid } from "./neck.js";
 
-/** Scenes as the network sees them: points of all items side by side, positions in metres from a centre of the item's own. */
+/**
+ * Scenes as the network sees them: points of all items side by side, positions in metres from a centre of the item's own.
+ * All lie where the network does, but what the host reads: that best lies on the CPU, where nothing waits for it.
+ */
 export interface SceneTensors {
-  /** [P, 3], f32 or f64. */
+  /** [P, 3], f32 or f64. The host reads them. */
   coordinates: Tensor;
   /** Position, colour in [-1, 1], height: [P, 7]. */
   features: Tensor;
@@ -28,7 +31,7 @@ export interface SceneTensors {
   words: Context;
   /** Position in metres, rotation's first two columns and opening of the gripper, [B, 10]; needed with `useProprio`. */
   gripper?: Tensor;
-  /** Which of an episode's key poses comes next, [B], integers below `maxSteps`; needed with that. */
+  /** Which of an episode's key poses comes next, [B], integers below `maxSteps`; needed with that. The host reads them. */
   stepIds?: Tensor;
 }
 
@@ -92,8 +95,11 @@ export class MiniDiffuserNetwork extends Module {
   /** Runs the scenes through the backbone, and prepares what the neck reads of each level. */
   encode(scenes: SceneTensors): EncodedScenes {
     const { compat, voxelSize } = this.config;
-    const { coordinates, counts } = scenes;
-    const { grid, origin } = gridOf(coordinates, counts, voxelSize, compat === "none");
+    const { counts } = scenes;
+    const { device } = scenes.features;
+    const { grid, origins } = gridOf(scenes.coordinates, counts, voxelSize, compat === "none");
+    const coordinates = scenes.coordinates.to(device);
+    const origin = tensor(origins, { shape: [origins.length / 3, 1, 3], dtype: coordinates.dtype, device });
     const cloud = PointCloud.build({ grid, coordinates, counts });
     const { context: words, pooled } = this.language.forward(scenes.words);
     const context = withTokens(words, this.stateTokens(scenes));
@@ -105,7 +111,7 @@ export class MiniDiffuserNetwork extends Module {
       return { origin: compat === "none" ? origin : leastOf(level), cellSize };
     });
     const finest = levels.at(-1)!;
-    const { values, rows } = segmentMax(finest.features, tensor(finest.cloud.offsets));
+    const { values, rows } = segmentMax(finest.features, tensor(finest.cloud.offsets, { device }));
     rows.dispose();
     return { items: counts.length, memories, grids, instruction: pooled, scene: values };
   }
@@ -113,19 +119,20 @@ export class MiniDiffuserNetwork extends Module {
   /**
    * What the network was trained to predict of noised positions: the neck alone.
    * @param positions [B, S, 3], metres
-   * @param timesteps [B·S], i64, item-major
+   * @param timesteps [B·S], item-major, any dtype and device
    * @returns [B·S, 3]
    */
   predict(encoded: EncodedScenes, positions: Tensor, timesteps: Tensor): Tensor {
     const { items, memories, grids } = encoded;
     const samples = positions.shape[1]!;
+    const { device } = positions;
     const tokens = { items, samples, positions };
     const rows = Int32Array.from({ length: items * samples }, (_, row) =>
       this.config.compat === "released" ? row % items : Math.floor(row / samples),
     );
-    const instruction = indexSelect(encoded.instruction, 0, tensor(rows));
+    const instruction = indexSelect(encoded.instruction, 0, tensor(rows, { device }));
     const dtype = positions.dtype as "f32" | "f64";
-    const time = timestepEmbedding(timesteps, this.config.contextDim, { downscaleFreqShift: 0, dtype });
+    const time = timestepEmbedding(timesteps.to(device), this.config.contextDim, { downscaleFreqShift: 0, dtype });
     const condition = time.add(instruction);
     let x = this.anchor.forward(positions.reshape([items * samples, 3]));
     [...this.neck].forEach((block, i) => {
@@ -152,7 +159,7 @@ export class MiniDiffuserNetwork extends Module {
       const wrong = ids.toFlatArray().find((id) => !(id >= 0 && id < maxSteps));
       if (wrong !== undefined)
         throw new ValueError(`[MiniDiffuser] stepIds has ${wrong}, expected 0 to ${maxSteps - 1} with maxSteps`);
-      tokens.push(this.step.forward(ids));
+      tokens.push(this.step.forward(ids.to(this.device)));
     }
     return tokens;
   }
@@ -175,20 +182,23 @@ function withTokens({ tokens, offsets }: Context, more: readonly Tensor[]): Cont
     for (let row = offsets[item]!; row < offsets[item + 1]!; row++) rows.push(row);
     more.forEach((_, kind) => rows.push(words + kind * items + item));
   }
-  return { tokens: indexSelect(cat([tokens, ...more], 0), 0, tensor(Int32Array.from(rows))), offsets: ends };
+  return {
+    tokens: indexSelect(cat([tokens, ...more], 0), 0, tensor(Int32Array.from(rows), { device: tokens.device })),
+    offsets: ends,
+  };
 }
 
 /**
  * The cell of each point, counted from the least coordinates of its item, or of all items. ValueError naming a point that
  * is no number or too far from the least.
- * @returns `origin`, those least coordinates, [B, 1, 3] or [1, 1, 3]
+ * @returns `origins`, those least coordinates, [B, 3] or [1, 3]
  */
 function gridOf(
   coordinates: Tensor,
   counts: readonly number[],
   voxelSize: number,
   byItem: boolean,
-): { grid: Int32Array; origin: Tensor } {
+): { grid: Int32Array; origins: number[] } {
   const values = coordinates.data() as Float32Array | Float64Array;
   const round = values instanceof Float32Array ? Math.fround : (x: number): number => x;
   const edge = round(voxelSize);
@@ -211,7 +221,7 @@ function gridOf(
     origins.push(...least);
     begin = end;
   }
-  return { grid, origin: tensor(origins, { shape: [ends.length, 1, 3], dtype: coordinates.dtype }) };
+  return { grid, origins };
 }
 
 const leastOf = ({ cloud }: LevelFeatures): Tensor => amin(cloud.coordinates, { dim: 0 }).reshape([1, 1, 3]);

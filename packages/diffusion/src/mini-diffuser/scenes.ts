@@ -1,4 +1,4 @@
-import { tensor } from "@md/tensor";
+import { type DeviceName, tensor } from "@md/tensor";
 import type { Observation } from "../policy.js";
 import { gripperNumbers } from "../gripper-numbers.js";
 import type { SceneTensors } from "./network.js";
@@ -13,8 +13,14 @@ export interface CenteredScenes {
 /**
  * Points relative to a centre: the one given, or the mean of their scene's points; colours to [-1, 1]; height is z of the world frame. Instructions side by
  * side without padding.
+ *
+ * @param device where tensors go that the host does not read
  */
-export function centerScenes(observation: Observation, center: readonly number[] | null): CenteredScenes {
+export function centerScenes(
+  observation: Observation,
+  center: readonly number[] | null,
+  device: DeviceName,
+): CenteredScenes {
   const { size, pointsPerScene, points, colors, instruction, instructionTokens, instructionDim } = observation;
   const centers = new Float32Array(3 * size);
   const coordinates = new Float32Array(points.length);
@@ -44,10 +50,10 @@ export function centerScenes(observation: Observation, center: readonly number[]
   return {
     scenes: {
       coordinates: tensor(coordinates, { shape: [rows, 3] }),
-      features: tensor(features, { shape: [rows, 7] }),
+      features: tensor(features, { shape: [rows, 7], device }),
       counts: new Array<number>(size).fill(pointsPerScene),
-      words: { tokens: tensor(words, { shape: [offsets[size]!, instructionDim] }), offsets },
-      gripper: tensor(centeredGripper(observation.proprio, centers), { shape: [size, 10] }),
+      words: { tokens: tensor(words, { shape: [offsets[size]!, instructionDim], device }), offsets },
+      gripper: tensor(centeredGripper(observation.proprio, centers), { shape: [size, 10], device }),
       stepIds: observation.stepIds && tensor(observation.stepIds),
     },
     centers,

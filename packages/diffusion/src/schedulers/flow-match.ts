@@ -93,7 +93,8 @@ export abstract class FlowMatchScheduler {
    *
    * @param original clean samples, [n, …], f32 or f64
    * @param noise like `original`
-   * @param timesteps reals from 0 to K, one a sample: [n] of any dtype, or n numbers
+   * @param timesteps reals from 0 to K, one a sample: [n] of any dtype, or n numbers; the host reads them, so a tensor best
+   *   lies on the CPU
    * @throws ShapeError, DTypeError, or ValueError for a timestep out of range
    */
   addNoise(original: Tensor, noise: Tensor, timesteps: Tensor | readonly number[]): Tensor {

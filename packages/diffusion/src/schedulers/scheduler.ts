@@ -98,7 +98,7 @@ export abstract class Scheduler<C extends SchedulerConfig> {
    *
    * @param original clean samples, [n, …], f32 or f64
    * @param noise like `original`
-   * @param timesteps one a sample, [n] i64 or i32, or n numbers
+   * @param timesteps one a sample, [n] i64 or i32, or n numbers; the host reads them, so a tensor best lies on the CPU
    * @throws ShapeError, DTypeError, or ValueError for a timestep out of range
    */
   addNoise(original: Tensor, noise: Tensor, timesteps: Tensor | readonly number[]): Tensor {

@@ -1,4 +1,4 @@
-import { tensor, type Tensor, ValueError } from "@md/tensor";
+import { type DeviceName, tensor, type Tensor, ValueError } from "@md/tensor";
 
 /**
  * How large a patch is where an item has fewer rows than asked for: as many as the item has, so that an item does not
@@ -28,8 +28,16 @@ export function checkPatches(owner: string, patchSize: number, rule: PatchRule):
     throw new ValueError(`[${owner}] patchRule is ${String(rule)}, expected ${patchRules.join(" or ")}`);
 }
 
-/** @param offsets [B + 1], rows of each item */
-export function patchesOf(offsets: Int32Array, patchSize: number, rule: PatchRule): Patches {
+/**
+ * @param offsets [B + 1], rows of each item
+ * @param device of `keys`. Default "cpu"
+ */
+export function patchesOf(
+  offsets: Int32Array,
+  patchSize: number,
+  rule: PatchRule,
+  device: DeviceName = "cpu",
+): Patches {
   checkPatches("patchesOf", patchSize, rule);
   const items = offsets.length - 1;
   const counts = Array.from({ length: items }, (_, item) => offsets[item + 1]! - offsets[item]!);
@@ -50,6 +58,6 @@ export function patchesOf(offsets: Int32Array, patchSize: number, rule: PatchRul
   return {
     cuSeqlensQ: Int32Array.from(queries),
     cuSeqlensK: Int32Array.from(ends),
-    keys: padded ? tensor(Int32Array.from(keys)) : null,
+    keys: padded ? tensor(Int32Array.from(keys), { device }) : null,
   };
 }

@@ -171,7 +171,7 @@ export class PointCloud {
       this.patchings,
       `${rule} ${size}`,
       ({ keys }) => (keys ? [keys] : []),
-      () => patchesOf(this.offsets, size, rule),
+      () => patchesOf(this.offsets, size, rule, this.coordinates.device),
     );
   }
 

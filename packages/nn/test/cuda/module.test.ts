@@ -1,6 +1,6 @@
 import { adamwStep, cudaInfo, Generator, mseLoss, randn, scope, zerosLike } from "@md/tensor";
 import { describe, expect, it } from "vitest";
-import { MLP } from "../../src/index.js";
+import { MLP, ModuleList, Sequential } from "../../src/index.js";
 
 const device = "cuda:0";
 
@@ -39,6 +39,8 @@ describe.skipIf(cudaInfo().devices.length === 0)("a module on cuda", () => {
     scope(() => {
       const [here, there] = [1, 2].map((seed) => new MLP([2, 3], { generator: new Generator(seed) }));
       there!.to(device).loadStateDict(here!.stateDict());
+      expect([here!.device, there!.device]).toEqual(["cpu", device]);
+      expect(new ModuleList([new Sequential(), there!]).device).toBe(device);
       for (const [name, tensor] of there!.stateDict()) {
         expect(tensor.device).toBe(device);
         expect(tensor.data()).toEqual(here!.stateDict().get(name)!.data());

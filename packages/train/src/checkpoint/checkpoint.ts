@@ -3,7 +3,7 @@ import { basename, dirname, join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import type { Policy, PolicyFactory } from "@md/diffusion";
 import { construct, SafetensorsError, SafetensorsFile, type StateDict, writeSafetensors } from "@md/nn";
-import { Generator, scope, tensor } from "@md/tensor";
+import { type DeviceName, Generator, scope, tensor } from "@md/tensor";
 import { CheckpointError } from "../errors.js";
 import { findPolicy } from "../find-policy.js";
 import type { Trainer } from "../trainer.js";
@@ -110,10 +110,11 @@ export class Checkpoint {
    * @param options.weights "ema" takes the averaged weights, with their averaged batch statistics, where there are some.
    *   Default "ema".
    * @param options.model as in {@link findPolicy}
-   * @throws CheckpointError when the policy cannot be had, or the tensors do not fit it
+   * @param options.device where to put it; a checkpoint does not say where it was trained. Default "cpu"
+   * @throws CheckpointError when the policy cannot be had, or the tensors do not fit it; DeviceError
    */
-  async loadPolicy(options: { weights?: "ema" | "model"; model?: string } = {}): Promise<Policy> {
-    const { weights = "ema", model } = options;
+  async loadPolicy(options: { weights?: "ema" | "model"; model?: string; device?: DeviceName } = {}): Promise<Policy> {
+    const { weights = "ema", model, device = "cpu" } = options;
     const { name, config } = this.metadata.policy;
     const factory = await this.findPolicy(model);
     const policy = naming(this.file, () => construct(() => factory.fromConfig(config, new Generator(0))));
@@ -122,6 +123,7 @@ export class Checkpoint {
         throw new CheckpointError(this.file, `metadata.policy.config is not a whole configuration of ${name}`);
       this.restoreModule(policy, "model");
       if (weights === "ema" && this.hasEma) this.restoreModule(policy, "ema");
+      policy.to(device);
       return policy;
     } catch (error) {
       policy.dispose();

@@ -7,7 +7,16 @@ import {
   formatEvaluation,
 } from "../evaluate/evaluation.js";
 import { compareSolvers, formatSolverComparison, type SolverComparison } from "../evaluate/solver-comparison.js";
-import { dataSource, parseInteger, parseNumber, parseSolver, solverHelp, solverOptions } from "./options.js";
+import {
+  dataSource,
+  deviceHelp,
+  parseDevice,
+  parseInteger,
+  parseNumber,
+  parseSolver,
+  solverHelp,
+  solverOptions,
+} from "./options.js";
 import { listSkipped, skipBadFlag, skipBadHelp } from "./skip-bad.js";
 
 interface EvalFlags {
@@ -23,6 +32,7 @@ interface EvalFlags {
   steps?: string;
   shift?: string;
   seed: string;
+  device?: string;
   skipBad?: boolean;
   json?: boolean;
 }
@@ -44,6 +54,7 @@ export function addEval(program: Command): void {
     .option("--steps <counts>", "denoising steps; several, separated by commas, are compared")
     .option("--shift <factor>", "of euler and heun: over 1 puts more steps where there is more noise")
     .option("--seed <seed>", "seed of the candidates", "0")
+    .option("--device <name>", deviceHelp)
     .option(skipBadFlag, skipBadHelp)
     .option("--json", "print everything as JSON")
     .action(run);
@@ -61,6 +72,7 @@ async function run(flags: EvalFlags): Promise<void> {
     turn: parseNumber("--turn", flags.turn),
     samples: parseInteger("--samples", flags.samples, 1),
     seed: parseInteger("--seed", flags.seed, 0),
+    device: parseDevice(flags.device),
   };
   const [found, text] = compares(flags) ? await compare(source, flags) : await judge(source, flags);
   console.log(flags.json ? JSON.stringify(found, null, 2) : text);

@@ -1,5 +1,7 @@
 import { type Solver, type SolverOptions, solvers } from "@md/diffusion";
 import type { OnBad } from "@md/rlbench-data";
+import { type DeviceName, synchronize } from "@md/tensor";
+import { device } from "../config/fields.js";
 import type { ConfigLayer } from "../config/resolve.js";
 import { parseOverride } from "../config/sources.js";
 import type { DataSource } from "../data.js";
@@ -22,6 +24,17 @@ export function parseNumber(flag: string, value: string): number {
   }
   return number;
 }
+
+/** The device that `--device` names, the CPU without it. DeviceError that says why there is none, before anything is read. */
+export function parseDevice(value: string | undefined): DeviceName {
+  if (value === undefined) return device.default;
+  if (!device.accepts(value)) throw new ConfigError("--device", "", `is "${value}", expected ${device.expected}`);
+  synchronize(value as DeviceName);
+  return value as DeviceName;
+}
+
+/** Help of `--device`. */
+export const deviceHelp = "where to compute: cpu, cuda or cuda:<index> (default: cpu)";
 
 /** A solver's name. */
 export function parseSolver(value: string): Solver {

@@ -3,7 +3,15 @@ import type { Command } from "commander";
 import { Checkpoint } from "../checkpoint/checkpoint.js";
 import { listEpisodes, loadDataset } from "../data.js";
 import { drawCandidates, quaternionAt } from "../evaluate/predict.js";
-import { dataSource, parseInteger, parseNumber, solverHelp, solverOptions } from "./options.js";
+import {
+  dataSource,
+  deviceHelp,
+  parseDevice,
+  parseInteger,
+  parseNumber,
+  solverHelp,
+  solverOptions,
+} from "./options.js";
 
 interface SampleFlags {
   checkpoint: string;
@@ -18,6 +26,7 @@ interface SampleFlags {
   steps?: string;
   shift?: string;
   seed: string;
+  device?: string;
 }
 
 /** `minidiff sample`. */
@@ -37,6 +46,7 @@ export function addSample(program: Command): void {
     .option("--steps <count>", "denoising steps")
     .option("--shift <factor>", "of euler and heun: over 1 puts more steps where there is more noise")
     .option("--seed <seed>", "seed of the candidates", "0")
+    .option("--device <name>", deviceHelp)
     .action(run);
 }
 
@@ -49,6 +59,7 @@ async function run(flags: SampleFlags): Promise<void> {
     ...solverOptions(flags),
     seed,
   };
+  const device = parseDevice(flags.device);
   const turn = parseNumber("--turn", flags.turn);
   using checkpoint = new Checkpoint(flags.checkpoint);
   const { data } = checkpoint.metadata.config;
@@ -57,7 +68,7 @@ async function run(flags: SampleFlags): Promise<void> {
   const index = dataset.samples.findIndex(({ keyPoseIndex }) => keyPoseIndex === keyPose);
   if (index < 0) throw new DataError(episodes[0]!.id, `has no key pose ${keyPose}, only ${dataset.samples.length}`);
   const batch = collate(dataset, [index], { seed, points: data.points, sampling: data.sampling, turn });
-  const policy = await checkpoint.loadPolicy({ model: flags.model });
+  const policy = await checkpoint.loadPolicy({ model: flags.model, device });
   const drawn = drawCandidates(policy, batch, options);
   policy.dispose();
   const { task, frame, instructions } = dataset.samples[index]!;

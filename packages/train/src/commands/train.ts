@@ -11,7 +11,7 @@ import { Run } from "../run/run.js";
 import { remainingSignalWarning } from "../run/signal.js";
 import { exitStatus } from "./failure.js";
 import { abortOnSignals } from "./interrupt.js";
-import { dataSource, flagLayer } from "./options.js";
+import { dataSource, deviceHelp, flagLayer, parseDevice } from "./options.js";
 import { listSkipped, skipBadFlag, skipBadHelp } from "./skip-bad.js";
 
 interface TrainFlags {
@@ -26,6 +26,7 @@ interface TrainFlags {
   steps?: string;
   maxMinutes?: string;
   seed?: string;
+  device?: string;
   model?: string;
   resume?: string;
   skipBad?: boolean;
@@ -48,11 +49,12 @@ export function addTrain(program: Command): void {
     .option("--steps <count>", "optimiser steps")
     .option("--max-minutes <minutes>", "limit of time; with --steps, whichever comes first")
     .option("--seed <seed>", "seed of initialisation, data order and noise")
+    .option("--device <name>", deviceHelp)
     .option("--model <name>", "registered policy, or a module file that exports one; the file is run")
     .option(skipBadFlag, skipBadHelp)
     .option(
       "--resume <run>",
-      "go on with an interrupted run; --steps, --max-minutes and --model alone may be given with it",
+      "go on with an interrupted run; --steps, --max-minutes, --device and --model alone may be given with it",
     )
     .action(train);
 }
@@ -61,7 +63,7 @@ const collect = (value: string, all: string[]): string[] => [...all, value];
 
 async function train(overrides: string[], flags: TrainFlags): Promise<void> {
   const run = flags.resume === undefined ? await start(flags, overrides) : await resume(flags.resume, flags, overrides);
-  const { config, policy, training, validation, out } = run.parts;
+  const { config, device, policy, training, validation, out } = run.parts;
   const instructionTokens = Math.max(
     ...training.samples.flatMap(({ embeddings }) => embeddings.map(({ tokens }) => tokens)),
   );
@@ -82,7 +84,9 @@ async function train(overrides: string[], flags: TrainFlags): Promise<void> {
   if (finished && heldOut) {
     const data = { root: heldOut.root, ids: new Set(heldOut.episodes) };
     console.log(
-      formatEvaluation(await evaluateCheckpoint({ checkpoint: out, model: flags.model, data, mustBeHeldOut: true })),
+      formatEvaluation(
+        await evaluateCheckpoint({ checkpoint: out, model: flags.model, data, device, mustBeHeldOut: true }),
+      ),
     );
   }
   if (!finished) process.exitCode = exitStatus.interrupted;
@@ -96,6 +100,7 @@ async function start(flags: TrainFlags, overrides: readonly string[]): Promise<R
   if (flags.config !== undefined) layers.push(readConfigFile(flags.config));
   layers.push(...[...flags.set, ...overrides].map(parseOverride));
   if (flags.seed !== undefined) layers.push(flagLayer("--seed", "seed", flags.seed));
+  if (flags.device !== undefined) layers.push(flagLayer("--device", "device", flags.device));
   layers.push(...budgetLayers(flags));
   const { model } = flags;
   // First, lest the older run hide what is wrong with the configuration.
@@ -116,9 +121,13 @@ function resume(run: string, flags: TrainFlags, overrides: readonly string[]): P
   const others = ["data", "task", "out", "episodes", "valEpisodes", "config", "seed", "skipBad"] as const;
   const given = others.find((name) => flags[name] !== undefined);
   if (given || flags.set.length > 0 || overrides.length > 0) {
-    throw new ConfigError("train", "--resume", "takes all but --steps, --max-minutes and --model from the checkpoint");
+    throw new ConfigError(
+      "train",
+      "--resume",
+      "takes all but --steps, --max-minutes, --device and --model from the checkpoint",
+    );
   }
-  return Run.resume(run, { model: flags.model, budget: budgetLayers(flags) });
+  return Run.resume(run, { model: flags.model, device: parseDevice(flags.device), budget: budgetLayers(flags) });
 }
 
 // A limit on the command line stands alone, whatever the preset says of the other.

@@ -1,3 +1,5 @@
+import type { DeviceName } from "@md/tensor";
+
 /** One value of a configuration: its default, and what it accepts. */
 export interface Field<T> {
   default: T;
@@ -59,6 +61,13 @@ export const oneOf = <T extends string>(fallback: T, ...others: readonly T[]): F
     expected: words.map((word) => `"${String(word)}"`).join(" or "),
     accepts: (value) => words.includes(value),
   };
+};
+
+/** Where to compute. */
+export const device: Field<DeviceName> = {
+  default: "cpu",
+  expected: '"cpu", "cuda" or "cuda:<index>"',
+  accepts: (value) => typeof value === "string" && /^(cpu|cuda(:\d{1,4})?)$/.test(value),
 };
 
 /** A list of names. */

@@ -1,6 +1,7 @@
+import type { DeviceName } from "@md/tensor";
 import { closest } from "fastest-levenshtein";
 import { ConfigError } from "../errors.js";
-import { type AnySchema, isField, jsonType } from "./fields.js";
+import { type AnySchema, device, isField, jsonType } from "./fields.js";
 import { type TrainConfig, trainSchema } from "./schema.js";
 
 /** Values from one place; a later layer wins over an earlier one, key by key. */
@@ -35,6 +36,18 @@ export function resolveConfig(
   policyDefaults: Readonly<Record<string, unknown>>,
 ): TrainConfig {
   return resolve(trainSchema(policyDefaults), layers) as TrainConfig;
+}
+
+/**
+ * As {@link resolveConfig}, of layers that may say `device` too: where a run computes, which is no part of what it is and
+ * so of no checkpoint. Default "cpu".
+ */
+export function resolveRun(
+  layers: readonly ConfigLayer[],
+  policyDefaults: Readonly<Record<string, unknown>>,
+): { config: TrainConfig; device: DeviceName } {
+  const { device: where, ...config } = resolve({ device, ...trainSchema(policyDefaults) }, layers);
+  return { config: config as TrainConfig, device: where as DeviceName };
 }
 
 function resolve(schema: AnySchema, layers: readonly ConfigLayer[]): Record<string, unknown> {

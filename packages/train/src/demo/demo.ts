@@ -1,5 +1,6 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import type { DeviceName } from "@md/tensor";
 import { Checkpoint } from "../checkpoint/checkpoint.js";
 import type { ConfigLayer } from "../config/resolve.js";
 import { formatTable } from "../evaluate/groups.js";
@@ -70,7 +71,7 @@ export async function runDemo(options: DemoOptions): Promise<DemoResult> {
   run.dispose();
   if (!finished) return null;
 
-  const averaged = await loadAveraged(out);
+  const averaged = await loadAveraged(out, run.parts.device);
   const { points, instructionDim } = config.data;
   const { judgement, answers } = await judgeScenes(averaged, toJudge, run.parts.training, {
     points,
@@ -113,9 +114,9 @@ function describeRun({ parts: { config, policy, training } }: Run): string {
   return `${config.model}: ${policy.numParameters.toLocaleString("en")} parameters, ${(flops / 1e9).toFixed(1)} GFLOP a step`;
 }
 
-async function loadAveraged(out: string): ReturnType<Checkpoint["loadPolicy"]> {
+async function loadAveraged(out: string, device: DeviceName): ReturnType<Checkpoint["loadPolicy"]> {
   using checkpoint = new Checkpoint(out);
-  return await checkpoint.loadPolicy();
+  return await checkpoint.loadPolicy({ device });
 }
 
 /** Seconds between the ends of stages. */

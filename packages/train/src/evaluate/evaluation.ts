@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import type { SolverOptions } from "@md/diffusion";
+import type { DeviceName } from "@md/tensor";
 import type { EpisodeRef, KeyPoseDataset } from "@md/rlbench-data";
 import { Checkpoint } from "../checkpoint/checkpoint.js";
 import type { CheckpointMetadata } from "../checkpoint/metadata.js";
@@ -26,6 +27,8 @@ export interface EvaluationSource {
   samples?: number;
   /** Default 0. */
   seed?: number;
+  /** Where the policy acts; candidates are drawn from the same numbers everywhere. Default "cpu". */
+  device?: DeviceName;
 }
 
 export interface EvaluationOptions extends EvaluationSource, SolverOptions {}
@@ -59,7 +62,7 @@ export async function evaluateCheckpoint(options: EvaluationOptions): Promise<Ev
   const { dataset, heldOut } = await loadEvaluationData(checkpoint, options);
   const { points, sampling } = metadata.config.data;
   const settings: EvaluateOptions = { points, sampling, turn, samples, solver, steps, shift, seed };
-  const policy = await checkpoint.loadPolicy({ model: options.model });
+  const policy = await checkpoint.loadPolicy({ model: options.model, device: options.device });
   const keyPoses = await evaluate(policy, dataset, settings).finally(() => policy.dispose());
   return {
     checkpoint: file,

@@ -39,7 +39,7 @@ export async function compareSolvers(options: SolverComparisonOptions): Promise<
   const { metadata, file } = checkpoint;
   const { turn = 0, samples = 16, seed = 0, shift } = options;
   const { dataset } = await loadEvaluationData(checkpoint, options);
-  using policy = await checkpoint.loadPolicy({ model: options.model });
+  using policy = await checkpoint.loadPolicy({ model: options.model, device: options.device });
   const solvers = options.solvers ?? policy.solvers;
   if (!solvers) throw new ConfigError("--solver", "", `is "all", but ${metadata.policy.name} has no choice of solvers`);
   const { points, sampling } = metadata.config.data;

@@ -71,4 +71,7 @@ export class Ema {
 
 const isFloat = ({ dtype }: Tensor): boolean => ["f32", "f64", "f16", "bf16"].includes(dtype);
 const copyOf = (x: Tensor): Tensor =>
-  (isFloat(x) ? noGrad(() => scope(() => mul(x, 1))) : tensor(x.data(), { shape: x.shape, dtype: x.dtype })).keep();
+  (isFloat(x)
+    ? noGrad(() => scope(() => mul(x, 1)))
+    : tensor(x.data(), { shape: x.shape, dtype: x.dtype, device: x.device })
+  ).keep();

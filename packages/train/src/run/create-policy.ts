@@ -1,26 +1,28 @@
 import { ConfigKeyError, type DataStatistics, type Policy, type PolicyBatch, type PolicyFactory } from "@md/diffusion";
 import { construct } from "@md/nn";
-import { Generator, noGrad, OutOfMemoryError, scope, TensorError } from "@md/tensor";
+import { DeviceError, type DeviceName, Generator, noGrad, OutOfMemoryError, scope, TensorError } from "@md/tensor";
 import type { TrainConfig } from "../config/schema.js";
 import { ConfigError } from "../errors.js";
 
 /**
- * The policy that a configuration asks for, with its first weights. It is tried on a batch, so that one that cannot train
+ * The policy that a configuration asks for, with its first weights, on `device` (default "cpu"). It is tried on a batch, so that one that cannot train
  * on these data is found before anything is written.
  *
  * @throws ConfigError when the policy refuses its options or the batch, naming the option at fault where the policy
- *   does; OutOfMemoryError when it does not fit into memory
+ *   does; OutOfMemoryError when it does not fit into memory; DeviceError
  */
 export function createPolicy(
   factory: PolicyFactory,
   config: TrainConfig,
   statistics: DataStatistics,
   batch: PolicyBatch,
+  device: DeviceName = "cpu",
 ): Policy {
   const random = new Generator(config.seed);
   let policy: Policy | undefined;
   try {
     policy = construct(() => factory.create(config.policy, statistics, random.fork("initialization")));
+    policy.to(device);
     tryLoss(policy, batch, random.fork("trial"));
     return policy;
   } catch (error) {
@@ -37,7 +39,8 @@ function tryLoss(policy: Policy, batch: PolicyBatch, generator: Generator): void
 }
 
 function asConfigError(error: unknown, { name, defaults }: PolicyFactory): unknown {
-  if (!(error instanceof TensorError) || error instanceof OutOfMemoryError) return error;
+  if (!(error instanceof TensorError) || error instanceof OutOfMemoryError || error instanceof DeviceError)
+    return error;
   // What is no option comes from the data.
   if (error instanceof ConfigKeyError && Object.hasOwn(defaults, error.key))
     return new ConfigError(name, `policy.${error.key}`, error.problem, { cause: error });

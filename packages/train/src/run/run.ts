@@ -1,7 +1,7 @@
 import { join, resolve } from "node:path";
 import type { Policy } from "@md/diffusion";
 import type { BatchLoader, EpisodeRef, KeyPoseBatch, KeyPoseDataset } from "@md/rlbench-data";
-import { Generator } from "@md/tensor";
+import { type DeviceName, Generator } from "@md/tensor";
 import { Checkpoint, type RunMetadata, saveCheckpoint } from "../checkpoint/checkpoint.js";
 import { checkWhole } from "../checkpoint/metadata.js";
 import { type ConfigLayer, resolveConfig } from "../config/resolve.js";
@@ -25,6 +25,8 @@ export interface RunParts {
   /** Folder of checkpoint and metrics. */
   out: string;
   config: TrainConfig;
+  /** Where it trains, and the policy lies. */
+  device: DeviceName;
   policy: Policy;
   training: KeyPoseDataset;
   /** Held-out key poses for the learning curve; null for none. */
@@ -66,7 +68,7 @@ export class Run {
    * @param options.layers and `options.model` as in {@link configureRun}
    * @param options.data where it selects episodes, none of them may be held out
    * @param options.validation held out; its episodes are not trained on
-   * @throws ConfigError for what cannot be used, before anything is written
+   * @throws ConfigError for what cannot be used, and DeviceError, before anything is written
    */
   static async start(options: {
     out: string;
@@ -76,7 +78,7 @@ export class Run {
     validation?: DataSource;
   }): Promise<Run> {
     const { out, data, validation } = options;
-    const { factory, config } = await configureRun(options);
+    const { factory, config, device } = await configureRun(options);
     checkOutFolder(out);
     const heldOut = validation ? listEpisodes(validation) : [];
     const selected = listEpisodes(data);
@@ -89,10 +91,11 @@ export class Run {
       ? await loadDataset(heldOut, config.data, { keyPosesOnly: true, onBad: validation.onBad })
       : null;
     const statistics = dataStatistics(training, config.data);
-    const policy = createPolicy(factory, config, statistics, batchSource(training, config)(0));
+    const policy = createPolicy(factory, config, statistics, batchSource(training, config)(0), device);
     const parts: RunParts = {
       out,
       config,
+      device,
       policy,
       training,
       validation: judged,
@@ -114,17 +117,22 @@ export class Run {
    * Goes on with an interrupted run from its checkpoint.
    *
    * @param options.model module file of the policy, where it is none of the registered ones
+   * @param options.device where to train, whatever device it was saved on. Default "cpu"
    * @param options.budget layers that may set another `training.steps` and `training.maxMinutes`; the schedule then
    *   follows the new budget. Without them the run is what it would have been in one go.
    */
-  static async resume(run: string, options: { model?: string; budget?: readonly ConfigLayer[] } = {}): Promise<Run> {
+  static async resume(
+    run: string,
+    options: { model?: string; device?: DeviceName; budget?: readonly ConfigLayer[] } = {},
+  ): Promise<Run> {
     using checkpoint = new Checkpoint(run);
     const { metadata } = checkpoint;
     const { trainedOn } = metadata;
     if (!trainedOn) throw new CheckpointError(checkpoint.file, "was not written by a run on demonstrations");
     const factory = await checkpoint.findPolicy(options.model);
     checkWhole(checkpoint.file, "config.policy", factory.defaults, metadata.config.policy);
-    const policy = await checkpoint.loadPolicy({ weights: "model", model: options.model });
+    const { model, device = "cpu" } = options;
+    const policy = await checkpoint.loadPolicy({ weights: "model", model, device });
     const saved: ConfigLayer = { source: checkpoint.file, values: metadata.config };
     const config = resolveConfig([saved, ...(options.budget ?? [])], factory.defaults);
     const pick = ({ root, episodes }: { root: string; episodes: readonly string[] }): EpisodeRef[] => {
@@ -138,6 +146,7 @@ export class Run {
     const parts: RunParts = {
       out: run,
       config,
+      device,
       policy,
       training: await loadDataset(pick(trainedOn), config.data),
       validation: heldOut && (await loadDataset(heldOut, config.data, { keyPosesOnly: true })),

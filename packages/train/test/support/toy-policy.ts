@@ -23,13 +23,14 @@ class ToyPolicy extends Module implements Policy {
   }
 
   private answer({ size, points, pointsPerScene }: Observation): Tensor {
-    const cloud = tensor(points, { shape: [size, pointsPerScene, 3] });
+    const cloud = tensor(points, { shape: [size, pointsPerScene, 3], device: this.device });
     return this.linear.forward(mean(cloud, { dim: 1 }));
   }
 
   loss(batch: PolicyBatch, generator: Generator): { loss: Tensor; parts: Record<string, Tensor> } {
-    const noise = randn([batch.size, 3], { generator }).mul(this.config["noise"] as number);
-    const target = tensor(batch.targetPosition, { shape: [batch.size, 3] });
+    const { device } = this;
+    const noise = randn([batch.size, 3], { generator, device }).mul(this.config["noise"] as number);
+    const target = tensor(batch.targetPosition, { shape: [batch.size, 3], device });
     const position = mseLoss(this.answer(batch).add(noise), target);
     return { loss: position, parts: { position } };
   }
@@ -39,7 +40,7 @@ class ToyPolicy extends Module implements Policy {
     return noGrad(() =>
       scope(() => {
         const { size } = observation;
-        const noise = randn([size, candidates, 3], { generator }).mul(0.001);
+        const noise = randn([size, candidates, 3], { generator, device: this.device }).mul(0.001);
         const position = this.answer(observation).reshape([size, 1, 3]).add(noise);
         return {
           size,
