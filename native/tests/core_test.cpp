@@ -1,3 +1,8 @@
+#ifdef __linux__
+#include <pthread.h>
+#include <sched.h>
+#endif
+
 #include <atomic>
 #include <chrono>
 #include <cstring>
@@ -76,13 +81,27 @@ TEST(poolRunsEveryItemOnceAcrossResizes) {
 TEST(poolRunsEveryPartOnceWhetherItsThreadIsAwakeOrAsleep) {
   ThreadPool pool(4);
   for (int round = 0; round < 300; round++) {
-    if (round % 30 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    if (round % 30 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(20));
     const int parts = 1 + round % 4;
     int runs[4] = {};  // not atomic: a part that ran twice, or after the return, is a race that the sanitizer sees
     pool.run(parts, [](void* data, int part) { static_cast<int*>(data)[part]++; }, runs);
     for (int part = 0; part < 4; part++) CHECK(runs[part] == (part < parts));
   }
 }
+
+#ifdef __linux__
+TEST(aWokenThreadMayRunOnEveryCoreAgain) {
+  ThreadPool pool(2);
+  cpu_set_t allowed, found[2];
+  CHECK(pthread_getaffinity_np(pthread_self(), sizeof allowed, &allowed) == 0);
+  for (int i = 0; i < 5; i++) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    pool.run(
+        2, [](void* data, int part) { pthread_getaffinity_np(pthread_self(), sizeof(cpu_set_t), static_cast<cpu_set_t*>(data) + part); }, found);
+    CHECK(CPU_EQUAL(&found[0], &allowed) && CPU_EQUAL(&found[1], &allowed));
+  }
+}
+#endif
 
 TEST(reshapeSharesStorageWhereStridesAllow) {
   Fixture f;
