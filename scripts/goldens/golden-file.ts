@@ -1,4 +1,4 @@
-import { type HostTensor, readSafetensorsArrays } from "@md/nn";
+import { type HostTensor, readSafetensorsArrays, widenHalves } from "@md/nn";
 import { type DeviceName, type Tensor, tensor } from "@md/tensor";
 
 /** A golden file in memory. */
@@ -7,8 +7,11 @@ export interface GoldenFile {
   arrays: ReadonlyMap<string, HostTensor>;
 }
 
-/** Reads a golden file whole; SafetensorsError where it is absent or malformed. */
-export const readGolden = (path: string): GoldenFile => readSafetensorsArrays(path);
+/** Reads a golden file whole, f16 and bf16 as f32; SafetensorsError where it is absent or malformed. */
+export function readGolden(path: string): GoldenFile {
+  const { metadata, arrays } = readSafetensorsArrays(path);
+  return { metadata, arrays: new Map([...arrays].map(([name, found]) => [name, widenHalves(found)])) };
+}
 
 /** An entry of the metadata, parsed; undefined where it is absent or no JSON. */
 export function metadata(golden: GoldenFile, key: string): unknown {
