@@ -13,9 +13,9 @@ ThreadPool::~ThreadPool() { stop(); }
 
 void ThreadPool::start(int threads) {
   stopping_ = false;
-  for (int part = 1; part < threads; part++) {
+  for (int thread = 1; thread < threads; thread++) {
     Worker& worker = workers_.emplace_back();
-    worker.thread = std::thread([this, part, &worker] { work(part, worker); });
+    worker.thread = std::thread([this, thread, &worker] { work(thread, worker); });
   }
 }
 
@@ -49,20 +49,23 @@ void ThreadPool::Worker::sleep(const std::atomic<bool>& stopping) {
   allowed.applyToOwn();
 }
 
-void ThreadPool::run(int parts, void (*task)(void*, int), void* data) {
+void ThreadPool::run(int parts, void (*task)(void*, int, int), void* data) {
   task_ = task;
   data_ = data;
-  pending_.store(parts - 1, std::memory_order_relaxed);
-  for (int part = 1; part < parts; part++) {
-    Worker& worker = workers_[static_cast<size_t>(part - 1)];
+  parts_ = parts;
+  next_.store(0, std::memory_order_relaxed);
+  const int helpers = parts < threads() ? parts - 1 : threads() - 1;
+  working_.store(helpers, std::memory_order_relaxed);
+  for (int i = 0; i < helpers; i++) {
+    Worker& worker = workers_[static_cast<size_t>(i)];
     worker.posted = true;
     worker.wakeUp();
   }
-  if (parts > 0) task(data, 0);
-  for (int part = 1; part < parts; part++) {
-    if (workers_[static_cast<size_t>(part - 1)].claim()) finish(part);
+  takeParts(0);
+  for (int i = 0; i < helpers; i++) {
+    if (workers_[static_cast<size_t>(i)].claim()) working_.fetch_sub(1, std::memory_order_relaxed);
   }
-  for (int spin = 0; pending_.load(std::memory_order_acquire) > 0; spin++) {
+  for (int spin = 0; working_.load(std::memory_order_acquire) > 0; spin++) {
     if (spin < kWaitSpins) {
       pauseSpinning();
     } else {
@@ -71,16 +74,17 @@ void ThreadPool::run(int parts, void (*task)(void*, int), void* data) {
   }
 }
 
-void ThreadPool::finish(int part) {
-  task_(data_, part);
-  pending_.fetch_sub(1, std::memory_order_release);
+void ThreadPool::takeParts(int thread) {
+  for (int part; (part = next_.fetch_add(1, std::memory_order_relaxed)) < parts_;) task_(data_, part, thread);
 }
 
-void ThreadPool::work(int part, Worker& own) {
+void ThreadPool::work(int thread, Worker& own) {
   while (!stopping_) {
     for (int spin = 0; spin < kIdleSpins && !own.posted.load(std::memory_order_relaxed); spin++) pauseSpinning();
     if (!own.posted && !stopping_) own.sleep(stopping_);
-    if (own.claim()) finish(part);
+    if (!own.claim()) continue;
+    takeParts(thread);
+    working_.fetch_sub(1, std::memory_order_release);
   }
 }
 

@@ -1,5 +1,6 @@
-// Fork-join pool. Work is cut into equal contiguous parts, one a thread, so that the same thread count gives the
-// same bits. The caller takes over the parts whose thread has not woken up by the time its own is done.
+// Fork-join pool. How work is cut into parts depends on the number of threads alone, never on who computes a part or when,
+// so that the same thread count gives the same bits. Threads take parts as they become free: one that is slow, or has not
+// woken up yet, is left fewer.
 #pragma once
 #include <atomic>
 #include <condition_variable>
@@ -7,6 +8,7 @@
 #include <deque>
 #include <mutex>
 #include <thread>
+#include <type_traits>
 
 #include "cpu_mask.h"
 
@@ -24,8 +26,9 @@ class ThreadPool {
   /// Stops the workers and starts `threads - 1` new ones; the caller is the remaining one.
   void resize(int threads);
 
-  /// Runs task(data, part) for part = 0 … parts-1, parts <= threads(). Not reentrant; tasks must not throw.
-  void run(int parts, void (*task)(void*, int), void* data);
+  /// Runs task(data, part, thread) for part = 0 … parts-1 on the threads 0 … threads()-1, of which the caller is 0. Not
+  /// reentrant; tasks must not throw.
+  void run(int parts, void (*task)(void*, int, int), void* data);
 
  private:
   // Sequentially consistent: either the caller sees `sleeping`, or the worker sees `posted` before it sleeps.
@@ -45,13 +48,15 @@ class ThreadPool {
 
   void start(int threads);
   void stop();
-  void work(int part, Worker& own);
-  void finish(int part);
+  void work(int thread, Worker& own);
+  void takeParts(int thread);
 
   std::deque<Worker> workers_;
-  std::atomic<int> pending_{0};
-  void (*task_)(void*, int) = nullptr;
+  void (*task_)(void*, int, int) = nullptr;
   void* data_ = nullptr;
+  int parts_ = 0;
+  std::atomic<int> next_{0};     // part that nobody has taken
+  std::atomic<int> working_{0};  // workers that were posted and are not done
   std::atomic<bool> stopping_{false};
 };
 
@@ -72,11 +77,22 @@ void parallelFor(ThreadPool& pool, int64_t n, int64_t grain, F&& f) {
   } job{f, n, parts};
   pool.run(
       parts,
-      [](void* data, int part) {
+      [](void* data, int part, int) {
         auto& j = *static_cast<Job*>(data);
         j.f(j.n * part / j.parts, j.n * (part + 1) / j.parts);
       },
       &job);
+}
+
+/// Parts a thread that even out what slows a thread down for a while: interrupts, other processes, neighbours on the host.
+constexpr int64_t kPartsPerThread = 8;
+
+/// f(part, thread) for `parts` parts, each taken by whichever thread is free; `thread` names scratch of one's own. `f` must
+/// not throw.
+template <class F>
+void shareOut(ThreadPool& pool, int64_t parts, F&& f) {
+  if (parts == 1) return f(int64_t{0}, int64_t{0});
+  pool.run(static_cast<int>(parts), [](void* data, int part, int thread) { (*static_cast<std::remove_reference_t<F>*>(data))(int64_t{part}, int64_t{thread}); }, &f);
 }
 
 }  // namespace md

@@ -84,8 +84,23 @@ TEST(poolRunsEveryPartOnceWhetherItsThreadIsAwakeOrAsleep) {
     if (round % 30 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(20));
     const int parts = 1 + round % 4;
     int runs[4] = {};  // not atomic: a part that ran twice, or after the return, is a race that the sanitizer sees
-    pool.run(parts, [](void* data, int part) { static_cast<int*>(data)[part]++; }, runs);
+    pool.run(parts, [](void* data, int part, int) { static_cast<int*>(data)[part]++; }, runs);
     for (int part = 0; part < 4; part++) CHECK(runs[part] == (part < parts));
+  }
+}
+
+TEST(poolLeavesPartsToThreadsThatAreFree) {
+  ThreadPool pool(3);
+  constexpr int kParts = 40;
+  for (int round = 0; round < 100; round++) {
+    int runs[kParts] = {}, byThread[3] = {};  // not atomic, as above
+    shareOut(pool, kParts, [&](int64_t part, int64_t thread) {
+      if (part == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      runs[part]++;
+      byThread[thread]++;
+    });
+    for (int part = 0; part < kParts; part++) CHECK(runs[part] == 1);
+    CHECK(byThread[0] + byThread[1] + byThread[2] == kParts);
   }
 }
 
@@ -97,7 +112,7 @@ TEST(aWokenThreadMayRunOnEveryCoreAgain) {
   for (int i = 0; i < 5; i++) {
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
     pool.run(
-        2, [](void* data, int part) { pthread_getaffinity_np(pthread_self(), sizeof(cpu_set_t), static_cast<cpu_set_t*>(data) + part); }, found);
+        2, [](void* data, int part, int) { pthread_getaffinity_np(pthread_self(), sizeof(cpu_set_t), static_cast<cpu_set_t*>(data) + part); }, found);
     CHECK(CPU_EQUAL(&found[0], &allowed) && CPU_EQUAL(&found[1], &allowed));
   }
 }
