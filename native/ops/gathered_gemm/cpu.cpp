@@ -156,14 +156,13 @@ inline __attribute__((always_inline)) void outerTile(const int32_t* from, const 
 }
 
 template <class T>
-bool outerProductRowsOf(const OuterProduct& p, int64_t begin, int64_t end) {
+void outerProductRowsOf(const OuterProduct& p, int64_t begin, int64_t end) {
   constexpr int W = Vec<T>::width;
   const Pairs& pairs = p.pairs;
   const int64_t stride = paddedColumnsOf<T>(p.depth), blocks = (pairs.outputRows + pairs.blockRows - 1) / pairs.blockRows;
   T* const sums = static_cast<T*>(p.sums);
   std::memset(sums + begin * stride, 0, static_cast<size_t>((end - begin) * stride) * sizeof(T));
   for (int64_t block = 0; block < blocks; block++) {
-    if (!validPairs(pairs, block)) return false;
     for (int64_t k = begin / p.columns; k * p.columns < end; k++) {
       const int64_t firstRow = k * p.columns, lastRow = firstRow + p.columns;
       const int32_t* at = pairs.starts + block * pairs.kernels + k;
@@ -192,7 +191,6 @@ bool outerProductRowsOf(const OuterProduct& p, int64_t begin, int64_t end) {
       for (int64_t d = 0; d < p.depth; d++) out[d * p.depthStride] = sums[row * stride + d];
     }
   }
-  return true;
 }
 
 }  // namespace
@@ -246,7 +244,12 @@ bool multiplyBlocks(const Product& product, int64_t begin, int64_t end, void* su
   return true;
 }
 
-bool outerProductRows(const OuterProduct& product, int64_t begin, int64_t end) {
+bool pairsHold(const Pairs& pairs, int64_t begin, int64_t end) {
+  while (begin < end && validPairs(pairs, begin)) begin++;
+  return begin == end;
+}
+
+void outerProductRows(const OuterProduct& product, int64_t begin, int64_t end) {
   return product.dtype == DType::f32 ? outerProductRowsOf<float>(product, begin, end) : outerProductRowsOf<double>(product, begin, end);
 }
 

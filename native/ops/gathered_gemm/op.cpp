@@ -171,18 +171,16 @@ Tensor multiply(Context& context, const PairMap& given, const Tensor& x, const M
     multiplyCuda(context, checked.pairs, checked.count, source, weight, bias ? &added : nullptr, out, op);
     return out;
   }
-  const int64_t blocks = blocksOf(checked.pairs), blockRows = given.blockRows;
-  const int64_t parts = std::min<int64_t>(std::clamp<int64_t>(checked.count * weight.depth * weight.columns / kMultiplyGrain, 1, context.pool.threads()), blocks);
-  const Tensor packed = pack(context, weight, checked.pairs, std::max<int64_t>(1, parts), op);
+  const int64_t blocks = blocksOf(checked.pairs), blockRows = given.blockRows, threads = context.pool.threads();
+  const int64_t parts = std::clamp<int64_t>(checked.count * weight.depth * weight.columns / kMultiplyGrain, 1, std::clamp<int64_t>(blocks, 1, threads * kPartsPerThread));
+  const Tensor packed = pack(context, weight, checked.pairs, std::min(parts, threads), op);
   const Product product{x.dtype, checked.pairs, weight.depth, weight.columns, source.raw(), packed.raw(), bias ? added.raw() : nullptr, out.raw()};
   const int64_t padded = MD_CALL(paddedColumns)(x.dtype, weight.columns);
-  const Tensor sums = empty(context, x.dtype, {parts, blockRows * padded}, op);
+  const Tensor sums = empty(context, x.dtype, {std::min(parts, threads), blockRows * padded}, op);
   std::atomic<bool> valid{true};
-  parallelFor(context.pool, parts, 1, [&](int64_t first, int64_t last) {
-    for (int64_t part = first; part < last; part++) {
-      char* own = static_cast<char*>(sums.raw()) + part * blockRows * padded * static_cast<int64_t>(itemSize(x.dtype));
-      if (!MD_CALL(multiplyBlocks)(product, blocks * part / parts, blocks * (part + 1) / parts, own)) valid = false;
-    }
+  shareOut(context.pool, parts, [&](int64_t part, int64_t thread) {
+    char* own = static_cast<char*>(sums.raw()) + thread * blockRows * padded * static_cast<int64_t>(itemSize(x.dtype));
+    if (!MD_CALL(multiplyBlocks)(product, blocks * part / parts, blocks * (part + 1) / parts, own)) valid = false;
   });
   if (!valid) failPairs(checked.pairs, op);
   return out;
@@ -197,16 +195,17 @@ void weightGrad(Context& context, const PairMap& given, const Tensor& x, const T
   const Tensor sums = empty(context, x.dtype, {rows, MD_CALL(paddedColumns)(x.dtype, weight.depth)}, op);
   const OuterProduct product{x.dtype, checked.pairs, weight.depth, weight.columns, weight.kernelStride, weight.columnStride, weight.depthStride,
                              source.raw(), g.raw(), sums.raw(), weight.values.raw()};
-  const int64_t parts = std::clamp<int64_t>(checked.count * weight.depth * weight.columns / kMultiplyGrain, 1, context.pool.threads());
-  const std::vector<int64_t> begins = shareRows(checked.pairs, weight.columns, parts);
   std::atomic<bool> valid{true};
-  parallelFor(context.pool, parts, 1, [&](int64_t first, int64_t last) {
-    for (int64_t part = first; part < last; part++) {
-      const auto at = static_cast<size_t>(part);
-      if (!MD_CALL(outerProductRows)(product, begins[at], begins[at + 1])) valid = false;
-    }
+  parallelFor(context.pool, blocksOf(checked.pairs), kBlockGrain, [&](int64_t begin, int64_t end) {
+    if (!MD_CALL(pairsHold)(checked.pairs, begin, end)) valid = false;
   });
   if (!valid) failPairs(checked.pairs, op);
+  const int64_t parts = std::clamp<int64_t>(checked.count * weight.depth * weight.columns / kMultiplyGrain, 1, context.pool.threads() * kPartsPerThread);
+  const std::vector<int64_t> begins = shareRows(checked.pairs, weight.columns, parts);
+  shareOut(context.pool, parts, [&](int64_t part, int64_t) {
+    const auto at = static_cast<size_t>(part);
+    MD_CALL(outerProductRows)(product, begins[at], begins[at + 1]);
+  });
 }
 
 }  // namespace md::gathered_gemm

@@ -83,7 +83,9 @@ struct OuterProduct {
   void* sums;  // [K * columns, padded depth]
   void* weight;
 };
-/// Rows [begin, end) of the K * columns rows of the gradient. False where a pair leaves its block or its rows.
-MD_KERNEL(bool, outerProductRows, const OuterProduct& product, int64_t begin, int64_t end)
+/// Whether the pairs of blocks [begin, end) stay within the inputs and their own block.
+MD_KERNEL(bool, pairsHold, const Pairs& pairs, int64_t begin, int64_t end)
+/// Rows [begin, end) of the K * columns rows of the gradient, of pairs that hold.
+MD_KERNEL(void, outerProductRows, const OuterProduct& product, int64_t begin, int64_t end)
 
 }  // namespace md::gathered_gemm

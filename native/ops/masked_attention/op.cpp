@@ -140,18 +140,17 @@ Problem describe(const Tensor& q, const Tensor& k, const Tensor& v, const Sizes&
 
 /// Gradients of the prepared rows of q and k, and of v.
 void backwardCpu(Context& context, const BackwardProblem& problem, const BlockList& keys, const Sizes& sizes, const char* op) {
-  const std::vector<Cut> cuts = partition(keys, sizes, context.pool.threads());
+  const int64_t threads = context.pool.threads();
+  const std::vector<Cut> cuts = partition(keys, sizes, threads);
   const auto parts = static_cast<int64_t>(cuts.size()) - 1;
-  const int64_t elements = MD_CALL(backwardWorkspace)(problem), sharedElements = problem.blocks.mostTokens * problem.headDim;
-  const Tensor workspace = empty(context, problem.dtype, {parts, elements + sharedElements}, op);
-  const auto spaceOf = [&](int64_t p) {
-    return static_cast<char*>(workspace.raw()) + static_cast<size_t>(p * (elements + sharedElements)) * itemSize(problem.dtype);
-  };
-  const auto sharedOf = [&](int64_t p) { return spaceOf(p) + static_cast<size_t>(elements) * itemSize(problem.dtype); };
-  parallelFor(context.pool, parts, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t p = begin; p < end; p++) {
-      MD_CALL(backwardPart)(problem, cuts[static_cast<size_t>(p)], cuts[static_cast<size_t>(p) + 1], spaceOf(p), sharedOf(p));
-    }
+  const bool sharesUnits = std::any_of(cuts.begin(), cuts.end(), [](const Cut& cut) { return cut.block > 0; });
+  const int64_t elements = MD_CALL(backwardWorkspace)(problem);
+  const Tensor workspace = empty(context, problem.dtype, {std::min(parts, threads), elements}, op);
+  const Tensor shared = empty(context, problem.dtype, {parts, sharesUnits ? problem.blocks.mostTokens * problem.headDim : 0}, op);
+  const auto at = [&](const Tensor& space, int64_t row) { return static_cast<char*>(space.raw()) + static_cast<size_t>(row * space.dim(1)) * itemSize(problem.dtype); };
+  const auto sharedOf = [&](int64_t part) { return at(shared, part); };
+  shareOut(context.pool, parts, [&](int64_t part, int64_t thread) {
+    MD_CALL(backwardPart)(problem, cuts[static_cast<size_t>(part)], cuts[static_cast<size_t>(part) + 1], at(workspace, thread), sharedOf(part));
   });
   for (int64_t p = 1; p < parts; p++) {
     const Cut& begin = cuts[static_cast<size_t>(p)];
@@ -181,15 +180,14 @@ Forward forward(Context& context, const Tensor& q0, const Tensor& k0, const Tens
   }
   const ForwardProblem problem{described, plan.queries.view(), blocksToPack, mostPacked, rowsOf(result.out),
                                result.logSumExp.raw()};
-  const std::vector<Cut> cuts = partition(plan.queries, sizes, context.pool.threads());
+  const int64_t threads = context.pool.threads();
+  const std::vector<Cut> cuts = partition(plan.queries, sizes, threads);
   const auto parts = static_cast<int64_t>(cuts.size()) - 1;
   const int64_t elements = MD_CALL(forwardWorkspace)(problem);
-  const Tensor workspace = empty(context, q.dtype, {parts, elements}, op);
-  parallelFor(context.pool, parts, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t p = begin; p < end; p++) {
-      char* space = static_cast<char*>(workspace.raw()) + static_cast<size_t>(p * elements) * itemSize(q.dtype);
-      MD_CALL(forwardPart)(problem, cuts[static_cast<size_t>(p)], cuts[static_cast<size_t>(p) + 1], space);
-    }
+  const Tensor workspace = empty(context, q.dtype, {std::min(parts, threads), elements}, op);
+  shareOut(context.pool, parts, [&](int64_t part, int64_t thread) {
+    char* space = static_cast<char*>(workspace.raw()) + static_cast<size_t>(thread * elements) * itemSize(q.dtype);
+    MD_CALL(forwardPart)(problem, cuts[static_cast<size_t>(part)], cuts[static_cast<size_t>(part) + 1], space);
   });
   return result;
 }

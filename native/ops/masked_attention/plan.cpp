@@ -175,20 +175,22 @@ BlockView BlockList::view() const {
   return {blocks.data(), segments.data(), static_cast<int64_t>(segments.size()), most};
 }
 
-std::vector<Cut> partition(const BlockList& list, const Sizes& sizes, int threads) {
+std::vector<Cut> partition(const BlockList& list, const Sizes& sizes, int64_t threads) {
   int64_t total = 0;
   const auto workOf = [&](const Segment& segment, int64_t i) { return work(list.blocks[static_cast<size_t>(segment.firstBlock + i)]); };
   for (const Segment& segment : list.segments) {
     for (int64_t i = 0; i < segment.blocks(); i++) total += sizes.heads * workOf(segment, i);
   }
-  const int64_t parts = std::clamp<int64_t>(total / kPairsPerThread, 1, threads);
+  const int64_t units = static_cast<int64_t>(list.segments.size()) * sizes.heads;
+  const bool whole = units >= 2 * threads;
+  const int64_t parts = std::clamp<int64_t>(total / kPairsPerThread, 1, whole ? threads * kPartsPerThread : threads);
   std::vector<Cut> cuts{{0, 0}};
   int64_t done = 0, unit = 0;
   for (const Segment& segment : list.segments) {
     for (int64_t head = 0; head < sizes.heads; head++, unit++) {
       for (int64_t i = 0; i < segment.blocks(); i++) {
         const auto part = static_cast<int64_t>(cuts.size());
-        if (part < parts && done >= total * part / parts) cuts.push_back({unit, i});
+        if (part < parts && (i == 0 || !whole) && done >= total * part / parts) cuts.push_back({unit, i});
         done += workOf(segment, i);
       }
     }
