@@ -43,7 +43,7 @@ describe("memory of a training step grows along a straight line", () => {
   });
 
   it("with the samples of a scene", () => {
-    const samples = [64, 128, 256];
+    const samples = [128, 256, 512];
     const bytes = samples.map((count) => peakBytes(2, count));
     expect(bytes[2]! / bytes[0]!).toBeGreaterThan(1.2);
     expect(offLine(samples, bytes)).toBeLessThan(0.02);
