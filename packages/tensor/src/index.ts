@@ -23,7 +23,7 @@ export {
   type Pair,
   type Pool2dOptions,
 } from "./ops/image.js";
-export { cat, embedding, gather, indexAdd, indexSelect, oneHot, scatterAdd, stack } from "./ops/indexing.js";
+export { cat, embedding, gather, indexAdd, indexSelect, oneHot, permuteRows, scatterAdd, stack } from "./ops/indexing.js";
 export {
   binaryCrossEntropyWithLogits,
   crossEntropy,

@@ -1,4 +1,4 @@
-import { type Curve, indexSelect, linear, maskedAttention, masks, type Tensor } from "@md/tensor";
+import { type Curve, indexSelect, linear, maskedAttention, masks, permuteRows, type Tensor } from "@md/tensor";
 import { headDimOf, headLayerNorm, headNorm } from "../layers/heads.js";
 import { Linear } from "../layers/linear.js";
 import type { LayerNorm } from "../layers/norms.js";
@@ -50,7 +50,9 @@ export class PatchAttention extends Module {
     const { order, inverse } = cloud.order(curve);
     const { cuSeqlensQ, cuSeqlensK, keys } = cloud.patches(this.patchSize, this.patchRule);
     const { weight, bias } = this.qkv;
-    const split = indexSelect(linear(x, weight, bias), 0, order).reshape([1, x.shape[0]!, 3, this.numHeads, -1]);
+    // In the curve's order before there are three times as many channels to move.
+    const rows = permuteRows(x, 0, order, inverse);
+    const split = linear(rows, weight, bias).reshape([1, x.shape[0]!, 3, this.numHeads, -1]);
     const [q, kv] = split.split([1, 2], 2);
     const [k, v] = (keys ? indexSelect(kv!, 1, keys) : kv!).split([1, 1], 2);
     const byHead = (part: Tensor): Tensor => part.squeeze(2).permute([0, 2, 1, 3]);
@@ -60,6 +62,6 @@ export class PatchAttention extends Module {
       kNorm: headNorm(this.kNorm),
       normEps: this.qNorm.eps,
     });
-    return this.proj.forward(indexSelect(out.permute([0, 2, 1, 3]).reshape(x.shape), 0, inverse));
+    return this.proj.forward(permuteRows(out.permute([0, 2, 1, 3]).reshape(x.shape), 0, inverse, order));
   }
 }

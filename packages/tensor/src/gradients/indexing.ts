@@ -28,6 +28,10 @@ export const indexingRules: { [P in keyof IndexingAttrs]: Rule<IndexingAttrs[P]>
       null,
     ],
   },
+  permuteRows: {
+    saves: { inputs: [2] },
+    grad: ({ inputs: [, , inverse], attrs: { dim } }, [g]) => [indexSelect(g!, dim, inverse!), null, null],
+  },
   indexAdd: {
     saves: { inputs: [1] },
     grad: ({ inputs: [, index], attrs: { dim }, needs }, [g]) => [

@@ -12,6 +12,7 @@ interface AlongAxis {
 export interface IndexingAttrs {
   cat: AlongAxis;
   indexSelect: AlongAxis;
+  permuteRows: AlongAxis;
   indexAdd: AlongAxis;
   indexSelectGrad: object;
   gather: AlongAxis;
@@ -47,6 +48,24 @@ export function stack(tensors: readonly Tensor[], dim = 0): Tensor {
 export function indexSelect(x: Tensor, dim: number, index: Tensor): Tensor {
   const axis = resolveAxis("indexSelect", dim, x.rank);
   return execute("indexSelect", [x, index], { dim: axis }, () => native.indexSelect(x.slot, index.slot, axis));
+}
+
+/**
+ * {@link indexSelect} by a permutation of the rows, whose gradient is one by its inverse: faster than adding up rows that
+ * might repeat.
+ * @param order [extent of `dim`], i32 or i64, a permutation
+ * @param inverse the same, with inverse[order[i]] = i, which is not checked
+ * @throws ShapeError unless both have as many elements as x has rows
+ */
+export function permuteRows(x: Tensor, dim: number, order: Tensor, inverse: Tensor): Tensor {
+  const axis = resolveAxis("permuteRows", dim, x.rank);
+  for (const [name, { shape }] of Object.entries({ order, inverse })) {
+    if (shape.length !== 1 || shape[0] !== x.shape[axis])
+      throw new ShapeError(
+        `[permuteRows] ${name} has shape [${shape}], expected [${x.shape[axis]}] for dim ${dim} of [${x.shape}]`,
+      );
+  }
+  return execute("permuteRows", [x, order, inverse], { dim: axis }, () => native.indexSelect(x.slot, order.slot, axis));
 }
 
 /** x with out[…, index[i], …] += source[…, i, …] along `dim`, in the order of i; an index may occur several times. */

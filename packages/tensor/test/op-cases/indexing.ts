@@ -37,6 +37,14 @@ export const indexingCases: OpCase[] = [
     reference: (x, at) => [0, 1, 2, 3].flatMap((row) => at.map((i) => x[4 * row + i]!)),
   },
   {
+    primitives: ["permuteRows", "indexSelect"],
+    name: "permuteRows of a middle axis",
+    inputs: [{ shape: [2, 4, 3] }, index([2, 0, 3, 1]), index([1, 3, 0, 2], [4], "i32")],
+    run: (x, order, inverse) => md.permuteRows(x, 1, order, inverse),
+    reference: (x, order) =>
+      [0, 1].flatMap((item) => order.flatMap((row) => x.slice(12 * item + 3 * row, 12 * item + 3 * row + 3))),
+  },
+  {
     primitives: ["indexAdd"],
     name: "indexAdd, repeated",
     inputs: [{ shape: [3, 2] }, index([2, 0, 2, 2]), { shape: [4, 2] }],
