@@ -23,7 +23,17 @@ export {
   type Pair,
   type Pool2dOptions,
 } from "./ops/image.js";
-export { cat, embedding, gather, indexAdd, indexSelect, oneHot, permuteRows, scatterAdd, stack } from "./ops/indexing.js";
+export {
+  cat,
+  embedding,
+  gather,
+  indexAdd,
+  indexSelect,
+  oneHot,
+  permuteRows,
+  scatterAdd,
+  stack,
+} from "./ops/indexing.js";
 export {
   binaryCrossEntropyWithLogits,
   crossEntropy,
