@@ -11,11 +11,18 @@ export interface FullPolicySizes {
   samples: number;
   /** Scenes that are sampled together, beside a single one. */
   sampledScenes: number;
+  solverSteps: number;
   config?: Partial<MiniDiffuserConfig>;
 }
 
 /** As the paper trains it. */
-export const paperSizes: FullPolicySizes = { scenes: 100, points: 4000, samples: 64, sampledScenes: 32 };
+export const paperSizes: FullPolicySizes = {
+  scenes: 100,
+  points: 4000,
+  samples: 64,
+  sampledScenes: 32,
+  solverSteps: 10,
+};
 
 /** Steps of a policy; frees those that were bound before, of gigabytes. */
 function stepsOf(create: () => PolicySteps): Bind {
@@ -59,7 +66,7 @@ function trainingStep(sizes: FullPolicySizes, place: Place): BenchCase {
   };
 }
 
-/** Ten DDIM steps, the scene's encoding included, on a policy that has not learned anything: for the time alone. */
+/** DDIM steps, the scene's encoding included, on a policy that has not learned anything: for the time alone. */
 function sampling(scenes: number, sizes: FullPolicySizes, { device = "cpu", dtype = "f32" }: Place): BenchCase {
   const sample = (): (() => void) => {
     const policy = fullPolicy({ compat: "fixed", ...sizes.config })
@@ -67,14 +74,14 @@ function sampling(scenes: number, sizes: FullPolicySizes, { device = "cpu", dtyp
       .eval();
     const batch = batchOf(scenes, sizes);
     return () => {
-      const options = { solver: "ddim", steps: 10, generator: new Generator(3) } as const;
+      const options = { solver: "ddim", steps: sizes.solverSteps, generator: new Generator(3) } as const;
       scope(() => void autocast(dtype, () => policy.sample(batch, options)));
     };
   };
   let run: (() => void) | undefined;
   const once = (): void => (run ??= sample())();
   return {
-    name: `sampling, ${scenes} ${scenes === 1 ? "scene" : "scenes"} of ${sizes.points} points, 10 DDIM steps`,
+    name: `sampling, ${scenes} ${scenes === 1 ? "scene" : "scenes"} of ${sizes.points} points, ${sizes.solverSteps} DDIM steps`,
     bind: () => () => (once(), []),
     threads: "one",
     countsFor: scenes === 1 && dtype === "bf16" ? ["cuda-sampling"] : [],

@@ -6,6 +6,7 @@ export const tinyPolicy: FullPolicySizes = {
   points: 12,
   samples: 2,
   sampledScenes: 2,
+  solverSteps: 1,
   config: {
     ...{ encChannels: [8, 12], encNumHeads: [2, 2], encDepths: [1, 1] },
     ...{ decChannels: [12], decNumHeads: [2], decDepths: [1] },
