@@ -77,6 +77,14 @@ export const metricBelow =
     return { met: worst <= limit, text: `${worst.toPrecision(4)} ${found[0]?.unit ?? ""}`.trim() };
   };
 
+/** Our time, in ms. */
+export const timeAtMost =
+  (most: number): Judge =>
+  (results) => {
+    const worst = Math.max(...curve(results).map(([, ms]) => ms));
+    return { met: worst <= most, text: `${worst.toPrecision(4)} ms` };
+  };
+
 /** Extra bytes as a share of those of inputs and outputs. */
 export const extraMemory =
   (most: number): Judge =>

@@ -1,10 +1,17 @@
 import { MiniDiffuser, type MiniDiffuserConfig, type Policy, type PolicyBatch } from "@md/diffusion";
-import { backward, Generator, memory, resetPeakMemory, scope } from "@md/tensor";
+import { autocast, backward, type DeviceName, Generator, memory, resetPeakMemory, scope } from "@md/tensor";
 import { AdamW } from "@md/train";
+import type { BenchDType } from "./options.js";
 
 /** The policy of 17.6 million parameters. */
 export const fullPolicy = (config: Partial<MiniDiffuserConfig>): MiniDiffuser =>
   new MiniDiffuser(config, { generator: new Generator(1) });
+
+/** Where a policy lies, and what it computes in; by default the CPU, and f32. */
+export interface Place {
+  device?: DeviceName;
+  dtype?: BenchDType;
+}
 
 /** Training steps on one batch, AdamW included; `dispose` frees the policy and the optimiser's state. */
 export interface PolicySteps {
@@ -12,13 +19,18 @@ export interface PolicySteps {
   dispose(): void;
 }
 
-export function policySteps(policy: Policy, batch: PolicyBatch): PolicySteps {
+export function policySteps(
+  made: Policy,
+  batch: PolicyBatch,
+  { device = "cpu", dtype = "f32" }: Place = {},
+): PolicySteps {
+  const policy = made.to(device);
   const optimizer = new AdamW(policy.namedParameters(), { learningRate: 1e-4 });
   const generator = new Generator(2);
   return {
     step() {
       scope(() => {
-        const { loss } = policy.loss(batch, generator);
+        const { loss } = autocast(dtype, () => policy.loss(batch, generator));
         backward(loss);
         optimizer.step();
         policy.zeroGrad();
@@ -32,13 +44,13 @@ export function policySteps(policy: Policy, batch: PolicyBatch): PolicySteps {
 }
 
 /** Bytes that training steps of a policy hold at their peak: parameters, gradients, moments and activations. */
-export function peakBytesOfSteps(create: () => Policy, batch: PolicyBatch): number {
-  const before = memory().liveBytes;
-  const steps = policySteps(create(), batch);
+export function peakBytesOfSteps(create: () => Policy, batch: PolicyBatch, place: Place = {}): number {
+  const before = memory(place.device).liveBytes;
+  const steps = policySteps(create(), batch, place);
   steps.step();
-  resetPeakMemory();
+  resetPeakMemory(place.device);
   steps.step();
-  const { peakBytes } = memory();
+  const { peakBytes } = memory(place.device);
   steps.dispose();
   return peakBytes - before;
 }

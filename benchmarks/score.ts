@@ -1,20 +1,23 @@
 import type { Verdict } from "./judge.js";
 import type { CaseResult } from "./measure/case.js";
 import type { Suite } from "./suite.js";
-import { type TargetId, targets } from "./targets.js";
+import { type Target, targets } from "./targets.js";
 
 /** A target with its verdict. */
 export interface Scored extends Verdict {
-  id: TargetId;
+  id: string;
   sentence: string;
   /** Whether all cases that count for it ran. */
   ran: boolean;
 }
 
 /** Judges every target on the cases that count for it; one whose cases were not all measured is not judged. */
-export function scoreTargets(suites: readonly Suite[], results: readonly CaseResult[]): Scored[] {
-  return Object.entries(targets).map(([key, { sentence, judge, everyCase }]) => {
-    const id = key as TargetId;
+export function scoreTargets(
+  suites: readonly Suite[],
+  results: readonly CaseResult[],
+  table: Readonly<Record<string, Target>> = targets,
+): Scored[] {
+  return Object.entries(table).map(([id, { sentence, judge, everyCase }]) => {
     const counts = ({ countsFor = [] }: { countsFor?: readonly string[] }): boolean =>
       everyCase === true || countsFor.includes(id);
     const wanted = suites.flatMap(({ cases }) => cases).filter(counts).length;

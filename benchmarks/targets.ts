@@ -10,6 +10,7 @@ import {
   metricBelow,
   scaling,
   scalesAs,
+  timeAtMost,
   shareOfCeiling,
   type Judge,
   reproducible,
@@ -146,11 +147,36 @@ const table = {
   overhead: { sentence: "a small add takes < 2 µs", judge: metricBelow("an add by Benchmark.js", 2) },
 } satisfies Record<string, Target>;
 
-interface Target {
+export interface Target {
   sentence: string;
   judge: Judge;
   /** Whether every case counts, without saying so. */
   everyCase?: boolean;
 }
-export type TargetId = keyof typeof table;
-export const targets: Readonly<Record<TargetId, Target>> = table;
+export const targets: Readonly<Record<keyof typeof table, Target>> = table;
+
+/** What a GPU of the class of an H100 has to reach, with bf16 where nothing else is said. */
+const deviceTable = {
+  "cuda-step": {
+    sentence: "full training step, 100 scenes of 4000 points, 64 samples, bf16: ≥ 1.0x eager PyTorch",
+    judge: worstSpeedup(["torch"], 1),
+  },
+  "cuda-step-compiled": {
+    sentence: "the same step: ≥ 0.9x torch.compile",
+    judge: worstSpeedup(["torch.compile"], 0.9),
+  },
+  "cuda-samples-time": { sentence: "the same step: ≤ 1.063 of M = 1 in time", judge: atMost("M = 1", 1.063) },
+  "cuda-samples-bytes": {
+    sentence: "the same step: ≤ 1.022 of M = 1 in memory",
+    judge: metricBelow("peak bytes beside M = 1", 1.022),
+  },
+  "cuda-memory": { sentence: "the same step: ≤ 16 GB at its peak", judge: metricBelow("peak memory", 16) },
+  "cuda-sampling": { sentence: "10 steps of sampling, one scene: ≤ 10 ms", judge: timeAtMost(10) },
+  "cuda-level2": {
+    sentence: "Level-2 attention, in either dtype: ≥ 1.5x PyTorch's best with a mask",
+    judge: worstSpeedup(["torch"], 1.5),
+  },
+} satisfies Record<string, Target>;
+
+export type TargetId = keyof typeof table | keyof typeof deviceTable;
+export const deviceTargets: Readonly<Record<keyof typeof deviceTable, Target>> = deviceTable;

@@ -12,6 +12,7 @@ import {
 } from "@md/tensor";
 import type { PeerProcess } from "../peers/peer-process.js";
 import type { HostTensor } from "../peers/protocol.js";
+import type { BenchDType } from "../options.js";
 import type { BenchCase, Bind, Metric } from "../suite.js";
 import { alternate, type Contestant, type Pace } from "./alternate.js";
 import { requireSame, sameBits, WrongResult } from "./compare.js";
@@ -62,6 +63,8 @@ export interface CaseResult {
 export interface Surroundings {
   /** Where inputs lie, and so where we compute; peers choose for themselves. Default "cpu". */
   device?: DeviceName;
+  /** What floats of the inputs are given in. Default f32; bf16 is held to what it can hold of f64 and of a peer. */
+  dtype?: BenchDType;
   threads: readonly number[];
   /** Running peers, each with its number of threads. */
   peers: readonly PeerProcess[];
@@ -77,7 +80,7 @@ export async function measureCase(suite: string, bench: BenchCase, around: Surro
     countsFor: bench.countsFor ?? [],
     curve: bench.curve ?? null,
     flops: bench.flops ?? null,
-    bytes: bench.bytes ?? null,
+    bytes: bytesOf(bench, around.dtype) ?? null,
     failure: null,
     timings: [],
     speedups: [],
@@ -100,18 +103,22 @@ export async function measureCase(suite: string, bench: BenchCase, around: Surro
 
 async function measure(bench: BenchCase, around: Surroundings, result: CaseResult): Promise<void> {
   const { one, most } = { one: around.threads.slice(0, 1), most: around.threads.slice(-1) };
-  const { device = "cpu" } = around;
+  const { device = "cpu", dtype = "f32" } = around;
   const threadCounts = bench.threads === undefined ? around.threads : { one, most }[bench.threads];
   const host = bench.inputs?.() ?? [];
-  const inputs = host.map(({ data, shape }) => tensor(data, { shape, device }));
-  const outputs = check(bench, inputs, threadCounts, result, device);
+  const inputs = host.map(({ data, shape }) => {
+    const x = tensor(data, { shape, device });
+    return x.dtype === "f32" ? cast(x, dtype) : x;
+  });
+  const tolerance = toleranceOf(bench, dtype);
+  const outputs = check({ ...bench, tolerance }, inputs, threadCounts, result, device);
 
   const contestants: (Contestant & { variant?: string })[] = [];
   for (const threads of threadCounts) {
     contestants.push(ours(OURS, bench.bind, inputs, threads, device));
     if (bench.baseline) contestants.push(ours(bench.baseline.name, bench.baseline.bind, inputs, threads, device));
   }
-  const { peer, tolerance = 1e-4 } = bench;
+  const { peer } = bench;
   const opponents = around.peers.filter(({ threads }) => threadCounts.includes(threads));
   const knowing = peer ? opponents.filter((opponent) => opponent.knows(peer.op)) : [];
   try {
@@ -126,11 +133,17 @@ async function measure(bench: BenchCase, around: Surroundings, result: CaseResul
     }
     result.metrics = (await bench.metrics?.(knowing.map(({ name }) => name))) ?? [];
     const samples = await alternate(contestants, around.pace);
-    summarise(bench, contestants, samples, around.ceilings, result);
+    summarise({ ...bench, bytes: bytesOf(bench, dtype) }, contestants, samples, around.ceilings, result);
   } finally {
     for (const opponent of knowing) if (opponent.knows(peer!.op)) await opponent.release();
   }
 }
+
+// A sum of bf16 numbers is rounded to 8 bits, and so are the numbers in between.
+const toleranceOf = ({ tolerance = 1e-4 }: BenchCase, dtype: BenchDType): number =>
+  dtype === "f32" ? tolerance : Math.max(tolerance, 2 ** -5);
+const bytesOf = ({ bytes }: BenchCase, dtype: BenchDType = "f32"): number | undefined =>
+  bytes === undefined || dtype === "f32" ? bytes : bytes / 2;
 
 /** Compares with f64 and with the baseline, run against run; measures memory. Returns the outputs. */
 function check(
@@ -156,7 +169,7 @@ function check(
     const exact = scope(() =>
       runOnce(
         bind,
-        inputs.map((x) => (x.dtype === "f32" ? cast(x, "f64") : x)),
+        inputs.map((x) => (x.dtype === "f32" || x.dtype === "bf16" ? cast(x, "f64") : x)),
       ),
     );
     requireSame("beside f64", outputs, exact, tolerance);
@@ -166,18 +179,18 @@ function check(
 }
 
 const runOnce = (bind: Bind, inputs: readonly Tensor[]): HostTensor[] =>
-  scope(() => bind(inputs)().map((x) => ({ shape: x.shape, data: x.data() })));
+  scope(() => bind(inputs)().map((x) => ({ shape: x.shape, data: (x.dtype === "bf16" ? cast(x, "f32") : x).data() })));
 
 function measureMemory(bind: Bind, inputs: readonly Tensor[], device: DeviceName): CaseResult["memory"] {
-  const bytesOf = (tensors: readonly Tensor[]): number =>
+  const sizeOf = (tensors: readonly Tensor[]): number =>
     tensors.reduce((sum, x) => sum + x.size * itemBytes[x.dtype], 0);
   return scope(() => {
     const run = bind(inputs);
     const before = memory(device).liveBytes;
     resetPeakMemory(device);
-    const outputs = bytesOf(run());
+    const outputs = sizeOf(run());
     // Outputs that were updated in place were live before.
-    return { io: bytesOf(inputs) + outputs, extra: Math.max(0, memory(device).peakBytes - before - outputs) };
+    return { io: sizeOf(inputs) + outputs, extra: Math.max(0, memory(device).peakBytes - before - outputs) };
   });
 }
 const itemBytes = { f32: 4, f64: 8, i32: 4, i64: 8, u8: 1, bool: 1, f16: 2, bf16: 2 } as const;

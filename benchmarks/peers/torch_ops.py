@@ -10,6 +10,16 @@ import torch.nn.functional as F
 
 OPS = {}
 
+# Set by torch_peer.py: where inputs lie, what floats are given in, and whether torch.compile is to compile.
+DEVICE = "cpu"
+DTYPE = torch.float32
+COMPILE = False
+COMPILED_THEMSELVES = {"miniDiffuserStep"}
+
+
+def compiled(function, **options):
+    return torch.compile(function, **options) if COMPILE else function
+
 
 def op(function):
     OPS[function.__name__] = function
@@ -158,7 +168,7 @@ def level2(way, mask):
 
 @op
 def level2Attention(inputs, params):
-    mask = level2_mask(params["samples"], params["tokensPerSample"], params["conditionTokens"]).to(inputs[0].device)
+    mask = level2_mask(params["samples"], params["tokensPerSample"], params["conditionTokens"]).to(inputs[0])
 
     def variant(way):
         forward = level2(way, mask)
@@ -169,7 +179,7 @@ def level2Attention(inputs, params):
 
 @op
 def level2AttentionGrad(inputs, params):
-    mask = level2_mask(params["samples"], params["tokensPerSample"], params["conditionTokens"]).to(inputs[0].device)
+    mask = level2_mask(params["samples"], params["tokensPerSample"], params["conditionTokens"]).to(inputs[0])
     return {name: with_gradients(level2(way, mask), inputs, 3) for name, way in attention_ways().items()}
 
 
@@ -197,7 +207,7 @@ def keys_of(voxels):
 
 
 def offset_keys():
-    axis = torch.arange(-1, 2)
+    axis = torch.arange(-1, 2, device=DEVICE)
     return ((axis[:, None, None] << 2 * SHIFT) + (axis[None, :, None] << SHIFT) + axis[None, None, :]).reshape(27)
 
 
@@ -234,7 +244,7 @@ def localQueryGrad(inputs, _):
 
     def run():
         at_query = find(keys, keys_of(torch.floor(queries).long()))
-        means = torch.zeros(voxels, features.shape[1]).index_add(0, voxel_of_point, features) / count
+        means = features.new_zeros(voxels, features.shape[1]).index_add(0, voxel_of_point, features) / count
         pairs = []
         for offset in offsets:
             neighbour = find(keys, keys + offset)
@@ -243,7 +253,7 @@ def localQueryGrad(inputs, _):
         sizes = [len(out) for out, _ in pairs]
         gathered = means.index_select(0, torch.cat([source for _, source in pairs])).split(sizes)
         products = torch.cat([rows @ matrix.t() for rows, matrix in zip(gathered, weight.unbind(0))])
-        everywhere = torch.zeros(voxels, weight.shape[1]).index_add(0, torch.cat([out for out, _ in pairs]), products)
+        everywhere = features.new_zeros(voxels, weight.shape[1]).index_add(0, torch.cat([out for out, _ in pairs]), products)
         result = everywhere.index_select(0, at_query)
         return [result, *torch.autograd.grad(result, [features, weight], grad)]
 
@@ -269,10 +279,10 @@ def submConv3dGrad(inputs, _):
     def grouped(x, weight):
         gathered = x.index_select(0, all_in).split(sizes)
         products = torch.cat([rows @ matrix.t() for rows, matrix in zip(gathered, matrices(weight))])
-        return torch.zeros(x.shape[0], weight.shape[0]).index_add(0, all_out, products)
+        return x.new_zeros(x.shape[0], weight.shape[0]).index_add(0, all_out, products)
 
     def by_offset(x, weight):
-        result = torch.zeros(x.shape[0], weight.shape[0])
+        result = x.new_zeros(x.shape[0], weight.shape[0])
         for (out, source), matrix in zip(pairs, matrices(weight)):
             result = result.index_add(0, out, x.index_select(0, source) @ matrix.t())
         return result
@@ -287,10 +297,10 @@ def submConv3dGrad(inputs, _):
 def segmentMean(inputs, _):
     x, offsets = inputs
     lengths = offsets.diff().long()
-    index = torch.repeat_interleave(torch.arange(len(lengths)), lengths)
+    index = torch.repeat_interleave(torch.arange(len(lengths), device=DEVICE), lengths)
 
     def added():
-        return [torch.zeros(len(lengths), x.shape[1]).index_add(0, index, x) / lengths[:, None]]
+        return [x.new_zeros(len(lengths), x.shape[1]).index_add(0, index, x) / lengths[:, None]]
 
     variants = {"index_add": added}
     if hasattr(torch, "segment_reduce"):
@@ -302,10 +312,10 @@ def segmentMean(inputs, _):
 def segmentMaxGrad(inputs, _):
     x, offsets, grad = inputs
     lengths = offsets.diff().long()
-    index = torch.repeat_interleave(torch.arange(len(lengths)), lengths)[:, None].expand_as(x)
+    index = torch.repeat_interleave(torch.arange(len(lengths), device=DEVICE), lengths)[:, None].expand_as(x)
 
     def scattered(x):
-        return torch.zeros(len(lengths), x.shape[1]).scatter_reduce(0, index, x, "amax", include_self=False)
+        return x.new_zeros(len(lengths), x.shape[1]).scatter_reduce(0, index, x, "amax", include_self=False)
 
     variants = {"scatter_reduce": with_gradients(scattered, [x, grad], 1)}
     if hasattr(torch, "segment_reduce"):
@@ -445,6 +455,12 @@ def trainStep(inputs, params):
     return {"foreach": variant(True), "a loop": variant(False)}
 
 
+def in_dtype(convolution):
+    """Sums of bf16 products are not to be added to f32 zeros: a convolution whose features come in the dtype."""
+    forward = convolution.forward
+    convolution.forward = lambda self, features, cloud: forward(self, features.to(DTYPE), cloud)
+
+
 # Mini-Diffuser in PyTorch, see torch-mini-diffuser.ts: names MiniDiffuser and make_batch.
 MODEL = os.environ.get("MD_TORCH_MINI_DIFFUSER")
 
@@ -458,14 +474,20 @@ if MODEL and os.path.exists(MODEL):
         specification.loader.exec_module(peer)
         torch.manual_seed(0)
         scenes, points, samples = params["scenes"], params["points"], params["samples"]
-        model = peer.MiniDiffuser()
+        on_gpu = DEVICE != "cpu"
+        peer.PADDED = on_gpu
+        in_dtype(peer.SubMConv3d)
+        model = peer.MiniDiffuser().to(DEVICE)
+        step = compiled(model, dynamic=True)
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
-        batch = peer.make_batch(scenes, points, 512, 0, "cpu")
-        noise, jitter = torch.randn(scenes * samples, 3), torch.randn(scenes, 3)
-        timesteps = torch.randint(0, 100, (scenes * samples,))
+        batch = peer.make_batch(scenes, points, 512, 0, DEVICE)
+        noise, jitter = (torch.randn(rows, 3, device=DEVICE) for rows in (scenes * samples, scenes))
+        timesteps = torch.randint(0, 100, (scenes * samples,), device=DEVICE)
 
         def run():
-            model(batch, noise, timesteps, jitter)["total"].backward()
+            with torch.autocast("cuda" if on_gpu else "cpu", torch.bfloat16, enabled=DTYPE == torch.bfloat16):
+                loss = step(batch, noise, timesteps, jitter)["total"]
+            loss.backward()
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             return []

@@ -1,5 +1,7 @@
 #!/usr/bin/python3
-"""PyTorch as a peer: `torch_peer.py THREADS [DEVICE]` serves the protocol of protocol.ts; DEVICE is cpu or cuda.
+"""PyTorch as a peer: `torch_peer.py THREADS [DEVICE [DTYPE [compile]]]` serves the protocol of protocol.ts.
+
+DEVICE is cpu, cuda or cuda:<index>, DTYPE that of floats, f32 or bf16; `compile` gives every op to torch.compile.
 
 An op is a function of its inputs and integers that returns its variants, {name: function without arguments}: the
 fastest is measured. The environment (allocator, instruction set, waiting) is set by registry.ts.
@@ -17,8 +19,9 @@ import torch_ops
 TYPES = {"f32": torch.float32, "f64": torch.float64, "i32": torch.int32, "i64": torch.int64, "u8": torch.uint8}
 NAMES = {dtype: name for name, dtype in TYPES.items()}
 
-
-DEVICE = sys.argv[2] if len(sys.argv) > 2 else "cpu"
+torch_ops.DEVICE = DEVICE = sys.argv[2] if len(sys.argv) > 2 else "cpu"
+torch_ops.DTYPE = DTYPE = {"f32": torch.float32, "bf16": torch.bfloat16}[sys.argv[3] if len(sys.argv) > 3 else "f32"]
+torch_ops.COMPILE = sys.argv[4:] == ["compile"]
 
 
 def read_message():
@@ -40,13 +43,14 @@ def read_tensors(description, payload):
             flat = torch.frombuffer(payload, dtype=TYPES[name], count=count, offset=offset)
         else:
             flat = torch.empty(0, dtype=TYPES[name])
-        tensors.append(flat.reshape(shape).clone().to(DEVICE))
+        placed = flat.reshape(shape).clone().to(DEVICE)
+        tensors.append(placed.to(DTYPE) if name == "f32" else placed)
         offset += flat.numel() * flat.element_size()
     return tensors
 
 
 def send(verb, tensors=(), **fields):
-    tensors = [x.detach().cpu().contiguous() for x in tensors]
+    tensors = [(x.float() if x.dtype == torch.bfloat16 else x).detach().cpu().contiguous() for x in tensors]
     if tensors:
         fields["tensors"] = ",".join(f"{NAMES[x.dtype]}:{'x'.join(map(str, x.shape))}" for x in tensors)
         fields["bytes"] = sum(x.numel() * x.element_size() for x in tensors)
@@ -78,6 +82,8 @@ def prepare(fields, payload):
     inputs = read_tensors(fields.get("tensors"), payload)
     params = {key: int(value) for key, value in fields.items() if key not in ("op", "tensors", "bytes")}
     variants = torch_ops.OPS[fields["op"]](inputs, params)
+    if fields["op"] not in torch_ops.COMPILED_THEMSELVES:
+        variants = {name: torch_ops.compiled(run) for name, run in variants.items()}
     first = {name: run() for name, run in variants.items()}
     times = {name: min(time_runs(run, 1) for _ in range(3)) for name, run in variants.items()} if len(variants) > 1 else {}
     best = min(times, key=times.get) if times else next(iter(variants))
@@ -85,15 +91,23 @@ def prepare(fields, payload):
 
 
 def isa():
+    if DEVICE != "cpu":
+        return f"CUDA {torch.version.cuda}, {torch.cuda.get_device_name(DEVICE)}"
     lines = [line for line in torch.__config__.show().splitlines() if "CPU capability" in line]
     return lines[0].split(":")[-1].strip() if lines else "unknown"
 
 
 def main():
     threads = int(sys.argv[1])
+    if DEVICE != "cpu":
+        if not torch.cuda.is_available():
+            sys.exit(f"PyTorch {torch.__version__} finds no CUDA device")
+        torch.cuda.set_device(DEVICE if ":" in DEVICE else "cuda:0")
+    if torch_ops.COMPILE and not hasattr(torch, "compile"):
+        sys.exit(f"PyTorch {torch.__version__} has no torch.compile")
     torch.set_num_threads(threads)
     torch.set_num_interop_threads(1)
-    send("hello", name="torch", version=torch.__version__, isa=isa(), threads=threads, ops=",".join(torch_ops.OPS))
+    send("hello", name="torch.compile" if torch_ops.COMPILE else "torch", version=torch.__version__, isa=isa(), threads=threads, ops=",".join(torch_ops.OPS))
     run = None
     while (message := read_message()) is not None:
         verb, fields, payload = message

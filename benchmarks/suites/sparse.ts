@@ -46,7 +46,7 @@ function pairsOf(count: number): number {
 
 /** inputs: voxel centres, features, weight, cotangent. The map is built once, as layers share it. */
 const convolution: Bind = ([points, ...rest]) => {
-  const item = zeros([points.shape[0]], { dtype: "i32" });
+  const item = zeros([points.shape[0]], { dtype: "i32", device: points.device });
   const map = VoxelHash.build(points, item, { voxelSize: 1 }).neighbourMap(3);
   return withGradients((x: Tensor, weight: Tensor) => submConv3d(map, x, weight), 2)(rest);
 };
@@ -85,7 +85,7 @@ const gridCells = (): HostTensor => ({
 });
 const curveOrder = (curve: "z" | "hilbert"): Bind =>
   stateless((cells) => {
-    const { code, order } = serialize(cells, tensor(new Int32Array(points)), { curve });
+    const { code, order } = serialize(cells, tensor(new Int32Array(points), { device: cells.device }), { curve });
     return [code, order];
   });
 

@@ -15,7 +15,7 @@ const firstOf = ({ data }: HostTensor, count: number): HostTensor => ({
   data: data.slice(0, 3 * count),
 });
 
-const items = (points: Tensor): Tensor => zeros([points.shape[0]], { dtype: "i32" });
+const items = (points: Tensor): Tensor => zeros([points.shape[0]], { dtype: "i32", device: points.device });
 const build = (points: Tensor): VoxelHash => VoxelHash.build(points, items(points), { voxelSize: 1 });
 
 const hashOnly: Bind =

@@ -19,7 +19,8 @@ import { caseLines } from "../output/table.js";
 import { lastLine, scoreTargets } from "../score.js";
 import { stateless, type Suite } from "../suite.js";
 import { suites } from "../suites/index.js";
-import { targets } from "../targets.js";
+import { suitesOn } from "../suites/on-device.js";
+import { deviceTargets, targets } from "../targets.js";
 
 const exact = (value: number) => ({ median: value, low: value, high: value });
 
@@ -162,6 +163,13 @@ describe("the last line", () => {
     expect(line).toContain("missed: gemm (b: wrong), reproducible (b: wrong)");
   });
 
+  it("every target of a device has a case there", () => {
+    const counted = suitesOn({ dtype: "bf16" }).flatMap(({ cases }) =>
+      cases.flatMap(({ countsFor = [] }) => countsFor),
+    );
+    expect([...new Set(counted)].sort()).toEqual(Object.keys(deviceTargets).sort());
+  });
+
   it("every target has a case, and no two cases of a suite share a name", () => {
     const counted = new Set(suites.flatMap(({ cases }) => cases.flatMap(({ countsFor = [] }) => countsFor)));
     const named = Object.entries(targets).filter(([, { everyCase }]) => !everyCase);
@@ -173,17 +181,36 @@ describe("the last line", () => {
 describe("options", () => {
   const parse = (...args: string[]) => parseOptions(args, ["gemm", "norm"]);
   it("are read", () => {
-    expect(parse()).toEqual({ suite: null, filter: /(?:)/, json: false, peers: false, help: false });
+    const none = { suite: null, filter: /(?:)/, json: false, peers: false, help: false };
+    expect(parse()).toEqual({ ...none, device: "cpu", dtype: "f32", compile: false });
     expect(parse("--suite", "norm", "--filter", "a|b", "--json", "--peers")).toEqual({
       suite: "norm",
       filter: /a|b/,
       json: true,
       peers: true,
       help: false,
+      device: "cpu",
+      dtype: "f32",
+      compile: false,
+    });
+    expect(parse("--device", "cuda:1", "--dtype", "bf16", "--peers", "--compile")).toMatchObject({
+      device: "cuda:1",
+      dtype: "bf16",
+      compile: true,
     });
     expect(usage(["gemm"])).toContain("--filter RE");
   });
-  it.each([["--fast"], ["gemm"], ["--suite", "gem"], ["--filter", "("], ["--suite"]])("%s is refused", (...args) => {
+  it.each([
+    ["--fast"],
+    ["gemm"],
+    ["--suite", "gem"],
+    ["--filter", "("],
+    ["--suite"],
+    ["--device", "gpu"],
+    ["--dtype", "f16"],
+    ["--dtype", "bf16"],
+    ["--device", "cuda", "--compile"],
+  ])("%s is refused", (...args) => {
     expect(() => parse(...args)).toThrow(UsageError);
   });
 });

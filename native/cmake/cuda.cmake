@@ -45,7 +45,29 @@ set(CMAKE_CUDA_STANDARD 20)
 set(CMAKE_CUDA_EXTENSIONS OFF)
 find_library(MD_CUDART cudart_static HINTS ${CMAKE_CUDA_HOST_IMPLICIT_LINK_DIRECTORIES} ${CMAKE_CUDA_IMPLICIT_LINK_DIRECTORIES} REQUIRED)
 
-add_library(md_cuda OBJECT ${CUDA_SOURCES})
+# For the host's side, which launches kernels: nvcc optimises these in any case.
+set(CMAKE_CUDA_FLAGS_RELEASE "-O1 -DNDEBUG")
+# nvcc takes five seconds a file for headers, more than for most of our kernels: four files are one, but for the largest,
+# and for random, which has options of its own.
+set(ALONE ${CUDA_SOURCES})
+list(FILTER ALONE INCLUDE REGEX "/(elementwise|masked_attention|matmul|random)/")
+set(TOGETHER ${CUDA_SOURCES})
+list(REMOVE_ITEM TOGETHER ${ALONE})
+set(UNITED)
+while(TOGETHER)
+  list(LENGTH UNITED number)
+  set(includes)
+  foreach(i RANGE 1 4)
+    if(TOGETHER)
+      list(POP_FRONT TOGETHER file)
+      string(APPEND includes "#include \"${file}\"\n")
+    endif()
+  endforeach()
+  file(CONFIGURE OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/united/cuda_${number}.cu CONTENT "${includes}" @ONLY)
+  list(APPEND UNITED ${CMAKE_CURRENT_BINARY_DIR}/united/cuda_${number}.cu)
+endwhile()
+
+add_library(md_cuda OBJECT ${ALONE} ${UNITED})
 target_compile_options(md_cuda PRIVATE --expt-relaxed-constexpr -Werror all-warnings -Xcompiler=-Wall,-Wextra,-Werror)
 target_compile_definitions(md_cuda PRIVATE MD_CUDA_ARCHITECTURES="${MD_CUDA_TARGETS}")
 # The same random numbers as on the CPU: a fused multiply-add would round differently.

@@ -26,6 +26,7 @@ const tests = [
   "packages/nn/test/cuda",
   "packages/diffusion/test/cuda",
   "packages/train/test/cuda",
+  "benchmarks/test/device.test.ts",
   "scripts/gpu",
 ];
 run(process.execPath, [vitest, "run", "--project", "main", ...tests], {

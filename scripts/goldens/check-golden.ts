@@ -24,7 +24,7 @@ const forms: readonly Form[] = [
   { matches: isPaperEquations, check: checkPaperEquations },
   { matches: isSerialization, check: checkSerialization },
   { matches: isSparseConv, check: checkSparseConv },
-  { matches: isMiniDiffuser, check: checkMiniDiffuser },
+  { matches: isMiniDiffuser, check: (golden) => checkMiniDiffuser(golden) },
   { matches: isRlbench, check: (_, path) => checkRlbenchGolden(path) },
   { matches: isFormats, check: checkFormats },
 ];

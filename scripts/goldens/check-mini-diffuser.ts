@@ -1,6 +1,16 @@
 import { DDPMScheduler, type EncodedScenes, MiniDiffuser, releasedNames, type SceneTensors } from "@md/diffusion";
 import { rotationBinsToQuaternion } from "@md/rlbench-data";
-import { argmax, compareNumbers, Generator, mean, noGrad, scope, tensor, type Tensor } from "@md/tensor";
+import {
+  argmax,
+  compareNumbers,
+  type DeviceName,
+  Generator,
+  mean,
+  noGrad,
+  scope,
+  tensor,
+  type Tensor,
+} from "@md/tensor";
 import { compare } from "./compare.js";
 import { array, type GoldenFile, load, metadata } from "./golden-file.js";
 import { emptyReport, type GoldenReport, runCase } from "./report.js";
@@ -27,14 +37,14 @@ interface ReleasedConfig {
 export const isMiniDiffuser = (golden: GoldenFile): boolean =>
   ["released", "fixed"].includes(golden.metadata.mode ?? "") && golden.arrays.has("in.pc_fts");
 
-/** Holds losses, gradients, batch statistics and every sampling step against the file. */
-export function checkMiniDiffuser(golden: GoldenFile): GoldenReport {
+/** Holds losses, gradients, batch statistics and every sampling step on `device` against the file. */
+export function checkMiniDiffuser(golden: GoldenFile, device: DeviceName = "cpu"): GoldenReport {
   const report = emptyReport();
   scope(() => {
-    const policy = build(golden);
+    const policy = build(golden).to(device);
     try {
-      runCase(report, "losses, gradients and batch statistics", () => scope(() => checkStep(golden, policy)));
-      runCase(report, "sampling, step by step", () => scope(() => checkSampling(golden, policy)));
+      runCase(report, "losses, gradients and batch statistics", () => scope(() => checkStep(golden, policy, device)));
+      runCase(report, "sampling, step by step", () => scope(() => checkSampling(golden, policy, device)));
     } finally {
       policy.dispose();
     }
@@ -87,21 +97,24 @@ function offsetsOf(counts: readonly number[]): Int32Array {
 const integers = (golden: GoldenFile, name: string): number[] =>
   Array.from<number | bigint, number>(array(golden, name).data, Number);
 
-function scenesOf(golden: GoldenFile): SceneTensors {
-  const features = load(golden, "in.pc_fts");
+function scenesOf(golden: GoldenFile, device: DeviceName): SceneTensors {
+  const on = (name: string): Tensor => load(golden, name, undefined, device);
+  const features = on("in.pc_fts");
   return {
     features,
-    coordinates: features.narrow(1, 0, 3).contiguous(),
+    // Their voxels are found on the CPU.
+    coordinates: load(golden, "in.pc_fts").narrow(1, 0, 3).contiguous(),
     counts: integers(golden, "in.npoints"),
-    words: { tokens: load(golden, "in.txt_embeds"), offsets: offsetsOf(integers(golden, "in.txt_lens")) },
+    words: { tokens: on("in.txt_embeds"), offsets: offsetsOf(integers(golden, "in.txt_lens")) },
   };
 }
 
-function checkStep(golden: GoldenFile, policy: MiniDiffuser): void {
-  const scenes = scenesOf(golden);
+function checkStep(golden: GoldenFile, policy: MiniDiffuser, device: DeviceName): void {
+  const on = (name: string): Tensor => load(golden, name, undefined, device);
+  const scenes = scenesOf(golden, device);
   const items = scenes.counts.length;
-  const actions = load(golden, "in.gt_actions");
-  const noise = load(golden, "rand.noise");
+  const actions = on("in.gt_actions");
+  const noise = on("rand.noise");
   const samples = noise.shape[0]! / items;
   const level2 = {
     size: noise.shape[0]!,
@@ -119,7 +132,7 @@ function checkStep(golden: GoldenFile, policy: MiniDiffuser): void {
       rotationBins: actions.narrow(1, 3, 3).to("i32"),
       open: actions.narrow(1, 6, 1).flatten(),
     },
-    { level2, jitter: load(golden, "rand.pos_condition").mul(0.01) },
+    { level2, jitter: on("rand.pos_condition").mul(0.01) },
   );
   loss.backward();
   const losses = { pos: parts.noise!, rot: parts.rotation!, open: parts.open!, total: loss };
@@ -162,7 +175,8 @@ function sizesOf(golden: GoldenFile): { encDepths: number[]; decDepths: number[]
 }
 
 // Each step from the file's own position before it, since a point may cross the border of a cell through rounding.
-function checkSampling(golden: GoldenFile, policy: MiniDiffuser): void {
+function checkSampling(golden: GoldenFile, policy: MiniDiffuser, device: DeviceName): void {
+  const on = (name: string): Tensor => load(golden, name, undefined, device);
   policy.eval();
   const { total_timesteps } = metadata(golden, "config") as ReleasedConfig;
   const scheduler = new DDPMScheduler({
@@ -173,12 +187,12 @@ function checkSampling(golden: GoldenFile, policy: MiniDiffuser): void {
   });
   scheduler.setTimesteps(total_timesteps);
   noGrad(() => {
-    const encoded = policy.network.encode(scenesOf(golden));
-    const trajectory = load(golden, "sample.trajectory");
-    const drawn = load(golden, "sample.step_noise");
+    const encoded = policy.network.encode(scenesOf(golden, device));
+    const trajectory = on("sample.trajectory");
+    const drawn = on("sample.step_noise");
     // The released code starts from zeros noised to the last timestep.
     const { remainingSignal } = policy;
-    let position = load(golden, "sample.init_noise").mul(Math.sqrt(1 - remainingSignal ** 2));
+    let position = on("sample.init_noise").mul(Math.sqrt(1 - remainingSignal ** 2));
     const items = position.shape[0]!;
     [...scheduler.timesteps].forEach((timestep, step) => {
       scope(() => {

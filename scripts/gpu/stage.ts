@@ -1,13 +1,15 @@
 // Fills .cache/gpu with what a bare GPU machine lacks, for scripts/gpu/check: Node, the headers of the addon, the check
-// itself in one file, golden files of ops, and PyTorch as a peer. Prints the size of each part; 1 above 45 MiB.
+// itself in one file, golden files, and PyTorch as a peer. Prints the size of each part; 1 above 45 MiB.
 import { spawnSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { createRequire } from "node:module";
 import { basename, dirname, join } from "node:path";
-import { build } from "tsup";
 import { goldensFolder } from "../../packages/rlbench-data/test/support/paths.js";
+import { torchMiniDiffuser } from "../../benchmarks/peers/torch-mini-diffuser.js";
+import { isMiniDiffuser } from "../goldens/check-mini-diffuser.js";
 import { isOps } from "../goldens/check-ops.js";
-import { readGolden } from "../goldens/golden-file.js";
+import { type GoldenFile, readGolden } from "../goldens/golden-file.js";
+import { bundleCheck } from "./bundle.js";
 
 const LIMIT_MIB = 45;
 const root = join(import.meta.dirname, "..", "..");
@@ -43,40 +45,22 @@ function stageHeaders(): void {
     cpSync(join(addonApi, name), join(stage, "include", "node-addon-api", name));
 }
 
-/** What the runner imports, in one file; the addon is found by MD_NATIVE_BINARY. */
-const stageCheck = (): Promise<void> =>
-  build({
-    config: false,
-    entry: { check: join(root, "scripts", "gpu", "runner", "main.ts") },
-    outDir: stage,
-    format: "esm",
-    outExtension: () => ({ js: ".mjs" }),
-    target: "node20",
-    noExternal: [/.*/],
-    splitting: false,
-    silent: true,
-    // CommonJS packages in the bundle ask for Node's own modules.
-    banner: {
-      js: 'import { createRequire as $require } from "node:module"; const require = $require(import.meta.url);',
-    },
-    esbuildOptions(options) {
-      options.conditions = ["@md/source"];
-    },
-  });
-
 function stageGoldens(): void {
   if (!existsSync(goldensFolder)) {
     console.log("golden files: none, MD_GOLDENS names no folder that is there; the check will skip them");
     return;
   }
   const files = readdirSync(goldensFolder).filter((name) => name.endsWith(".safetensors"));
-  for (const name of files.filter((name) => isOps(readGolden(join(goldensFolder, name)))))
+  const runs = (golden: GoldenFile): boolean => isOps(golden) || isMiniDiffuser(golden);
+  for (const name of files.filter((name) => runs(readGolden(join(goldensFolder, name)))))
     cpSync(join(goldensFolder, name), join(stage, "goldens", name));
 }
 
 function stagePeer(): void {
   for (const name of ["torch_peer.py", "torch_ops.py"])
     cpSync(join(root, "benchmarks", "peers", name), join(stage, "peers", name));
+  if (existsSync(torchMiniDiffuser)) cpSync(torchMiniDiffuser, join(stage, "peers", "torch_mini_diffuser.py"));
+  else console.log(`Mini-Diffuser in PyTorch: ${torchMiniDiffuser} is absent; its training step will not be a peer`);
 }
 
 function bytesOf(path: string): number {
@@ -88,7 +72,7 @@ rmSync(stage, { recursive: true, force: true });
 mkdirSync(stage, { recursive: true });
 stageNode();
 stageHeaders();
-await stageCheck();
+await bundleCheck(stage);
 stageGoldens();
 stagePeer();
 const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(2).padStart(6)} MiB`;

@@ -85,7 +85,7 @@ export function createSampler(owner: string, process: NoiseProcess, options: Sol
 /**
  * Draws x of `shape` from pure noise to the end of a run, freeing all else.
  *
- * @param predict the network's output for x at a timestep, like x; what it needs of the scene is computed before
+ * @param predict the network's output for x at a timestep, like x but for the dtype, which autocast may lower; what it needs of the scene is computed before
  * @param options.record takes the noise, then x after every evaluation of the network
  * @param options.initNoiseSigma standard deviation of the noise that it starts from. Default 1
  * @param options.device where x lies; the noise is the same on every device. Default "cpu"
@@ -101,7 +101,7 @@ export function runSampler(
   record?.(x);
   try {
     for (const timestep of sampler.timesteps) {
-      const next = scope(() => sampler.step(predict(x, timestep), timestep, x, { generator }).prevSample);
+      const next = scope(() => sampler.step(predict(x, timestep).to(x.dtype), timestep, x, { generator }).prevSample);
       x.dispose();
       x = next;
       record?.(x);

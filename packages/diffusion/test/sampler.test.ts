@@ -1,4 +1,4 @@
-import { assign, Generator, memory, noGrad, scope, type Tensor } from "@md/tensor";
+import { assign, autocast, Generator, memory, noGrad, scope, type Tensor } from "@md/tensor";
 import { afterAll, describe, expect, it, vi } from "vitest";
 import {
   createSampler,
@@ -32,6 +32,14 @@ describe.each(objectives)("a policy trained on %s", (predictionType) => {
       );
     }
     expect(() => draw("dpm" as Solver)).toThrow(SolverError);
+  });
+
+  it("samples in mixed precision", () => {
+    const draw = (): ReturnType<typeof policy.sample> => policy.sample(observation, { generator: new Generator(2) });
+    const [low, full] = [autocast("bf16", draw), draw()];
+    const off = Math.hypot(...low.position.map((value, i) => value - full.position[i]!));
+    expect(off).toBeLessThan(0.5 * Math.hypot(...full.position));
+    expect([...low.position]).not.toEqual([...full.position]);
   });
 
   it.each(solversFor(predictionType))("samples by %s, with the scene encoded once", (solver) => {

@@ -33,10 +33,15 @@ const steps: readonly Step[] = [
   { name: "doctor", runs: "doctor", seconds: 60, needsDevice: false },
   { name: "op cases", runs: "op-cases", seconds: 90, needsDevice: true },
   { name: "goldens", runs: "goldens", seconds: 45, needsDevice: true },
-  { name: "benchmark", runs: "benchmark", seconds: 120, needsDevice: true },
+  { name: "policy, bf16", runs: "policy-bf16", seconds: 90, needsDevice: true },
   { name: "training", runs: "training", seconds: 60, needsDevice: true },
+  { name: "kernels, bf16", runs: "kernels-bf16", seconds: 45, needsDevice: true },
+  { name: "policy, bf16, compiled", runs: "policy-bf16-compiled", seconds: 120, needsDevice: true },
+  { name: "kernels, f32", runs: "kernels-f32", seconds: 45, needsDevice: true },
+  { name: "policy, f32", runs: "policy-f32", seconds: 60, needsDevice: true },
   { name: "memcheck", runs: "op-cases", seconds: 120, sanitizer: "memcheck", needsDevice: true },
   { name: "racecheck", runs: "race-op-cases", seconds: 60, sanitizer: "racecheck", needsDevice: true },
+  { name: "policy, f32, compiled", runs: "policy-f32-compiled", seconds: 120, needsDevice: true },
 ];
 
 export interface CheckOptions {
@@ -48,15 +53,29 @@ export interface CheckOptions {
   program: string;
   /** In ms since 1970; eight minutes later all is over. */
   started: number;
+  /** An addon that is there already, instead of one that is built. */
+  built?: string;
+  /** Steps to run, by name. Default: all of them. */
+  only?: readonly string[];
+  /** How many times as long everything may take. Default 1; emulated devices need more. */
+  patience?: number;
 }
 
 /** Builds, runs each step, prints a table; returns the exit status, 1 when anything failed. */
-export async function check({ stage, out, program, started }: CheckOptions): Promise<number> {
+export async function check({
+  stage,
+  out,
+  program,
+  started,
+  built: given,
+  only,
+  patience = 1,
+}: CheckOptions): Promise<number> {
   mkdirSync(out, { recursive: true });
   const log = join(out, "check.log");
   rmSync(log, { force: true });
   const results: StepResult[] = [];
-  const left = (): number => started + LIMIT_MS - Date.now();
+  const left = (): number => started + patience * LIMIT_MS - Date.now();
   const finish = (result: StepResult): void => {
     results.push(result);
     writeJson(join(out, "results.json"), results);
@@ -64,7 +83,9 @@ export async function check({ stage, out, program, started }: CheckOptions): Pro
   };
 
   const began = Date.now();
-  const built = await buildAddon(stage, log, Math.min(240_000, left()));
+  const built = given
+    ? { file: given, architecture: "given", wrong: null }
+    : await buildAddon(stage, log, Math.min(240_000, left()));
   finish({
     name: "build",
     status: built.wrong === null ? "passed" : "failed",
@@ -74,12 +95,12 @@ export async function check({ stage, out, program, started }: CheckOptions): Pro
   });
 
   let obstacle = built.wrong === null ? "" : "the addon was not built";
-  for (const step of steps) {
-    const limitMs = Math.min(1000 * step.seconds, left());
+  for (const step of steps.filter(({ name }) => !only || only.includes(name))) {
+    const limitMs = Math.min(patience * 1000 * step.seconds, left());
     const reason = step.needsDevice || built.wrong !== null ? obstacle : "";
     if (reason !== "") finish({ ...blank(step), status: "skipped", reason });
     else if (limitMs < 2000) finish({ ...blank(step), status: "not reached", reason: "the eight minutes were over" });
-    else finish(await runInChild(step, { out, log, program, binary: built.file, limitMs }));
+    else finish(await runInChild(step, { stage, out, log, program, binary: built.file, limitMs }));
     if (step.runs === "doctor" && obstacle === "") obstacle = whyNoDevice(results.at(-1)!);
   }
   console.log(`\n${tableOf(results)}`);
@@ -95,6 +116,7 @@ function whyNoDevice({ status, reason, entries }: StepResult): string {
 }
 
 interface Around {
+  stage: string;
   out: string;
   log: string;
   program: string;
@@ -103,7 +125,7 @@ interface Around {
   limitMs: number;
 }
 
-async function runInChild(step: Step, { out, log, program, binary, limitMs }: Around): Promise<StepResult> {
+async function runInChild(step: Step, { stage, out, log, program, binary, limitMs }: Around): Promise<StepResult> {
   const began = Date.now();
   const file = join(out, "step.json");
   rmSync(file, { force: true });
@@ -123,7 +145,8 @@ async function runInChild(step: Step, { out, log, program, binary, limitMs }: Ar
       ...own,
     ];
   }
-  const env = { MD_NATIVE_BINARY: binary };
+  const peer = resolve(stage, "peers", "torch_mini_diffuser.py");
+  const env = { MD_NATIVE_BINARY: binary, MD_TORCH_MINI_DIFFUSER: peer };
   const ending = await run(command[0]!, command.slice(1), {
     log,
     limitMs,

@@ -1,4 +1,6 @@
 import { renameSync, writeFileSync } from "node:fs";
+import type { CaseResult } from "../../../benchmarks/measure/case.js";
+import type { BenchDType } from "../../../benchmarks/options.js";
 
 export type Status = "passed" | "failed" | "skipped";
 
@@ -10,6 +12,8 @@ export interface Entry {
   reason?: string;
   /** Numbers of interest, times among them. */
   numbers?: Readonly<Record<string, number>>;
+  /** What a benchmark measured. */
+  measured?: { dtype: BenchDType; result: CaseResult };
 }
 
 /** What a step has found so far; whoever writes to it may be killed at any moment. */

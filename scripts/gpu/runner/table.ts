@@ -1,16 +1,18 @@
+import { benchmarkParts } from "./benchmark-table.js";
 import type { StepResult } from "./check.js";
 import { count, type Status } from "./outcome.js";
 
 const MOST_REASONS = 12;
+const NAME = 24;
 const firstLine = (text: string): string => text.split("\n")[0]!;
 
 /** Steps with what passed, failed and was skipped in them; then what failed, times, and what was skipped and why. */
 export function tableOf(results: readonly StepResult[]): string {
   const counts: readonly Status[] = ["passed", "failed", "skipped"];
-  const head = `${"step".padEnd(12)}${"status".padEnd(13)}${"seconds".padStart(8)}${counts.map((status) => status.padStart(9)).join("")}`;
+  const head = `${"step".padEnd(NAME)}${"status".padEnd(13)}${"seconds".padStart(8)}${counts.map((status) => status.padStart(9)).join("")}`;
   const lines = results.map(({ name, status, seconds, reason, entries }) =>
     [
-      name.padEnd(12),
+      name.padEnd(NAME),
       status.padEnd(13),
       seconds.toFixed(1).padStart(8),
       ...counts.map((one) => String(count(entries, one)).padStart(9)),
@@ -22,7 +24,7 @@ export function tableOf(results: readonly StepResult[]): string {
     [head, ...lines],
     doctorLines(results),
     goldenLines(results),
-    benchmarkLines(results),
+    ...benchmarkParts(results),
     reasons(results, "failed"),
     withoutKernel(results),
     [total],
@@ -43,19 +45,6 @@ const goldenLines = (results: readonly StepResult[]): string[] =>
   entriesOf(results, "goldens").flatMap(({ name, numbers }) =>
     numbers ? [`${name}: ${numbers.passed} passed, ${numbers.failed} failed, ${numbers.pending} without a kernel`] : [],
   );
-
-function benchmarkLines(results: readonly StepResult[]): string[] {
-  const timed = entriesOf(results, "benchmark").filter(({ status }) => status === "passed");
-  if (timed.length === 0) return [];
-  const number = (value: number | undefined): string => (value === undefined ? "-" : value.toPrecision(3)).padStart(10);
-  const rows = timed.map(({ name, numbers = {} }) =>
-    [name.padEnd(56), ...["ours ms", "torch ms", "times torch"].map((key) => number(numbers[key]))].join(""),
-  );
-  return [
-    `${"median of runs in turn".padEnd(56)}${["ours ms", "torch ms", "speed-up"].map((key) => key.padStart(10)).join("")}`,
-    ...rows,
-  ];
-}
 
 function reasons(results: readonly StepResult[], wanted: Status): string[] {
   const all = results.flatMap(({ name: step, entries }) =>

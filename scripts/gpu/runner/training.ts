@@ -3,7 +3,6 @@ import { adamwStep, backward, type DeviceName, Generator, scope, zerosLike } fro
 import { randomBatch } from "../../../benchmarks/scenes.js";
 import { messageOf, type Outcome } from "./outcome.js";
 
-const STEPS = 200;
 const config = {
   encChannels: [12, 24],
   encNumHeads: [2, 4],
@@ -69,14 +68,14 @@ export function compareLosses(found: readonly number[], expected: readonly numbe
   check(`mean of the last ${tail} steps`, mean(found), mean(expected), 0.05);
 }
 
-/** 200 training steps on `device` against the CPU's. */
-export function checkTraining(device: DeviceName, outcome: Outcome): void {
-  const name = `${STEPS} training steps of a small policy`;
+/** Training steps on `device` against the CPU's. */
+export function checkTraining(device: DeviceName, steps: number, outcome: Outcome): void {
+  const name = `${steps} training steps of a small policy`;
   try {
     const started = performance.now();
-    const found = trainingLosses(device, STEPS);
+    const found = trainingLosses(device, steps);
     const seconds = (performance.now() - started) / 1000;
-    compareLosses(found, trainingLosses("cpu", STEPS));
+    compareLosses(found, trainingLosses("cpu", steps));
     outcome.add({ name, status: "passed", numbers: { seconds, "first loss": found[0]!, "last loss": found.at(-1)! } });
   } catch (error) {
     outcome.add({ name, status: "failed", reason: messageOf(error) });
