@@ -41,13 +41,18 @@ export async function alternate(contestants: readonly Contestant[], limits: Pace
   return samples;
 }
 
+/** Samples that a warm-up lasts at least: code that is compiled while it runs is slow for its first hundreds of runs. */
+const WARM_UP = 20;
+
 // Runs that fill a sample, found by trying; also the warm-up.
 async function calibrate(contestant: Contestant, sampleMs: number): Promise<number> {
-  await contestant.time(1);
+  let spent = await contestant.time(1);
   for (let iterations = 1; ;) {
     const ms = await contestant.time(iterations);
-    if (ms >= sampleMs / 2 || iterations >= 1e6)
-      return Math.max(1, Math.round((iterations * sampleMs) / Math.max(ms, sampleMs, 1e-6)));
-    iterations = Math.ceil(iterations * Math.min(100, Math.max(2, sampleMs / Math.max(ms, 1e-3))));
+    spent += ms;
+    const fill = Math.min((iterations * sampleMs) / Math.max(ms, 1e-6), 1e6);
+    const filled = ms >= sampleMs / 2 || iterations >= 1e6;
+    if (filled && spent >= WARM_UP * sampleMs) return Math.max(1, Math.round(fill));
+    iterations = Math.ceil(Math.min(fill, 100 * iterations));
   }
 }

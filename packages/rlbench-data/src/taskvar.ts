@@ -1,6 +1,6 @@
 import { existsSync, readdirSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
-import { DataError } from "./errors.js";
+import { DataError, type OnBad, orSkip } from "./errors.js";
 import { readBoundedFile } from "./read-file.js";
 import type { Instructions } from "./rlbench/instructions.js";
 
@@ -46,31 +46,40 @@ export function readJson(file: string): unknown {
   }
 }
 
-/** See {@link readInstructionLists}. */
-export function listsOfJson(file: string, content: unknown): InstructionLists {
+/** See {@link readInstructionLists}; entries at fault go to `onBad` and are left out. */
+export function listsOfJson(file: string, content: unknown, onBad?: OnBad): InstructionLists {
   if (typeof content !== "object" || content === null || Array.isArray(content))
     throw new DataError(file, "is no JSON object of task+variation to instructions");
   const texts = new Map<string, string[]>();
-  for (const [name, list] of Object.entries(content) as [string, unknown][]) {
-    const isText = (text: unknown): text is string => typeof text === "string" && text.trim() !== "";
-    if (!parseTaskVariation(name) || !Array.isArray(list) || list.length === 0 || !list.every(isText))
-      throw new DataError(file, `"${name}" is no task+variation with a list of instructions`);
-    texts.set(name, list);
-  }
+  for (const [name, list] of Object.entries(content) as [string, unknown][])
+    orSkip(onBad, () => texts.set(name, checkList(file, name, list)));
   return { file, texts };
+}
+
+function checkList(file: string, name: string, list: unknown): string[] {
+  const isText = (text: unknown): text is string => typeof text === "string" && text.trim() !== "";
+  if (!parseTaskVariation(name) || !Array.isArray(list) || list.length === 0 || !list.every(isText))
+    throw new DataError(file, `"${name}" is no task+variation with a list of instructions`);
+  return list;
 }
 
 /**
  * The instruction lists of a data set: the file `taskvars_instructions*.json` in its folder or in the one above it, null
- * where there is none.
+ * where there is none. Without `onBad` it throws; with it, entries at fault are left out, and a file that is none is as
+ * if it were not there.
  *
  * @throws DataError when there are several in one folder, or it is malformed
  */
-export function findInstructionLists(root: string): InstructionLists | null {
+export function findInstructionLists(root: string, onBad?: OnBad): InstructionLists | null {
   for (const folder of [resolve(root), dirname(resolve(root))]) {
     const files = existsSync(folder) ? readdirSync(folder).filter((name) => LIST_FILE.test(name)) : [];
-    if (files.length > 1) throw new DataError(folder, `has ${files.sort().join(" and ")}, expected one of them`);
-    if (files.length === 1) return readInstructionLists(join(folder, files[0]));
+    if (files.length === 0) continue;
+    const lists = orSkip(onBad, () => {
+      if (files.length > 1) throw new DataError(folder, `has ${files.sort().join(" and ")}, expected one of them`);
+      const file = join(folder, files[0]);
+      return listsOfJson(file, readJson(file), onBad);
+    });
+    return lists ?? null;
   }
   return null;
 }

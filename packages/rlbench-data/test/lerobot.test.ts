@@ -175,6 +175,46 @@ test("what cannot be exported is refused, and nothing is left of it", async () =
   expect(readdirSync(folder).sort()).toEqual(["from", "front", "lotus", "to", "whole"]);
 });
 
+test("worker threads write what one thread writes, also without episodes whose images turn out bad", async () => {
+  const folder = temporaryFolder();
+  const from = writeReach(join(folder, "from"), 4);
+  const filesOf = (root: string): Map<string, string> => {
+    const names = readdirSync(root, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+    const files = names.map(({ parentPath, name }) => join(parentPath, name)).sort();
+    return new Map(files.map((file) => [file.slice(root.length), readFileSync(file).toString("base64")]));
+  };
+  const [one, two] = [join(folder, "one"), join(folder, "two")];
+  const whole = { finished: true, written: 4, skipped: 0 };
+  expect(await exportLeRobot({ from, to: one, workers: 0 })).toMatchObject(whole);
+  expect(await exportLeRobot({ from, to: two, workers: 2 })).toMatchObject(whole);
+  expect(filesOf(two)).toEqual(filesOf(one));
+
+  const images = join(from, "reach_sphere/all_variations/episodes/episode1/front_rgb");
+  for (const name of readdirSync(images)) writeFileSync(join(images, name), "no PNG");
+  await expect(exportLeRobot({ from, to: join(folder, "none"), workers: 2 })).rejects.toThrow(
+    /episode1.*PNG is corrupt/,
+  );
+  const results = [0, 2].map(async (workers) => {
+    const to = join(folder, `without${workers}`);
+    const [bad, progress]: [string[], number[]] = [[], []];
+    const onBad = ({ message }: Error): void => void bad.push(message);
+    const onProgress = ({ done }: { done: number }): void => void progress.push(done);
+    const result = await exportLeRobot({ from, to, workers, onBad, onProgress });
+    expect(result).toMatchObject({ finished: true, written: 3, skipped: 1 });
+    expect(bad).toEqual([expect.stringMatching(/episode1.*PNG is corrupt/)]);
+    expect(progress).toEqual([1, 2, 3, 4]);
+    return filesOf(to);
+  });
+  const [without, byTwo] = await Promise.all(results);
+  expect(byTwo).toEqual(without);
+  const left = join(folder, "left");
+  cpSync(from, left, { recursive: true });
+  rmSync(join(left, "reach_sphere/all_variations/episodes/episode1"), { recursive: true });
+  await exportLeRobot({ from: left, to: join(folder, "expected"), workers: 0 });
+  const data = (files: Map<string, string>): string[] => [...files].filter(([name]) => name.startsWith("/data")).flat();
+  expect(data(without)).toEqual(data(filesOf(join(folder, "expected"))));
+}, 60_000);
+
 test("a broken data set is refused by file and field", async () => {
   const folder = temporaryFolder();
   const [to, copy] = [join(folder, "to"), join(folder, "copy")];

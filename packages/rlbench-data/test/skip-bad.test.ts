@@ -7,6 +7,7 @@ import {
   DataError,
   describeDataset,
   openDataset,
+  orSkipAsync,
   SYNTHETIC_TASK,
   writeSyntheticReach,
 } from "../src/index.js";
@@ -121,6 +122,39 @@ test("3D-LOTUS: bad databases, keys and values are listed, the rest is read", as
     ],
     2,
   );
+});
+
+test("lists of instructions: bad entries and files are listed, the episodes are read", async () => {
+  const root = temporaryFolder();
+  for (const folder of ["push+0", "push+1"]) {
+    mkdirSync(join(root, folder));
+    writeFileSync(join(root, folder, "ep0.dat"), await compressBlosc(picklePackage(makePackage(2, ["front"], 4))));
+  }
+  const lists = join(root, "taskvars_instructions.json");
+  const textsOf = async (): Promise<(string[] | null)[]> => {
+    const source = openDataset(root, { onBad: () => undefined });
+    const read = source.listEpisodes().map((ref) => orSkipAsync(ignore, () => source.readEpisode(ref)));
+    return (await Promise.all(read)).map((episode) => episode?.instructions.texts ?? null);
+  };
+  const ignore = (): void => undefined;
+
+  writeFileSync(lists, JSON.stringify({ "push+0": ["push it"], "push+1": [3], other: [] }));
+  expect(() => openDataset(root)).toThrow(/instructions\.json\] "push\+1" is no task\+variation with a list/);
+  const absent = /instructions\.json\] has no instructions of push\+1/;
+  await expectSkipped(root, [/instructions\.json\] "push\+1" is no/, /instructions\.json\] "other" is no/, absent], 1);
+  expect(await textsOf()).toEqual([["push it"], null]);
+
+  for (const [content, message] of [
+    ["{", /instructions\.json\] is no JSON/],
+    ["[]", /instructions\.json\] is no JSON object/],
+  ] as const) {
+    writeFileSync(lists, content);
+    expect(() => openDataset(root)).toThrow(message);
+    await expectSkipped(root, [message], 2);
+    expect(await textsOf()).toEqual([["push"], ["push"]]);
+  }
+  copyFileSync(lists, join(root, "taskvars_instructions_2.json"));
+  await expectSkipped(root, [/has taskvars_instructions\.json and taskvars_instructions_2\.json, expected one/], 2);
 });
 
 test("3D Diffuser Actor: bad packages are listed, the rest is read", async () => {

@@ -1,6 +1,5 @@
 import { availableParallelism } from "node:os";
 import type { EpisodeRef } from "../episode-source.js";
-import type { EpisodeWorker } from "./episode-worker.js";
 
 const MAX_WORKERS = 8;
 const EPISODES_A_WORKER = 16;
@@ -12,28 +11,28 @@ export function workersFor(episodes: number): number {
 }
 
 /** What {@link inLanes} hands out, and to whom. */
-export interface LaneOptions<Result> {
+export interface LaneOptions<Worker> {
   /** Worker threads; 0 for none. Default: {@link workersFor} the episodes. */
   workers?: number;
-  startWorker: () => EpisodeWorker<Result>;
+  startWorker: () => Worker;
   /** Takes what is left from the lanes, which end with the episode at hand. */
   signal?: AbortSignal;
 }
 
 /**
- * Hands each episode, and its place in the list, to `body` in order, one at a time a lane: a worker thread each, or without workers one lane of this
- * thread. After an error the other lanes end with the episode at hand, so that nothing is half-done; thrown is the error
- * of the first episode that has one, whatever the number of workers.
+ * Hands each episode, and its place in the list, to `body` in order, one at a time a lane: a worker thread each, or
+ * without workers one lane of this thread. After an error the other lanes end with the episode at hand, so that nothing
+ * is half-done; thrown is the error of the first episode that has one, whatever the number of workers.
  */
-export async function inLanes<Result>(
+export async function inLanes<Worker extends { close(): Promise<void> }>(
   episodes: readonly EpisodeRef[],
-  { workers = workersFor(episodes.length), startWorker, signal }: LaneOptions<Result>,
-  body: (ref: EpisodeRef, worker: EpisodeWorker<Result> | null, place: number) => Promise<void>,
+  { workers = workersFor(episodes.length), startWorker, signal }: LaneOptions<Worker>,
+  body: (ref: EpisodeRef, worker: Worker | null, place: number) => Promise<void>,
 ): Promise<void> {
   let next = 0;
   let failed = Infinity;
   let failure: unknown;
-  const lane = async (worker: EpisodeWorker<Result> | null): Promise<void> => {
+  const lane = async (worker: Worker | null): Promise<void> => {
     while (next < episodes.length && failed === Infinity && !signal?.aborted) {
       const place = next++;
       try {

@@ -3,8 +3,11 @@ import type { EpisodeRef } from "../episode-source.js";
 import { DataError } from "../errors.js";
 import { startWorker } from "./start-worker.js";
 
-/** A thread that turns one episode at a time into a result, or into null where its data are bad. */
-export class EpisodeWorker<Result> {
+/**
+ * A thread that turns one episode at a time, and what else a job says of it, into a result, or into null where its data
+ * are bad.
+ */
+export class EpisodeWorker<Result, Job extends EpisodeRef = EpisodeRef> {
   private readonly worker: Worker;
   private crash: Error | null = null;
   private settle: ((outcome: Result | null | Error) => void) | null = null;
@@ -18,7 +21,7 @@ export class EpisodeWorker<Result> {
   }
 
   /** @throws DataError naming the episode when the thread ends */
-  async run(ref: EpisodeRef): Promise<Result | null> {
+  async run(ref: Job): Promise<Result | null> {
     const outcome = await new Promise<Result | null | Error>((settle) => {
       this.settle = settle;
       if (this.crash) settle(this.crash);

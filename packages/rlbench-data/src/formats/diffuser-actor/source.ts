@@ -20,7 +20,7 @@ export function openDiffuserActorSource(
   folders: readonly TaskVariationFolder[],
   onBad?: OnBad,
 ): EpisodeSource {
-  const lists = findInstructionLists(root);
+  const lists = findInstructionLists(root, onBad);
   return sourceOf("3d-diffuser-actor", root, folders, onBad, {
     list: (folder, onBad) => listPackages(root, folder, onBad),
     async read(ref) {

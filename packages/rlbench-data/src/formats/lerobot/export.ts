@@ -1,25 +1,24 @@
-import {
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  realpathSync,
-  renameSync,
-  rmSync,
-  rmdirSync,
-  writeFileSync,
-} from "node:fs";
-import { dirname, join, resolve } from "node:path";
-import type { EpisodeRef, RecordedEpisode } from "../../episode-source.js";
+import { existsSync, mkdirSync, readdirSync, realpathSync, renameSync, rmSync, rmdirSync } from "node:fs";
+import { resolve } from "node:path";
+import type { EpisodeRef, EpisodeSource } from "../../episode-source.js";
 import { DataError, type OnBad, orSkipAsync } from "../../errors.js";
-import { keySteps } from "../../key-steps.js";
 import { openDataset } from "../../open-dataset.js";
+import { inLanes } from "../../threads/episode-lanes.js";
+import { EpisodeWorker } from "../../threads/episode-worker.js";
 import type { ConvertProgress } from "../compact/convert.js";
-import { openLeRobotEpisode } from "./decode.js";
-import { encodeLeRobotEpisode, type Placement } from "./encode.js";
-import { camerasOf, featuresOf, type LeRobotCamera } from "./features.js";
-import type { LeRobotEntry } from "./index-file.js";
+import {
+  camerasOfEpisode,
+  type EpisodeOutline,
+  type EpisodePlan,
+  exportEpisode,
+  type ExportFolders,
+  type ExportJob,
+  type ExportOutcome,
+  outlineEpisode,
+  type WrittenEpisode,
+} from "./export-episode.js";
+import { featuresOf, type LeRobotCamera } from "./features.js";
 import { writeLeRobotMeta } from "./meta.js";
-import { chunkFile, placeOf } from "./source.js";
 import { FeatureStats } from "./stats.js";
 
 /** What {@link exportLeRobot} exports. */
@@ -30,6 +29,8 @@ export interface LeRobotExportOptions {
   to: string;
   /** Which cameras, as all episodes must have the same. Default: those of the first episode. */
   cameras?: readonly string[];
+  /** Worker threads; 0 for none. Default: by the number of episodes and processors. */
+  workers?: number;
   /** Called with each episode or part that cannot be read, which is then left out. Default: the error is thrown. */
   onBad?: OnBad;
   /** Called after each episode. */
@@ -52,116 +53,181 @@ export interface LeRobotExportResult {
 /**
  * Writes the key steps of a data set as a LeRobot v3 data set: an episode a parquet file, with the metadata that
  * LeRobot's tools read and, in `meta/minidiff.json`, what reading it back needs besides. Each episode is read back and
- * compared. The folder appears when it is whole.
+ * compared. The folder appears when it is whole; its bytes do not depend on the number of workers.
  *
  * @throws DataError when `to` holds anything, the episodes' cameras differ, there are no images, or an episode cannot be
  *   read and there is no `onBad`
  */
 export async function exportLeRobot(options: LeRobotExportOptions): Promise<LeRobotExportResult> {
-  const { from, to, cameras, onBad, onProgress, signal } = options;
+  const { from, to, onBad } = options;
   const source = openDataset(from, { onBad });
-  const refs = source.listEpisodes();
   const unfinished = prepareFolder(from, to);
-  const result: LeRobotExportResult = { finished: false, written: 0, skipped: 0, bytes: 0 };
+  const running = new LeRobotExport(source, unfinished, options);
   try {
-    const writer = new LeRobotWriter(unfinished, cameras);
-    for (const [done, ref] of refs.entries()) {
-      // So that a signal is seen between episodes that never wait.
-      await new Promise((next) => setImmediate(next));
-      if (signal?.aborted) return result;
-      const bytes = await orSkipAsync(onBad, async () => writer.add(keySteps(await source.readEpisode(ref))));
-      if (bytes === undefined) result.skipped++;
-      else {
-        result.written++;
-        result.bytes += bytes;
-      }
-      onProgress?.({ done: done + 1, total: refs.length, id: ref.id });
-    }
-    if (result.written === 0) throw new DataError(from, "has no episode that can be converted");
-    writer.finish();
+    const result = await running.run();
+    if (!result.finished) return result;
     if (existsSync(to)) rmdirSync(to);
     renameSync(unfinished, to);
-    return { ...result, finished: true };
+    return result;
   } finally {
+    await running.close();
     rmSync(unfinished, { recursive: true, force: true });
   }
 }
 
-/** Writes episodes one after the other; the first one decides about the cameras. */
-class LeRobotWriter {
-  private readonly entries: LeRobotEntry[] = [];
-  private readonly tasks = new Map<string, number>();
-  private cameras: LeRobotCamera[] | null = null;
-  private stats = new Map<string, FeatureStats>();
-  private rows = 0;
+/** The episodes in their places; the first one decides about the cameras. */
+interface Layout {
+  cameras: readonly LeRobotCamera[];
+  /** Instructions, in the order of their task_index. */
+  tasks: readonly string[];
+  plans: ReadonlyMap<EpisodeRef, EpisodePlan>;
+}
+
+/** What a round of writing gave. */
+interface Round {
+  written: number;
+  bytes: number;
+  stats: ReadonlyMap<string, FeatureStats>;
+}
+
+type ExportThread = EpisodeWorker<ExportOutcome, ExportJob>;
+type ExportWorker = Pick<ExportThread, "run">;
+
+class LeRobotExport {
+  private readonly refs: readonly EpisodeRef[];
+  /** Of episodes that are not known to be bad. */
+  private readonly outlines = new Map<EpisodeRef, EpisodeOutline>();
+  private readonly reported = new Set<EpisodeRef>();
+  private readonly idle: ExportThread[] = [];
 
   constructor(
-    private readonly root: string,
-    private readonly chosen: readonly string[] | undefined,
-  ) {}
+    private readonly source: EpisodeSource,
+    private readonly unfinished: string,
+    private readonly options: LeRobotExportOptions,
+  ) {
+    this.refs = source.listEpisodes();
+  }
 
-  /** Size of the file in bytes. */
-  async add(episode: RecordedEpisode): Promise<number> {
-    const { ref, variation, instructions, states, keyPoses, recordedFrames, file } = episode;
-    const cameras = this.cameras ?? camerasOf(episode.readFrame(0, this.chosen), file);
-    const names = cameras.map(({ name }) => name);
-    if (!this.chosen && [...episode.cameras].sort().join() !== [...names].sort().join())
-      throw new DataError(
-        file,
-        `has the cameras ${episode.cameras.join(", ")}, expected ${names.join(", ")} as in the first episode; choose cameras that all episodes have`,
-      );
-    const stats = new Map(
-      Object.entries(featuresOf(cameras)).map(([name, feature]) => [name, new FeatureStats(feature)]),
-    );
-    const place: Placement = {
-      episodeIndex: this.entries.length,
-      firstIndex: this.rows,
-      taskIndex: this.tasks.get(instructions.texts[0]) ?? this.tasks.size,
-    };
-    const bytes = encodeLeRobotEpisode(episode, cameras, place, stats);
-    const entry: LeRobotEntry = {
-      task: ref.task,
-      variation,
-      index: ref.index,
-      id: ref.id,
-      instructions: { texts: instructions.texts, source: instructions.source },
-      frames: states.length,
-      keyPoses: keyPoses.length,
-      recordedFrames: recordedFrames && [...recordedFrames],
-    };
-    await this.write(ref, entry, cameras, place, bytes);
-    this.cameras = cameras;
-    this.entries.push(entry);
-    this.rows += states.length;
-    for (const text of instructions.texts) if (!this.tasks.has(text)) this.tasks.set(text, this.tasks.size);
-    for (const [name, ofEpisode] of stats) {
-      const whole = this.stats.get(name);
-      if (whole) whole.merge(ofEpisode);
-      else this.stats.set(name, ofEpisode);
+  // An episode's place depends on those before it. That one of them is bad may show only in its images: then all are
+  // written again without it.
+  async run(): Promise<LeRobotExportResult> {
+    const { from, signal } = this.options;
+    await this.inLanes(this.refs, (ref, worker) => this.outline(ref, worker));
+    if (signal?.aborted) return { finished: false, written: 0, skipped: 0, bytes: 0 };
+    for (;;) {
+      const { cameras, tasks, plans } = await this.layOut();
+      const { written, bytes, stats } = await this.write(cameras, plans);
+      const skipped = this.refs.length - this.outlines.size;
+      if (this.outlines.size === 0) throw new DataError(from, "has no episode that can be converted");
+      if (written < this.outlines.size) return { finished: false, written, skipped, bytes };
+      if (written < plans.size) continue;
+      const entries = [...plans.values()].map(({ entry }) => entry);
+      writeLeRobotMeta(this.unfinished, { cameras, entries, tasks, stats });
+      return { finished: true, written, skipped, bytes };
     }
-    return bytes.length;
   }
 
-  finish(): void {
-    const { root, cameras, entries, tasks, stats } = this;
-    writeLeRobotMeta(root, { cameras: cameras!, entries, tasks: [...tasks.keys()], stats });
+  private async outline(ref: EpisodeRef, worker: ExportWorker | null): Promise<void> {
+    // What a worker cannot read is tried again here, where its error is whole.
+    const byWorker = worker && ((await worker.run({ ...ref, plan: null })) as EpisodeOutline | null);
+    const outline = byWorker ?? (await orSkipAsync(this.options.onBad, () => outlineEpisode(this.source, ref)));
+    if (outline) this.outlines.set(ref, outline);
+    else this.report(ref);
   }
 
-  // What is read back encodes to the same bytes, or the file does not stay.
-  private async write(
+  private async layOut(): Promise<Layout> {
+    const plans = new Map<EpisodeRef, EpisodePlan>();
+    const tasks = new Map<string, number>();
+    let cameras: readonly LeRobotCamera[] = [];
+    let rows = 0;
+    for (const ref of this.refs) {
+      const outline = this.outlines.get(ref);
+      if (!outline) continue;
+      const { entry } = outline;
+      const found = await orSkipAsync(this.options.onBad, () => this.camerasFor(ref, outline, cameras));
+      if (!found) {
+        this.outlines.delete(ref);
+        this.report(ref);
+        continue;
+      }
+      cameras = found;
+      const { texts } = entry.instructions;
+      for (const text of texts) if (!tasks.has(text)) tasks.set(text, tasks.size);
+      const place = { episodeIndex: plans.size, firstIndex: rows, taskIndex: tasks.get(texts[0])! };
+      plans.set(ref, { entry, cameras, place });
+      rows += entry.frames;
+    }
+    return { cameras, tasks: [...tasks.keys()], plans };
+  }
+
+  private async camerasFor(
     ref: EpisodeRef,
-    entry: LeRobotEntry,
-    cameras: readonly LeRobotCamera[],
-    place: Placement,
-    bytes: Buffer,
+    outline: EpisodeOutline,
+    ofFirst: readonly LeRobotCamera[],
+  ): Promise<readonly LeRobotCamera[]> {
+    const { cameras: chosen } = this.options;
+    const cameras = ofFirst.length > 0 ? ofFirst : await camerasOfEpisode(this.source, ref, chosen);
+    const names = cameras.map(({ name }) => name);
+    if (!chosen && [...outline.cameras].sort().join() !== [...names].sort().join())
+      throw new DataError(
+        outline.file,
+        `has the cameras ${outline.cameras.join(", ")}, expected ${names.join(", ")} as in the first episode; choose cameras that all episodes have`,
+      );
+    return cameras;
+  }
+
+  private async write(cameras: readonly LeRobotCamera[], plans: ReadonlyMap<EpisodeRef, EpisodePlan>): Promise<Round> {
+    rmSync(this.unfinished, { recursive: true });
+    mkdirSync(this.unfinished);
+    const features = Object.entries(featuresOf(cameras));
+    const stats = new Map(features.map(([name, feature]) => [name, new FeatureStats(feature)]));
+    const waiting = new Map<number, WrittenEpisode>();
+    let [written, bytes, merged] = [0, 0, 0];
+    await this.inLanes([...plans.keys()], async (ref, worker) => {
+      const plan = plans.get(ref)!;
+      const byWorker = worker && ((await worker.run({ ...ref, plan })) as WrittenEpisode | null);
+      const write = (): Promise<WrittenEpisode> => exportEpisode(this.source, ref, this.unfinished, plan);
+      const episode = byWorker ?? (await orSkipAsync(this.options.onBad, write));
+      if (episode) {
+        written++;
+        bytes += episode.bytes;
+        waiting.set(plan.place.episodeIndex, episode);
+      } else this.outlines.delete(ref);
+      if (this.outlines.size < plans.size) waiting.clear();
+      // In the order of the episodes, so that the same sums are rounded.
+      for (let next; (next = waiting.get(merged)); waiting.delete(merged++))
+        for (const [name, sums] of Object.entries(next.stats)) stats.get(name)!.merge(sums);
+      this.report(ref);
+    });
+    return { written, bytes, stats };
+  }
+
+  // Threads stay for the next round.
+  private inLanes(
+    refs: readonly EpisodeRef[],
+    body: (ref: EpisodeRef, worker: ExportWorker | null) => Promise<void>,
   ): Promise<void> {
-    const file = join(this.root, chunkFile("data", placeOf(place.episodeIndex)));
-    mkdirSync(dirname(file), { recursive: true });
-    writeFileSync(file, bytes);
-    const back = await openLeRobotEpisode({ ...ref, location: file }, entry, cameras, place.episodeIndex);
-    if (encodeLeRobotEpisode(back, cameras, place).equals(bytes)) return;
-    rmSync(file);
-    throw new DataError(file, "does not read back as it was written");
+    const { from, workers, signal } = this.options;
+    const folders: ExportFolders = { from, to: this.unfinished };
+    const startWorker = (): ExportWorker & { close(): Promise<void> } => {
+      const thread = this.idle.pop() ?? new EpisodeWorker("formats/lerobot/export-worker", folders);
+      return {
+        run: (job) => thread.run(job),
+        close: () => Promise.resolve(void this.idle.push(thread)),
+      };
+    };
+    return inLanes(refs, { workers, startWorker, signal }, body);
+  }
+
+  /** Ends the threads. */
+  async close(): Promise<void> {
+    await Promise.all(this.idle.map((thread) => thread.close()));
+  }
+
+  private report(ref: EpisodeRef): void {
+    if (this.reported.has(ref)) return;
+    this.reported.add(ref);
+    this.options.onProgress?.({ done: this.reported.size, total: this.refs.length, id: ref.id });
   }
 }
 

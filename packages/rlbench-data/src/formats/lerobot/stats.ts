@@ -1,28 +1,39 @@
 import type { Feature } from "./features.js";
 
+/** What the numbers of a feature add up to, an element of each channel of images or of each element of all else. */
+export interface FeatureSums {
+  min: Float64Array;
+  max: Float64Array;
+  sum: Float64Array;
+  squares: Float64Array;
+  rows: number;
+  /** Numbers of each channel or element. */
+  values: number;
+}
+
 /** Least, greatest, mean and standard deviation of a feature, as `meta/stats.json` holds them. */
 export class FeatureStats {
+  /** Plain data. */
+  readonly sums: FeatureSums;
   private readonly size: number;
-  private readonly min: Float64Array;
-  private readonly max: Float64Array;
-  private readonly sum: Float64Array;
-  private readonly squares: Float64Array;
-  private rows = 0;
-  private values = 0;
 
-  /** Of images the channels are told apart, of all else the elements. */
   constructor(private readonly feature: Feature) {
-    this.size =
-      feature.dtype === "image" ? feature.shape[2] : feature.shape.reduce((product, side) => product * side, 1);
-    this.min = new Float64Array(this.size).fill(Infinity);
-    this.max = new Float64Array(this.size).fill(-Infinity);
-    this.sum = new Float64Array(this.size);
-    this.squares = new Float64Array(this.size);
+    const size = featureSize(feature);
+    this.size = size;
+    this.sums = {
+      min: new Float64Array(size).fill(Infinity),
+      max: new Float64Array(size).fill(-Infinity),
+      sum: new Float64Array(size),
+      squares: new Float64Array(size),
+      rows: 0,
+      values: 0,
+    };
   }
 
   /** Adds a row's elements, or an image's pixels, channels last. */
   add(numbers: ArrayLike<number>): void {
-    const { size, min, max, sum, squares } = this;
+    const { size, sums } = this;
+    const { min, max, sum, squares } = sums;
     for (let i = 0, c = 0; i < numbers.length; i++, c = c + 1 === size ? 0 : c + 1) {
       const value = numbers[i];
       if (value < min[c]) min[c] = value;
@@ -30,20 +41,21 @@ export class FeatureStats {
       sum[c] += value;
       squares[c] += value * value;
     }
-    this.rows++;
-    this.values += numbers.length / size;
+    sums.rows++;
+    sums.values += numbers.length / size;
   }
 
   /** Adds what another one of the same feature has seen. */
-  merge({ min, max, sum, squares, rows, values }: FeatureStats): void {
+  merge({ min, max, sum, squares, rows, values }: FeatureSums): void {
+    const { sums } = this;
     for (let c = 0; c < this.size; c++) {
-      this.min[c] = Math.min(this.min[c], min[c]);
-      this.max[c] = Math.max(this.max[c], max[c]);
-      this.sum[c] += sum[c];
-      this.squares[c] += squares[c];
+      sums.min[c] = Math.min(sums.min[c], min[c]);
+      sums.max[c] = Math.max(sums.max[c], max[c]);
+      sums.sum[c] += sum[c];
+      sums.squares[c] += squares[c];
     }
-    this.rows += rows;
-    this.values += values;
+    sums.rows += rows;
+    sums.values += values;
   }
 
   /** In LeRobot's form: colours in [0, 1], an image's numbers [channels, 1, 1], the standard deviation that of all rows. */
@@ -55,10 +67,15 @@ export class FeatureStats {
       if (dtype === "image") return scaled.map((value) => [[value]]);
       return shape.length === 1 ? scaled : reshape(scaled, shape);
     };
-    const mean = this.sum.map((sum) => sum / this.values);
-    const std = this.squares.map((squares, c) => Math.sqrt(Math.max(0, squares / this.values - mean[c] ** 2)));
-    return { min: shaped(this.min), max: shaped(this.max), mean: shaped(mean), std: shaped(std), count: [this.rows] };
+    const { min, max, sum, squares, rows, values } = this.sums;
+    const mean = sum.map((total) => total / values);
+    const std = squares.map((total, c) => Math.sqrt(Math.max(0, total / values - mean[c] ** 2)));
+    return { min: shaped(min), max: shaped(max), mean: shaped(mean), std: shaped(std), count: [rows] };
   }
+}
+
+function featureSize({ dtype, shape }: Feature): number {
+  return dtype === "image" ? shape[2] : shape.reduce((product, side) => product * side, 1);
 }
 
 function reshape(values: readonly number[], shape: readonly number[]): unknown[] {

@@ -14,7 +14,7 @@ export const LOTUS_FILE = "data.mdb";
  * msgpack-numpy value. Opening lists keys and reads no value.
  */
 export function openLotusSource(root: string, folders: readonly TaskVariationFolder[], onBad?: OnBad): EpisodeSource {
-  const lists = findInstructionLists(root);
+  const lists = findInstructionLists(root, onBad);
   return sourceOf("3d-lotus", root, folders, onBad, {
     list: (folder, onBad) => listKeys(root, folder, onBad),
     read(ref) {
