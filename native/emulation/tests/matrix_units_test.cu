@@ -1,6 +1,7 @@
 // The kernels on matrix units against the scalar ones, of the same operands in f16 and bf16.
 #include <cmath>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "../../core/cuda/launch.h"
@@ -146,6 +147,16 @@ void compareAttention(OnDevice& device, const Attention& o) {
   }
   // Weights and slopes are rounded to S before they are multiplied.
   for (size_t i = 0; i < 4; i++) CHECK(close<S>(results[0][i], results[1][i]));
+}
+
+TEST(plansSayWhichKernelAndWhy) {
+  OnDevice device;
+  matmul::GemmArgs g;
+  g.m = g.n = g.k = 4;
+  const auto wide = matmul::planCuda(device.context, g, {});
+  CHECK(wide.kernel == matmul::CudaKernel::scalar && std::string(wide.reason) == "there is no cuBLAS");
+  const auto attention = masked_attention::planCuda(device.context, DType::f32);
+  CHECK(attention.kernel == masked_attention::CudaKernel::scalar && std::string(attention.reason) == "matrix units would round f32 and f64");
 }
 
 TEST(attentionOnMatrixUnitsIsThatOfTheScalarKernel) {
