@@ -3,6 +3,7 @@
 // kernel makes is checked for bounds, for memory never written, and for races (memory.cpp). Blocks run one after another,
 // in orders and schedules that change from launch to launch.
 #pragma once
+#include <array>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -47,6 +48,10 @@ void wait(Barrier barrier, unsigned mask, const char* what, const source_locatio
 uint64_t exchange(unsigned mask, uint64_t value, unsigned source, const char* what, const source_location& where);
 /// Bit i: whether lane i of `mask` passed true.
 unsigned vote(unsigned mask, bool value, const char* what, const source_location& where);
+/// What each lane of the warp passed, all of which take part; until the next exchange of the caller.
+using Words = std::array<uint64_t, 4>;
+using WarpWords = std::array<Words, 32>;
+const WarpWords& gather(const Words& own, const char* what, const source_location& where);
 unsigned lane();
 /// Announces an access that other threads may make at the same time.
 void atomicAccess(const void* address, size_t bytes);

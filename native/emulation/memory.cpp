@@ -23,7 +23,7 @@ constexpr size_t kSharedRoom = 4 * kSharedBytes;  // with guards
 constexpr int kPoison = 0xCB;
 
 // A record says who touched a byte last and when; these are no accesses.
-constexpr uint64_t kNoMemory = 0, kUnwritten = 1, kHost = 2;
+constexpr uint64_t kNoMemory = 0, kUnwritten = 1, kHost = 2, kInFlight = 3;
 
 struct Byte {
   uint64_t write;       // record of the last write, or one of the above
@@ -46,7 +46,7 @@ struct Record {
 // Whether the running thread comes after the one of the record, whatever the schedule.
 bool inOrder(uint64_t bits) {
   const Record r{bits};
-  if (bits <= kHost || r.block() < (now.firstBlock & 0xFFFFFFF)) return true;
+  if (bits <= kInFlight || r.block() < (now.firstBlock & 0xFFFFFFF)) return true;
   if (r.block() != (now.block & 0xFFFFFFF)) return false;
   if (r.thread() == now.thread || r.blockEpoch() != (now.blockEpoch & 0xFFF)) return true;
   return r.thread() / 32 == now.thread / 32 && r.warpEpoch() != (now.warpEpoch & 0x1FFF);
@@ -186,6 +186,10 @@ void* allocateShared(size_t bytes) {
   return p;
 }
 
+bool isShared(const void* address) { return shared().holds(address); }
+void markInFlight(const void* address, size_t bytes) { shared().mark(address, bytes, kInFlight); }
+void markLanded(const void* address, size_t bytes) { shared().mark(address, bytes, kUnwritten); }
+
 void resetShared() {
   shared().mark(shared().base, sharedUsed, kNoMemory);
   sharedUsed = sharedBytes = 0;
@@ -216,6 +220,7 @@ std::string check(const void* address, size_t bytes, Access access) {
       if (!memory) return what() + "outside of every shared array";
       return what() + describe(*memory, static_cast<size_t>(static_cast<const char*>(address) + i - region->base));
     }
+    if (byte.write == kInFlight) return what() + "that an asynchronous copy has yet to fill";
     if (byte.write == kUnwritten && access != Access::write) return "reads " + std::to_string(bytes) + " bytes that nothing has written";
     if (!inOrder(byte.write) && !bothAtomic(byte.write)) return "race: " + what() + "that " + other(byte.write) + " writes";
     if (access == Access::read) {

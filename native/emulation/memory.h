@@ -41,6 +41,10 @@ class Open {
 };
 
 void* allocateShared(size_t bytes);  // null beyond 48 KiB
+bool isShared(const void* address);
+/// Shared memory that an asynchronous copy is on its way to, which nothing may touch; and its arrival, unwritten yet.
+void markInFlight(const void* address, size_t bytes);
+void markLanded(const void* address, size_t bytes);
 /// Forgets the block's shared arrays and fills their memory with poison.
 void resetShared();
 

@@ -40,7 +40,7 @@ struct Fiber {
 
 struct Warp {
   uint64_t row[2][kWarp];
-  uint32_t written[2];  // lanes that have put something there
+  WarpWords words[2];
 };
 
 struct Scheduler {
@@ -299,6 +299,15 @@ unsigned vote(unsigned mask, bool value, const char* what, const source_location
     if (mask >> i & 1 && s.warps[s.current / kWarp].row[row][i]) votes |= 1u << i;
   }
   return votes;
+}
+
+const WarpWords& gather(const Words& own, const char* what, const source_location& where) {
+  const Pause pause;
+  Scheduler& s = scheduler();
+  WarpWords& words = s.warps[s.current / kWarp].words[s.fibers[s.current].parity++ & 1];
+  words[lane()] = own;
+  wait(Barrier::warp, ~0u, what, where);
+  return words;
 }
 
 void atomicAccess(const void* address, size_t bytes) { accessed(address, bytes, Access::atomic); }

@@ -2,7 +2,7 @@
 // kernels do not know which.
 //
 // A kernel is a __global__ function template of plain values and pointers. Shared arrays are declared by MD_SHARED, so
-// that the emulation knows where they end.
+// that the emulation knows where they end; they begin at a multiple of 16 bytes.
 #pragma once
 #include "../context.h"
 #include "../host_device.h"
@@ -10,7 +10,7 @@
 
 #ifdef __CUDACC__
 #include <cuda_runtime.h>
-#define MD_SHARED(type, name, extents) __shared__ type name extents
+#define MD_SHARED(type, name, extents) __shared__ __align__(16) type name extents
 #else
 #include "../../emulation/emulation.h"
 #define MD_SHARED(type, name, extents) \

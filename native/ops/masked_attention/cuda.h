@@ -1,5 +1,5 @@
-// Kernels of cuda_forward.cu, cuda_backward.cu and cuda_prepare.cu, for head sizes up to kMostHeadDim. They take blocks of
-// plan.h, as the CPU's do, but partial ones: a thread block has as many rows as its shared memory holds.
+// Kernels of cuda_*.cu, for head sizes up to kMostHeadDim. They take blocks of plan.h, as the CPU's do, but the scalar ones
+// partial ones: a thread block has as many rows as its shared memory holds.
 #pragma once
 #include "../../core/cuda/backend.h"
 #include "plan.h"
@@ -8,10 +8,21 @@ namespace md::masked_attention {
 
 constexpr int64_t kMostHeadDim = 128;
 
-MD_CUDA_FUNCTION void forwardCuda(Context& context, const Problem& problem, const BlockList& queries, const Rows& out, void* logSumExp, const char* op);
+/// fragments: on matrix units, for f16 and bf16; scalar for everything.
+enum class CudaKernel { fragments, scalar };
+struct CudaPlan {
+  CudaKernel kernel;
+  const char* reason;
+};
+/// Which kernels compute a call, forward and backward, and why.
+MD_CUDA_FUNCTION CudaPlan planCuda(const Context& context, DType dtype);
+
+MD_CUDA_FUNCTION void forwardCuda(Context& context, const CudaPlan& cuda, const Problem& problem, const BlockList& queries, const Rows& out,
+                                  void* logSumExp, const char* op);
 
 /// Gradients of the prepared rows of q and k, and of v.
-MD_CUDA_FUNCTION void backwardCuda(Context& context, const Problem& problem, const Plan& plan, const BackwardRows& rows, const char* op);
+MD_CUDA_FUNCTION void backwardCuda(Context& context, const CudaPlan& cuda, const Problem& problem, const Plan& plan, const BackwardRows& rows,
+                                   const char* op);
 
 /// Turns the gradient `grad` of prepared rows of x [B, H, T, D] into that of x, in place; dWeight and dBias [D] are null
 /// where there is no norm.

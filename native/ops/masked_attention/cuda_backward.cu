@@ -1,4 +1,4 @@
-// Backward kernel, in two passes that own their sums: over blocks of keys for dk and dv, over blocks of queries for dq. Both
+// The scalar backward kernel, in two passes that own their sums: over blocks of keys for dk and dv, over blocks of queries for dq. Both
 // recompute the weights from the saved log-sum-exp.
 #include "cuda_tile.h"
 
@@ -130,8 +130,8 @@ void pass(Context& context, const Problem& p, const BlockList& list, const Side&
 
 }  // namespace
 
-void backwardCuda(Context& context, const Problem& problem, const Plan& plan, const BackwardRows& rows, const char* op) {
-  const PreparedProblem prepared(context, problem, op);
+void backwardCuda(Context& context, const CudaPlan& cuda, const Problem& problem, const Plan& plan, const BackwardRows& rows, const char* op) {
+  const PreparedProblem prepared(context, problem, cuda.kernel, op);
   const Problem& p = prepared.problem;
   const Tensor delta = empty(context, computedDType(p.dtype), {p.batch, p.heads, p.queries}, op);
   if (const int64_t n = delta.numel(); n > 0) {
@@ -141,6 +141,7 @@ void backwardCuda(Context& context, const Problem& problem, const Plan& plan, co
       launch(context, op, deltaKernel<Stored>, blocks, kThreads, p, rows.out, rows.grad, delta.data<Computed<Stored>>());
     });
   }
+  if (cuda.kernel == CudaKernel::fragments) return backwardFragments(context, p, plan, rows, delta.data<float>(), op);
   // q carries scale · log2(e), so that exp2 gives the weights.
   const Side queries{p.q, rows.grad, p.scale * kLog2E}, keys{p.k, p.v, 1};
   pass<true>(context, p, plan.keys, keys, queries, rows.logSumExp, delta.raw(), rows.dk, kLn2, rows.dv, op);

@@ -1,5 +1,6 @@
-// Forward kernel: a thread block has some queries of one head and meets their keys tile by tile, with an online softmax. A
+// The choice of kernels, and the scalar forward one: a thread block has some queries of one head and meets their keys tile by tile, with an online softmax. A
 // query's sums and its softmax are those of its own lanes, so that it never sees another query's values.
+#include "../../core/cuda/fragments.h"
 #include "cuda_tile.h"
 
 namespace md::masked_attention {
@@ -101,10 +102,20 @@ __global__ void forwardKernel(Problem p, const Item* __restrict__ items, const B
 
 }  // namespace
 
-void forwardCuda(Context& context, const Problem& problem, const BlockList& queries, const Rows& out, void* logSumExp, const char* op) {
+CudaPlan planCuda(const Context& context, DType dtype) {
+  if (!isHalf(dtype)) return {CudaKernel::scalar, "matrix units would round f32 and f64"};
+  if (!cuda::hasMatrixUnits(context)) return {CudaKernel::scalar, "compute capability below 8.0"};
+  return {CudaKernel::fragments, "f16 and bf16 fit matrix units"};
+}
+
+void forwardCuda(Context& context, const CudaPlan& cuda, const Problem& problem, const BlockList& queries, const Rows& out, void* logSumExp,
+                 const char* op) {
   const DeviceBlocks list(context, queries, op);
   if (list.count * problem.heads == 0) return;
-  const PreparedProblem prepared(context, problem, op);
+  const PreparedProblem prepared(context, problem, cuda.kernel, op);
+  if (cuda.kernel == CudaKernel::fragments) {
+    return forwardFragments(context, prepared.problem, list, out, static_cast<float*>(logSumExp), op);
+  }
   dispatchStoredFloat(problem.dtype, op, [&](auto tag) {
     using Stored = typename decltype(tag)::type;
     using T = Computed<Stored>;

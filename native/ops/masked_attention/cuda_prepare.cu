@@ -67,9 +67,11 @@ struct RowAt {
   __device__ RowAt(int64_t row, int64_t heads, int64_t tokens) : batch(row / heads / tokens), head(row % heads), token(row / heads % tokens) {}
 };
 
-/// Rows are stored as Stored; weights, bias and table are Computed<Stored>.
+/// Into rows of `pitch` elements, the last of them 0. Rows are stored as Stored; weights, bias and table are
+/// Computed<Stored>.
 template <class Stored>
-__global__ void prepareKernel(int64_t count, int64_t heads, int64_t tokens, int64_t headDim, Preparation p, Rows x, Stored* __restrict__ out) {
+__global__ void prepareKernel(int64_t count, int64_t heads, int64_t tokens, int64_t headDim, int64_t pitch, Preparation p, Rows x,
+                              Stored* __restrict__ out) {
   using T = Computed<Stored>;
   const int64_t row = (static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x) / kWarp;
   if (row >= count) return;
@@ -84,7 +86,8 @@ __global__ void prepareKernel(int64_t count, int64_t heads, int64_t tokens, int6
     own.each(headDim, [&](T& v, int64_t d) { v = v * weight[d] + (bias ? bias[d] : T(0)); });
   }
   if (p.rotary && !p.rotateFirst) own.rotate(p, at.batch, at.token, T(1));
-  own.store(out + row * headDim, headDim);
+  own.store(out + row * pitch, headDim);
+  if (headDim + threadIdx.x % kWarp < pitch) out[row * pitch + headDim + threadIdx.x % kWarp] = Stored(0);
 }
 
 /// partial [warps, 2, D]: what the rows of a warp give to the gradients of weight and bias.
@@ -148,26 +151,41 @@ __global__ void affineCombine(int64_t warps, int64_t headDim, const double* __re
 
 unsigned blocksOf(int64_t warps) { return static_cast<unsigned>((warps * kWarp + kThreads - 1) / kThreads); }
 
-/// `rows` becomes those of the prepared copy that is returned.
-Tensor prepare(Context& context, const Problem& p, Preparation& preparation, Rows& rows, int64_t tokens, const char* op) {
-  Tensor out;
+/// `rows` becomes those of the prepared copy that is returned, of `pitch` elements each.
+Tensor prepare(Context& context, const Problem& p, const Preparation& preparation, Rows& rows, int64_t tokens, int64_t pitch, const char* op) {
   const int64_t count = p.batch * p.heads * tokens;
-  if (!preparation.any() || count * p.headDim == 0) return out;
-  out = empty(context, p.dtype, {p.batch, tokens, p.heads, p.headDim}, op);
+  const Tensor out = empty(context, p.dtype, {p.batch, tokens, p.heads, pitch}, op);
+  if (out.numel() == 0) return out;
   dispatchStoredFloat(p.dtype, op, [&](auto tag) {
     using Stored = typename decltype(tag)::type;
-    launch(context, op, prepareKernel<Stored>, blocksOf(count), kThreads, count, p.heads, tokens, p.headDim, preparation, rows, out.data<Stored>());
+    launch(context, op, prepareKernel<Stored>, blocksOf(count), kThreads, count, p.heads, tokens, p.headDim, pitch, preparation, rows,
+           out.data<Stored>());
   });
   rows = {out.raw(), out.stride[0], out.stride[2], out.stride[1]};
-  preparation = {};
   return out;
 }
 
+int64_t packedPitch(int64_t headDim) { return (headDim + 7) / 8 * 8; }
+
 }  // namespace
 
-PreparedProblem::PreparedProblem(Context& context, const Problem& original, const char* op) : problem(original) {
-  q = prepare(context, original, problem.prepareQ, problem.q, original.queries, op);
-  k = prepare(context, original, problem.prepareK, problem.k, original.keys, op);
+Tensor packRows(Context& context, const Problem& p, Rows& rows, int64_t tokens, const char* op) {
+  const auto whole = [](int64_t elements) { return elements % 8 == 0; };
+  const bool packed = reinterpret_cast<uintptr_t>(rows.data) % 16 == 0 && whole(rows.batch) && whole(rows.head) && whole(rows.token) && whole(p.headDim);
+  return packed ? Tensor{} : prepare(context, p, {}, rows, tokens, packedPitch(p.headDim), op);
+}
+
+PreparedProblem::PreparedProblem(Context& context, const Problem& original, CudaKernel kernel, const char* op) : problem(original) {
+  const bool fragments = kernel == CudaKernel::fragments;
+  const auto side = [&](Preparation& preparation, Rows& rows, int64_t tokens) {
+    if (!preparation.any()) return fragments ? packRows(context, original, rows, tokens, op) : Tensor{};
+    Tensor out = prepare(context, original, preparation, rows, tokens, fragments ? packedPitch(original.headDim) : original.headDim, op);
+    preparation = {};
+    return out;
+  };
+  q = side(problem.prepareQ, problem.q, original.queries);
+  k = side(problem.prepareK, problem.k, original.keys);
+  if (fragments) v = packRows(context, original, problem.v, original.keys, op);
 }
 
 void prepareGradCuda(Context& context, const Tensor& x, const Preparation& preparation, const Tensor& grad, void* dWeight, void* dBias, const char* op) {

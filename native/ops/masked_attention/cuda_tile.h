@@ -117,12 +117,24 @@ __device__ T keepOf(const Problem& p, int64_t batch, int64_t head, int64_t query
   return (word >> 16 * (key % 2) & 0xFFFFu) >= p.dropout.threshold ? static_cast<T>(p.dropout.factor) : T(0);
 }
 
-/// The problem with prepared rows of q and k, which `space` holds, and nothing left to prepare.
+/// The problem with prepared rows of q and k, and nothing left to prepare. For fragments q, k and v are packed as packRows
+/// does.
 struct PreparedProblem {
   Problem problem;
-  Tensor q, k;
+  Tensor q, k, v;
 
-  PreparedProblem(Context& context, const Problem& original, const char* op);
+  PreparedProblem(Context& context, const Problem& original, CudaKernel kernel, const char* op);
 };
+
+/// Makes `rows` of one of the operands such that their channels can be copied 16 bytes at a time: each begins at a multiple
+/// of that, and zeros follow the last channel. Returns what holds them, where they were not so before.
+Tensor packRows(Context& context, const Problem& problem, Rows& rows, int64_t tokens, const char* op);
+
+// Kernels of cuda_fragments_forward.cu and cuda_fragments_backward.cu, of packed rows.
+
+void forwardFragments(Context& context, const Problem& problem, const DeviceBlocks& list, const Rows& out, float* logSumExp, const char* op);
+
+/// dk and dv of blocks of keys, and dq of blocks of queries; `delta` [B, H, Tq] is Σ_d grad · out.
+void backwardFragments(Context& context, const Problem& problem, const Plan& plan, const BackwardRows& rows, const float* delta, const char* op);
 
 }  // namespace md::masked_attention

@@ -170,7 +170,7 @@ Forward forward(Context& context, const Tensor& q0, const Tensor& k0, const Tens
                  empty(context, computedDType(q.dtype), {sizes.batch, sizes.heads, sizes.queries}, op)};
   const Problem described = describe(q, k, v, sizes, plan, options, prepareQ, prepareK);
   if (context.onCuda()) {
-    forwardCuda(context, described, plan.queries, rowsOf(result.out), result.logSumExp.raw(), op);
+    forwardCuda(context, planCuda(context, q.dtype), described, plan.queries, rowsOf(result.out), result.logSumExp.raw(), op);
     return result;
   }
   const int64_t blocksToPack = prepareK.view.any() ? 0 : kBlocksToPack;
@@ -215,7 +215,7 @@ Gradients backward(Context& context, const Tensor& q0, const Tensor& k0, const T
   const Problem described = describe(q, k, v, sizes, plan, options, prepareQ, prepareK);
   const BackwardRows rows{rowsOf(out), rowsOf(grad), logSumExp.raw(), rowsOf(result.q), rowsOf(result.k), rowsOf(result.v)};
   if (context.onCuda()) {
-    backwardCuda(context, described, plan, rows, op);
+    backwardCuda(context, planCuda(context, q.dtype), described, plan, rows, op);
   } else {
     backwardCpu(context, {described, rows, plan.keys.view()}, plan.keys, sizes, op);
   }

@@ -1,58 +1,21 @@
-// The product of our own: it takes any strides, and stands in wherever cuBLAS is absent or cannot take them.
+// The choice of a kernel, and the scalar one: it takes any dtype and strides, and is what the others are compared with.
 #include "cuda.h"
 
 #include <climits>
 
-#include "../../core/cuda/activations.h"
 #include "../../core/cuda/cublas.h"
-#include "../../core/cuda/launch.h"
+#include "../../core/cuda/fragments.h"
+#include "cuda_product.h"
 
 namespace md::matmul {
 namespace {
 
 using namespace md::cuda;
 
-constexpr int kTile = 64;    // rows and columns of C of a block
 constexpr int kDepth = 16;   // of k at a time
 constexpr int kOwn = 4;      // rows and columns of C of a thread
 constexpr int kSide = kTile / kOwn;
 static_assert(kSide * kSide == kThreads);
-
-struct Strides {
-  int rank;
-  int64_t extent[kMaxRank], a[kMaxRank], b[kMaxRank], c[kMaxRank];
-};
-
-/// Of elements stored as S; sums are Computed<S>.
-template <class S>
-struct Product {
-  int64_t m, n, k;
-  const S* a;
-  int64_t aRow, aCol;
-  const S* b;
-  int64_t bRow, bCol;
-  S* c;
-  int64_t cRow, cCol;
-  Computed<S> alpha;
-  bool accumulate;
-  const S* bias;
-  int64_t biasRow, biasCol;
-  Activation activation;
-  S* preActivation;
-  int64_t items;
-  Strides batch;
-};
-
-template <class T>
-__device__ T activated(T x, Activation activation) {
-  switch (activation) {
-    case Activation::relu: return x > T(0) || x != x ? x : T(0);
-    case Activation::gelu: return geluOf(x);
-    case Activation::geluTanh: return geluTanhOf(x);
-    case Activation::silu: return x * sigmoidOf(x);
-    default: return x;
-  }
-}
 
 /// rows x kDepth of an operand into shared memory, zeros outside. Threads run along the axis that lies together.
 template <class S, class T>
@@ -76,18 +39,11 @@ __global__ void gemmKernel(Product<S> g) {
   const int64_t firstRow = static_cast<int64_t>(blockIdx.y) * kTile, firstCol = static_cast<int64_t>(blockIdx.x) * kTile;
   const int ownRow = static_cast<int>(threadIdx.x) / kSide, ownCol = static_cast<int>(threadIdx.x) % kSide;
   for (int64_t item = blockIdx.z; item < g.items; item += gridDim.z) {
-    int64_t aAt = 0, bAt = 0, cAt = 0, rest = item;
-    for (int axis = g.batch.rank - 1; axis >= 0; axis--) {
-      const int64_t index = rest % g.batch.extent[axis];
-      rest /= g.batch.extent[axis];
-      aAt += index * g.batch.a[axis];
-      bAt += index * g.batch.b[axis];
-      cAt += index * g.batch.c[axis];
-    }
+    const Offsets at = offsetsOf(g.batch, item);
     T sum[kOwn][kOwn] = {};
     for (int64_t depth = 0; depth < g.k; depth += kDepth) {
-      loadTile(g.a + aAt, firstRow, g.m, depth, g.k, g.aRow, g.aCol, aTile);
-      loadTile(g.b + bAt, firstCol, g.n, depth, g.k, g.bCol, g.bRow, bTile);
+      loadTile(g.a + at.a, firstRow, g.m, depth, g.k, g.aRow, g.aCol, aTile);
+      loadTile(g.b + at.b, firstCol, g.n, depth, g.k, g.bCol, g.bRow, bTile);
       __syncthreads();
       for (int d = 0; d < kDepth; d++) {
         T left[kOwn], right[kOwn];
@@ -99,24 +55,15 @@ __global__ void gemmKernel(Product<S> g) {
       __syncthreads();
     }
     for (int i = 0; i < kOwn; i++) {
-      for (int j = 0; j < kOwn; j++) {
-        const int64_t row = firstRow + ownRow + i * kSide, col = firstCol + ownCol + j * kSide;
-        if (row >= g.m || col >= g.n) continue;
-        const int64_t at = cAt + row * g.cRow + col * g.cCol;
-        T value = g.alpha * sum[i][j];
-        if (g.accumulate) value += static_cast<T>(g.c[at]);
-        if (g.bias) value += static_cast<T>(g.bias[row * g.biasRow + col * g.biasCol]);
-        if (g.preActivation) g.preActivation[at] = static_cast<S>(value);
-        g.c[at] = static_cast<S>(activated(value, g.activation));
-      }
+      for (int j = 0; j < kOwn; j++) store(g, at.c, firstRow + ownRow + i * kSide, firstCol + ownCol + j * kSide, sum[i][j]);
     }
   }
 }
 
 /// An operand for column-major cuBLAS, which reads a row-major matrix as its transpose.
 struct Layout {
-  bool transpose;
-  int64_t leading;
+  bool transpose = false;
+  int64_t leading = 0;
 };
 /// Whether [rows, cols] lies in whole rows or whole columns.
 bool layoutOf(int64_t rows, int64_t cols, int64_t rowStride, int64_t colStride, Layout& layout) {
@@ -138,16 +85,13 @@ __global__ void epilogueKernel(int64_t n, int64_t perItem, int64_t cols, S* c, i
   });
 }
 
-/// The product by cuBLAS and an epilogue; false where it is absent or the strides are not its own.
+/// The product by cuBLAS and an epilogue.
 template <class S>
-bool runCublas(Context& context, const GemmArgs& g, const Batch& batch, const char* op) {
+void runCublas(Context& context, const GemmArgs& g, const Batch& batch, const char* op) {
   Layout a, b;
-  if (!hasCublas() || batch.shape.rank > 1 || g.cCol != 1 || g.cRow < g.n || g.k == 0) return false;
-  if (!layoutOf(g.m, g.k, g.aRow, g.aCol, a) || !layoutOf(g.k, g.n, g.bRow, g.bCol, b)) return false;
+  layoutOf(g.m, g.k, g.aRow, g.aCol, a);
+  layoutOf(g.k, g.n, g.bRow, g.bCol, b);
   const int64_t batches = batch.shape.numel();
-  for (const int64_t extent : {g.m, g.n, g.k, a.leading, b.leading, g.cRow, batches}) {
-    if (extent > INT_MAX) return false;
-  }
   const auto to = [](int64_t extent) { return static_cast<int>(extent); };
   const auto stepOf = [&](const Dims& strides) { return batch.shape.rank == 1 ? strides[0] : 0; };
   // Cᵀ = Bᵀ Aᵀ, since C is row-major.
@@ -160,12 +104,24 @@ bool runCublas(Context& context, const GemmArgs& g, const Batch& batch, const ch
     launch(context, op, epilogueKernel<S>, blocksFor(n), kThreads, n, g.m * g.n, g.n, static_cast<S*>(g.c), stepOf(batch.c), g.cRow,
            static_cast<const S*>(g.bias), g.biasRow, g.biasCol, g.activation, static_cast<S*>(g.preActivation));
   }
-  return true;
 }
 
+/// Why cuBLAS cannot take the product; null where it can.
+const char* cublasRefuses(const GemmArgs& g, const Batch& batch) {
+  Layout a, b;
+  if (!hasCublas()) return "there is no cuBLAS";
+  if (g.k == 0) return "there is nothing to sum";
+  if (batch.shape.rank > 1) return "the batch has several axes";
+  if (g.cCol != 1 || g.cRow < g.n || !layoutOf(g.m, g.k, g.aRow, g.aCol, a) || !layoutOf(g.k, g.n, g.bRow, g.bCol, b)) return "an operand has no leading dimension";
+  for (const int64_t extent : {g.m, g.n, g.k, a.leading, b.leading, g.cRow, batch.shape.numel()}) {
+    if (extent > INT_MAX) return "an extent does not fit an int";
+  }
+  return nullptr;
+}
+
+/// By a kernel of our own.
 template <class S>
-void run(Context& context, const GemmArgs& g, const Batch& batch, const char* op) {
-  if (runCublas<S>(context, g, batch, op)) return;
+void runOwn(Context& context, const GemmArgs& g, const Batch& batch, CudaKernel kernel, const char* op) {
   Product<S> product{g.m, g.n, g.k, static_cast<const S*>(g.a), g.aRow, g.aCol, static_cast<const S*>(g.b), g.bRow, g.bCol,
                      static_cast<S*>(g.c), g.cRow, g.cCol, static_cast<Computed<S>>(g.alpha), g.accumulate, static_cast<const S*>(g.bias),
                      g.biasRow, g.biasCol, g.activation, static_cast<S*>(g.preActivation), batch.shape.numel(), {}};
@@ -179,13 +135,28 @@ void run(Context& context, const GemmArgs& g, const Batch& batch, const char* op
   const int64_t rows = (g.m + kTile - 1) / kTile, cols = (g.n + kTile - 1) / kTile;
   if (rows > 65535) fail(ErrorKind::unsupported, op, "the product has ", g.m, " rows, expected at most ", 65535 * kTile, " on a CUDA device");
   const dim3 blocks(static_cast<unsigned>(cols), static_cast<unsigned>(rows), static_cast<unsigned>(product.items < 65535 ? product.items : 65535));
+  if constexpr (sizeof(S) == 2) {
+    if (kernel == CudaKernel::fragments) return launchFragments(context, product, blocks, op);
+  }
   launch(context, op, gemmKernel<S>, blocks, kThreads, product);
 }
 
 }  // namespace
 
-void gemmCuda(Context& context, const GemmArgs& args, const Batch& batch, const char* op) {
-  dispatchStoredFloat(args.dtype, op, [&](auto tag) { run<typename decltype(tag)::type>(context, args, batch, op); });
+CudaPlan planCuda(const Context& context, const GemmArgs& args, const Batch& batch) {
+  const char* const refusal = cublasRefuses(args, batch);
+  if (!refusal) return {CudaKernel::cublas, "cuBLAS takes its layout"};
+  if (!isHalf(args.dtype)) return {CudaKernel::scalar, refusal};
+  if (!hasMatrixUnits(context)) return {CudaKernel::scalar, "compute capability below 8.0"};
+  return {CudaKernel::fragments, refusal};
+}
+
+void gemmCuda(Context& context, const GemmArgs& args, const Batch& batch, const CudaPlan& plan, const char* op) {
+  dispatchStoredFloat(args.dtype, op, [&](auto tag) {
+    using S = typename decltype(tag)::type;
+    if (plan.kernel == CudaKernel::cublas) return runCublas<S>(context, args, batch, op);
+    runOwn<S>(context, args, batch, plan.kernel, op);
+  });
 }
 
 }  // namespace md::matmul

@@ -239,7 +239,7 @@ void gemm(Context& context, const GemmArgs& args, const Batch& over, const char*
   Batch batch = over;
   if (context.onCuda()) {
     fold(g, batch);
-    if (batch.shape.numel() > 0 && g.m > 0 && g.n > 0) gemmCuda(context, g, batch, op);
+    if (batch.shape.numel() > 0 && g.m > 0 && g.n > 0) gemmCuda(context, g, batch, planCuda(context, g, batch), op);
     return;
   }
   if (batch.shape.numel() == 1 && wantsTurned(g)) {
