@@ -42,6 +42,8 @@ export interface CudaInfo {
   architectures: string;
   /** The cuBLAS library that was found at run time, or why there is none; empty without kernels. */
   cublas: string;
+  /** Whether CUB's sorts and scans were compiled in; else kernels of our own do it. */
+  cub: boolean;
   /** Why there is no device; empty where there is one. */
   reason: string;
   /** In the order of their index; compute capability major.minor. */
