@@ -261,7 +261,7 @@ export interface Native {
   ): void;
   neighboursOfVoxels(keys: number, table: number, kernelSize: number): void;
   /** Outputs: inputs, outputs, starts: what the convolutions below take as their map. */
-  mapPairs(neighbours: number, inputs: number): void;
+  mapPairs(neighbours: number, inputs: number, roomy: boolean): void;
   localKernelQuery(
     hitVoxels: number,
     hitQueries: number,
