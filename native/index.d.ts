@@ -59,6 +59,14 @@ export interface Native {
   cuda(): CudaInfo;
   /** Waits for all that the device was given. */
   synchronize(device: number): void;
+  /** What the CUDA device is given from here on is captured instead of done. */
+  beginGraph(device: number): void;
+  /** The number of what was captured. */
+  endGraph(device: number): number;
+  /** Drops what was captured. */
+  abortGraph(device: number): void;
+  replayGraph(graph: number): void;
+  freeGraph(graph: number): void;
   getNumThreads(): number;
   setNumThreads(threads: number): void;
 
@@ -187,6 +195,7 @@ export interface Native {
     eps: number,
     weightDecay: number,
     step: number,
+    gradScale: number,
   ): void;
   emaUpdate(averages: Int32Array, tensors: Int32Array, decay: number): void;
   globalNorm(tensors: Int32Array): number;
