@@ -42,6 +42,8 @@ export interface CudaInfo {
   architectures: string;
   /** The cuBLAS library that was found at run time, or why there is none; empty without kernels. */
   cublas: string;
+  /** Whether CUB's sorts and scans were compiled in; else kernels of our own do it. */
+  cub: boolean;
   /** Why there is no device; empty where there is one. */
   reason: string;
   /** In the order of their index; compute capability major.minor. */
@@ -57,6 +59,14 @@ export interface Native {
   cuda(): CudaInfo;
   /** Waits for all that the device was given. */
   synchronize(device: number): void;
+  /** What the CUDA device is given from here on is captured instead of done. */
+  beginGraph(device: number): void;
+  /** The number of what was captured. */
+  endGraph(device: number): number;
+  /** Drops what was captured. */
+  abortGraph(device: number): void;
+  replayGraph(graph: number): void;
+  freeGraph(graph: number): void;
   getNumThreads(): number;
   setNumThreads(threads: number): void;
 
@@ -185,6 +195,7 @@ export interface Native {
     eps: number,
     weightDecay: number,
     step: number,
+    gradScale: number,
   ): void;
   emaUpdate(averages: Int32Array, tensors: Int32Array, decay: number): void;
   globalNorm(tensors: Int32Array): number;
@@ -259,7 +270,7 @@ export interface Native {
   ): void;
   neighboursOfVoxels(keys: number, table: number, kernelSize: number): void;
   /** Outputs: inputs, outputs, starts: what the convolutions below take as their map. */
-  mapPairs(neighbours: number, inputs: number): void;
+  mapPairs(neighbours: number, inputs: number, roomy: boolean): void;
   localKernelQuery(
     hitVoxels: number,
     hitQueries: number,

@@ -130,6 +130,11 @@ const Tensor& Call::admit(int32_t slot, const Tensor& x) const {
   return widened_.emplace(slot, elementwise::cast(env_.context, x, DType::f32, op)).first->second;
 }
 
+void Call::retain(const Tensor& x) const {
+  if (x.device.isCpu() || &x.storage->allocator() == &env_.queues.at(x.device.index)->allocator()) return;
+  env_.capturing->operands.insert(x.storage);
+}
+
 void Call::emit(Tensor out) {
   const bool narrow = widens() && float_ && isHalf(*float_) && out.dtype == DType::f32;
   emitWide(narrow ? elementwise::cast(env_.context, out, *float_, op) : std::move(out));

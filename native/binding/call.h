@@ -7,11 +7,18 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <unordered_set>
 
 #include "../core/context.h"
 #include "../core/slots.h"
 
 namespace md::binding {
+
+/// A captured graph, and what its kernels read or write that is not the graph's own memory.
+struct Graph {
+  std::unique_ptr<DeviceGraph> work;
+  std::unordered_set<std::shared_ptr<Storage>> operands;
+};
 
 /// One per Node environment (main thread or worker), deleted when the environment ends.
 struct Environment {
@@ -24,6 +31,9 @@ struct Environment {
   ThreadPool pool;
   Context context;  // of the call that is running
   SlotTable slots;
+  std::map<int32_t, Graph> graphs;   // by the number that JavaScript knows
+  std::unique_ptr<Graph> capturing;  // the one that is being captured
+  int32_t lastGraph = 0;
   int32_t* outputs = nullptr;  // descriptions of the last call's outputs, shared with JavaScript
   Napi::Reference<Napi::Int32Array> outputsArray;
   Napi::FunctionReference makeError;  // (kind, message) => Error, from errors.js
@@ -70,6 +80,12 @@ class Call {
   }
   /// Statistics and tables, which are f32 beside f16 and bf16 operands: never widened, nor compared with these.
   const Tensor& wide(size_t i) const { return stored(integer(i)); }
+  /// An operand of any device, whatever the others' is.
+  const Tensor& anywhere(size_t i) const {
+    const Tensor& x = env_.slots.at(integer(i), op);
+    if (env_.capturing) retain(x);
+    return x;
+  }
   const Tensor* optionalWide(size_t i) const {
     const int32_t slot = integer(i);
     return slot < 0 ? nullptr : &stored(slot);
@@ -96,8 +112,11 @@ class Call {
   const Tensor& stored(int32_t slot) const {
     const Tensor& x = env_.slots.at(slot, op);
     if (!bound_ || !(x.device == env_.context.stream.device)) bind(x.device);
+    if (env_.capturing) retain(x);
     return x;
   }
+  /// Keeps an operand of a graph alive; not the graph's own memory, which may serve one tensor after another.
+  void retain(const Tensor& x) const;
   bool widens() const { return halves_ == Halves::widened || (halves_ == Halves::storedOnCuda && !env_.context.onCuda()); }
   /// Notes the dtype of a float that takes part; true where it is to be widened.
   bool noteFloat(DType dtype) const;

@@ -5,7 +5,7 @@
 namespace md::binding {
 namespace {
 
-/// cuda() => { compiled, emulated, driver, runtime, architectures, cublas, reason, devices: [{ name, major, minor, totalBytes }] }
+/// cuda() => { compiled, emulated, driver, runtime, architectures, cublas, cub, reason, devices: [{ name, major, minor, totalBytes }] }
 Napi::Value cuda(Call& call) {
   const CudaStatus& status = cudaStatus();
   const Napi::Env env = call.napi();
@@ -25,6 +25,7 @@ Napi::Value cuda(Call& call) {
   out.Set("runtime", status.runtime);
   out.Set("architectures", status.architectures);
   out.Set("cublas", status.compiled ? ::md::cuda::cublasLibrary() : "");
+  out.Set("cub", status.compiled && ::md::cuda::hasCub());
   out.Set("reason", status.reason);
   out.Set("devices", devices);
   return out;

@@ -8,6 +8,7 @@ void registerAttention(Napi::Env, Napi::Object, Environment&);
 void registerCrossEntropy(Napi::Env, Napi::Object, Environment&);
 void registerDevices(Napi::Env, Napi::Object, Environment&);
 void registerElementwise(Napi::Env, Napi::Object, Environment&);
+void registerGraph(Napi::Env, Napi::Object, Environment&);
 void registerImage(Napi::Env, Napi::Object, Environment&);
 void registerIndex(Napi::Env, Napi::Object, Environment&);
 void registerLocalKernelQuery(Napi::Env, Napi::Object, Environment&);
@@ -30,6 +31,7 @@ constexpr Register families[] = {
     registerCrossEntropy,
     registerDevices,
     registerElementwise,
+    registerGraph,
     registerImage,
     registerIndex,
     registerLocalKernelQuery,

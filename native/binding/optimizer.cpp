@@ -14,9 +14,9 @@ std::vector<Tensor> tensorsAt(Call& call, size_t i) {
   return out;
 }
 
-/// adamwStep(parameters, grads, expAvgs, expAvgSqs, learningRate, beta1, beta2, eps, weightDecay, step)
+/// adamwStep(parameters, grads, expAvgs, expAvgSqs, learningRate, beta1, beta2, eps, weightDecay, step, gradScale)
 void adamwStep(Call& call) {
-  const optimizer::AdamW options{call.number(4), call.number(5), call.number(6), call.number(7), call.number(8), call.integer64(9)};
+  const optimizer::AdamW options{call.number(4), call.number(5), call.number(6), call.number(7), call.number(8), call.integer64(9), call.number(10)};
   optimizer::adamwStep(call.context(), tensorsAt(call, 0), tensorsAt(call, 1), tensorsAt(call, 2), tensorsAt(call, 3), options, call.op);
 }
 /// emaUpdate(averages, tensors, decay)

@@ -87,14 +87,14 @@ Tensor copyTo(Call& call, const Tensor& x, Device device) {
 
 /// toDevice(x, device)
 void toDevice(Call& call) {
-  const Tensor x = call.environment().slots.at(call.integer(0), call.op);
+  const Tensor x = call.anywhere(0);
   call.emit(copyTo(call, x, deviceOf(call.integer(1), call.op)));
 }
 
 /// assign(target, source): overwrites a contiguous target of the same shape and dtype; the source may be on another device.
 void assign(Call& call) {
   const Tensor& target = call.tensor(0);
-  const Tensor& source = call.environment().slots.at(call.integer(1), call.op);
+  const Tensor& source = call.anywhere(1);
   requireDType(source, target.dtype, call.op, "source");
   requireShape(source, target.shape, call.op, "source");
   if (!target.contiguous()) fail(ErrorKind::unsupported, call.op, "target is a view with gaps, expected a contiguous tensor");

@@ -7,9 +7,9 @@ namespace {
 
 gathered_gemm::PairMap pairsAt(const Call& call, size_t first) { return {call.tensor(first), call.tensor(first + 1), call.tensor(first + 2)}; }
 
-/// mapPairs(neighbours, inputs)
+/// mapPairs(neighbours, inputs, roomy)
 void mapPairs(Call& call) {
-  gathered_gemm::PairMap map = gathered_gemm::mapPairs(call.context(), call.tensor(0), call.integer64(1), call.op);
+  gathered_gemm::PairMap map = gathered_gemm::mapPairs(call.context(), call.tensor(0), call.integer64(1), call.flag(2), call.op);
   call.emit(std::move(map.inputs));
   call.emit(std::move(map.outputs));
   call.emit(std::move(map.starts));

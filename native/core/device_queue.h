@@ -1,6 +1,7 @@
 // A device other than the CPU, as one Node environment sees it: its memory, and a queue in which kernels and copies run
 // in the order they were given. core/cuda/ has the one implementation; a build without it has none.
 #pragma once
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -8,6 +9,14 @@
 #include "device.h"
 
 namespace md {
+
+/// Work of a queue that was captured instead of done.
+class DeviceGraph {
+ public:
+  virtual ~DeviceGraph() = default;
+  /// Queues all of it once more, with the addresses and numbers of the capture.
+  virtual void replay(const char* op) = 0;
+};
 
 class DeviceQueue {
  public:
@@ -23,6 +32,14 @@ class DeviceQueue {
   virtual void clear(void* device, size_t bytes, const char* op) = 0;
   /// Waits for all that is queued and throws what went wrong in it.
   virtual void synchronize(const char* op) = 0;
+
+  /// From here on work is captured. allocator() is the graph's own: what it gave stays the graph's until that is deleted,
+  /// also where a tensor is freed. Whatever would wait for the device is an Error (unsupported) that names the op.
+  virtual void beginCapture(const char* op) = 0;
+  /// The graph must not outlive the queue.
+  virtual std::unique_ptr<DeviceGraph> endCapture(const char* op) = 0;
+  /// Drops what was captured.
+  virtual void abortCapture() = 0;
 };
 
 struct DeviceInfo {

@@ -54,6 +54,7 @@ class Storage {
   Storage& operator=(const Storage&) = delete;
   void* data() const { return block_.data; }
   size_t bytes() const { return bytes_; }
+  const Allocator& allocator() const { return allocator_; }
 
  private:
   Allocator& allocator_;

@@ -22,6 +22,9 @@ struct Now {
 };
 extern Now now;
 
+/// The calling thread's, as cudaSetDevice() chose it.
+int currentDevice();
+
 void* allocate(int device, size_t bytes);  // null where there is no more
 /// False for an address that was not allocated, or was freed already.
 bool release(void* address);

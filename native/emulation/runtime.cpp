@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "graph.h"
 #include "memory.h"
 #include "threads.h"
 
@@ -11,7 +12,7 @@ using namespace md::emulation;
 
 namespace {
 
-thread_local int currentDevice = 0;
+thread_local int current = 0;
 
 // MD_EMULATED_DEVICES=0 stands for a machine without a device.
 int deviceCount() {
@@ -21,7 +22,26 @@ int deviceCount() {
 
 cudaError_t state() { return lastFault().empty() ? cudaSuccess : cudaErrorLaunchFailure; }
 
+// Waiting for a device that captures a graph.
+cudaError_t waited() {
+  if (!capturing(current)) return state();
+  invalidateCapture(current);
+  return cudaErrorStreamCaptureUnsupported;
+}
+
+// Does what was queued now, or when the graph that is being captured is launched.
+cudaError_t queued(std::function<void()> work) {
+  if (capturing(current)) {
+    capture(current, std::move(work));
+  } else {
+    work();
+  }
+  return cudaSuccess;
+}
+
 }  // namespace
+
+int md::emulation::currentDevice() { return current; }
 
 cudaError_t cudaGetDeviceCount(int* count) {
   *count = deviceCount();
@@ -29,7 +49,7 @@ cudaError_t cudaGetDeviceCount(int* count) {
 }
 cudaError_t cudaSetDevice(int device) {
   if (device < 0 || device >= deviceCount()) return cudaErrorInvalidDevice;
-  currentDevice = device;
+  current = device;
   return cudaSuccess;
 }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
@@ -56,18 +76,20 @@ const char* cudaGetErrorString(cudaError_t error) {
     case cudaErrorNoDevice: return "no CUDA-capable device is detected";
     case cudaErrorInvalidDevice: return "invalid device ordinal";
     case cudaErrorLaunchFailure: return lastFault().c_str();
+    case cudaErrorStreamCaptureUnsupported: return "operation not permitted when stream is capturing";
+    case cudaErrorStreamCaptureInvalidated: return "operation failed due to a previous error during capture";
     default: return "invalid argument";
   }
 }
 
 cudaError_t cudaMalloc(void** address, size_t bytes) {
   if (state() != cudaSuccess) return state();
-  *address = allocate(currentDevice, bytes);
+  *address = allocate(current, bytes);
   return *address ? cudaSuccess : cudaErrorMemoryAllocation;
 }
 cudaError_t cudaFree(void* address) { return release(address) ? state() : cudaErrorInvalidValue; }
 cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
-  *free = freeBytes(currentDevice);
+  *free = freeBytes(current);
   *total = kDeviceBytes;
   return cudaSuccess;
 }
@@ -83,14 +105,12 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
   if (state() != cudaSuccess) return state();
   if (kind != cudaMemcpyHostToDevice && !isDeviceRange(from, bytes)) return cudaErrorInvalidValue;
   if (kind != cudaMemcpyDeviceToHost && !isDeviceRange(to, bytes)) return cudaErrorInvalidValue;
-  copyBytes(to, from, bytes);
-  return cudaSuccess;
+  return queued([=] { copyBytes(to, from, bytes); });
 }
 cudaError_t cudaMemsetAsync(void* address, int value, size_t bytes, cudaStream_t) {
   if (state() != cudaSuccess) return state();
   if (!isDeviceRange(address, bytes)) return cudaErrorInvalidValue;
-  fillBytes(address, value, bytes);
-  return cudaSuccess;
+  return queued([=] { fillBytes(address, value, bytes); });
 }
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
@@ -98,11 +118,11 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
   return state();
 }
 cudaError_t cudaStreamDestroy(cudaStream_t) { return cudaSuccess; }
-cudaError_t cudaStreamSynchronize(cudaStream_t) { return state(); }
+cudaError_t cudaStreamSynchronize(cudaStream_t) { return waited(); }
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
   *event = nullptr;
   return state();
 }
 cudaError_t cudaEventDestroy(cudaEvent_t) { return cudaSuccess; }
 cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return state(); }
-cudaError_t cudaEventSynchronize(cudaEvent_t) { return state(); }
+cudaError_t cudaEventSynchronize(cudaEvent_t) { return waited(); }

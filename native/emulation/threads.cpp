@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "emulation.h"
+#include "graph.h"
 
 dim3 threadIdx, blockIdx, blockDim, gridDim;
 
@@ -313,6 +314,10 @@ const WarpWords& gather(const Words& own, const char* what, const source_locatio
 void atomicAccess(const void* address, size_t bytes) { accessed(address, bytes, Access::atomic); }
 
 void run(int device, const char* op, dim3 grid, dim3 block, void (*body)(const void*), const void* arguments, size_t bytes) {
+  if (capturing(device)) {
+    const std::vector<char> kept(static_cast<const char*>(arguments), static_cast<const char*>(arguments) + bytes);
+    return capture(device, [=] { run(device, op, grid, block, body, kept.data(), kept.size()); });
+  }
   Scheduler& s = scheduler();
   if (!s.fault.empty()) return;
   const unsigned threads = block.x * block.y * block.z;

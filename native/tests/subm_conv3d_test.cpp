@@ -43,7 +43,7 @@ struct Fixture {
   }
 
   PairMap pairs(const voxel_hash::VoxelHash& hash, int64_t size) {
-    return gathered_gemm::mapPairs(context, voxel_hash::neighboursOfVoxels(context, hash.keys, hash.table, size, "test"), hash.keys.numel(), "test");
+    return gathered_gemm::mapPairs(context, voxel_hash::neighboursOfVoxels(context, hash.keys, hash.table, size, "test"), hash.keys.numel(), false, "test");
   }
 };
 

@@ -107,7 +107,7 @@ TEST(localKernelQueryAgreesWithLoops) {
     const voxel_hash::VoxelHash hash = voxel_hash::build(f.context, points.positions, points.batch, kGrid, "test");
     const Tensor around = voxel_hash::neighbours(f.context, queries.positions, queries.batch, hash.table, kGrid, "test");
     const int64_t voxels = hash.keys.numel(), count = around.dim(0);
-    const gathered_gemm::PairMap hits = gathered_gemm::mapPairs(f.context, around, voxels, "test");
+    const gathered_gemm::PairMap hits = gathered_gemm::mapPairs(f.context, around, voxels, false, "test");
     const Tensor means = f.uniform({voxels, in}), weight = f.uniform({27, out, in}), grad = f.uniform({count, out});
     std::vector<double> expected(static_cast<size_t>(count * out)), meansGrad(static_cast<size_t>(voxels * in)), weightGrad(static_cast<size_t>(27 * out * in));
     for (int64_t q = 0; q < count; q++) {
@@ -138,8 +138,8 @@ TEST(localKernelQueryRefusesMapsThatLeaveTheirTensors) {
   Tensor neighbours = empty(f.context, DType::i32, {2, 1}, "test");
   neighbours.data<int32_t>()[0] = 1;
   neighbours.data<int32_t>()[1] = 2;
-  CHECK(tests::throwsKind(ErrorKind::value, [&] { gathered_gemm::mapPairs(f.context, neighbours, 2, "test"); }));
-  const gathered_gemm::PairMap hits = gathered_gemm::mapPairs(f.context, neighbours, 3, "test");
+  CHECK(tests::throwsKind(ErrorKind::value, [&] { gathered_gemm::mapPairs(f.context, neighbours, 2, false, "test"); }));
+  const gathered_gemm::PairMap hits = gathered_gemm::mapPairs(f.context, neighbours, 3, false, "test");
   const Tensor weight = f.uniform({1, 2, 2});
   CHECK(tests::throwsKind(ErrorKind::value, [&] { local_kernel_query::query(f.context, hits, 2, f.uniform({2, 2}), weight, "test"); }));
   CHECK(tests::throwsKind(ErrorKind::value, [&] { local_kernel_query::query(f.context, hits, 1, f.uniform({3, 2}), weight, "test"); }));

@@ -10,6 +10,8 @@ namespace md::cuda {
 MD_CUDA_FUNCTION CudaStatus readStatus();
 /// The cuBLAS library that was found, or why there is none.
 MD_CUDA_FUNCTION std::string cublasLibrary();
+/// Whether CUB was compiled in.
+MD_CUDA_FUNCTION bool hasCub();
 MD_CUDA_FUNCTION DeviceQueue* openQueue(int index, const char* op);
 
 }  // namespace md::cuda

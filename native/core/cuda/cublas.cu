@@ -95,13 +95,16 @@ int callFor(DType dtype, Handle handle, const CublasProduct& p) {
 std::string cublasLibrary() { return library().from; }
 bool hasCublas() { return library().found; }
 
+void openCublas(void*& handle, cudaStream_t stream, const char* op) {
+  if (handle) return;
+  check(library().create(&handle), op);
+  check(library().setStream(handle, stream), op);
+}
+
 void cublasGemm(const Context& context, DType dtype, const CublasProduct& product, const char* op) {
   useDevice(context, op);
   void*& handle = cublasHandleOf(context);
-  if (!handle) {
-    check(library().create(&handle), op);
-    check(library().setStream(handle, streamOf(context)), op);
-  }
+  openCublas(handle, streamOf(context), op);
   check(callFor(dtype, handle, product), op);
   checkLaunch(context, op);
 }
@@ -118,6 +121,7 @@ namespace md::cuda {
 
 std::string cublasLibrary() { return "the emulation has none"; }
 bool hasCublas() { return false; }
+void openCublas(void*&, cudaStream_t, const char*) {}
 void cublasGemm(const Context&, DType, const CublasProduct&, const char*) {}
 void destroyCublas(void*) {}
 

@@ -27,6 +27,8 @@ struct CublasProduct {
 
 /// Whether it was found. MD_CUBLAS=off goes without it.
 bool hasCublas();
+/// Fills a queue's handle unless it has one. hasCublas() is true.
+void openCublas(void*& handle, cudaStream_t stream, const char* op);
 /// f32 (without TF32), f64, or f16 and bf16 with sums in f32, on the context's stream. hasCublas() is true.
 void cublasGemm(const Context& context, DType dtype, const CublasProduct& product, const char* op);
 /// Frees what cublasGemm keeps for a queue.

@@ -3,8 +3,11 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <utility>
+#include <vector>
 
 #include "cublas.h"
+#include "graph.h"
 #include "launch.h"
 
 namespace md::cuda {
@@ -28,7 +31,7 @@ bool synchronous() {
     case Wrong::offsets: bad("offsets does not rise from 0 to the ", c.limit, " rows"); break;
     case Wrong::order: bad("order[", c.element, "] is ", c.value, ", expected each row from 0 to ", c.limit - 1, " once"); break;
     case Wrong::emptySegment: bad("segment ", c.element, " is empty, expected at least one row"); break;
-    case Wrong::pairStarts: bad("the map's starts do not rise from 0 to its ", c.limit, " pairs"); break;
+    case Wrong::pairStarts: bad("the map's starts do not rise from 0 within its ", c.limit, " pairs"); break;
     case Wrong::pair: bad("the map's pair ", c.element, " is outside of its block or of the inputs and outputs"); break;
     default: break;
   }
@@ -75,6 +78,21 @@ struct Staging {
   int next = 0;
 };
 
+class Queue;
+
+/// A captured graph, instantiated.
+class Graph final : public DeviceGraph {
+ public:
+  Graph(Queue& queue, GraphMemory& memory, cudaGraphExec_t work) : queue_(queue), memory_(memory), work_(work) {}
+  ~Graph() override;
+  void replay(const char* op) override;
+
+ private:
+  Queue& queue_;
+  GraphMemory& memory_;
+  cudaGraphExec_t work_;
+};
+
 class Queue final : public DeviceQueue {
  public:
   Queue(int index, const char* op) : device_{DeviceType::cuda, index}, memory_(index), allocator_(memory_) {
@@ -92,6 +110,7 @@ class Queue final : public DeviceQueue {
     cudaSetDevice(device_.index);
     cudaStreamSynchronize(stream_);
     destroyCublas(cublas);
+    memories_.clear();
     allocator_.release({complaint_, sizeof(Complaint)}, sizeof(Complaint));
     for (int i = 0; i < 2; i++) {
       cudaEventDestroy(staging_.done[i]);
@@ -100,10 +119,16 @@ class Queue final : public DeviceQueue {
     cudaStreamDestroy(stream_);
   }
 
-  Allocator& allocator() override { return allocator_; }
+  Allocator& allocator() override { return capturing_ ? capturing_->allocator() : allocator_; }
 
   void upload(const void* host, void* device, size_t bytes, const char* op) override {
     use(op);
+    if (capturing_) {
+      // Staging buffers have other contents by the time of a replay.
+      const void* kept = capturing_->keep(host, bytes);
+      if (!kept) fail(ErrorKind::outOfMemory, op, device_.str(), ": no pinned memory for ", bytes, " bytes of a graph");
+      return check(cudaMemcpyAsync(device, kept, bytes, cudaMemcpyHostToDevice, stream_), op);
+    }
     const auto* from = static_cast<const char*>(host);
     auto* to = static_cast<char*>(device);
     for (size_t at = 0; at < bytes; at += kStagingBytes) {
@@ -117,6 +142,7 @@ class Queue final : public DeviceQueue {
 
   void download(const void* device, void* host, size_t bytes, const char* op) override {
     use(op);
+    refuseInCapture("waits for a value of the device", op);
     const auto* from = static_cast<const char*>(device);
     auto* to = static_cast<char*>(host);
     // One part is on its way while the host takes the one before it.
@@ -153,15 +179,66 @@ class Queue final : public DeviceQueue {
 
   void synchronize(const char* op) override {
     use(op);
+    refuseInCapture("waits for the device", op);
     check(cudaStreamSynchronize(stream_), op);
     throwComplaint(op);
   }
 
   void checkLaunch(const char* op) {
     check(cudaGetLastError(), op);
-    if (!synchronous()) return;
+    if (!synchronous() || capturing_) return;
     check(cudaStreamSynchronize(stream_), op);
     throwComplaint(op);
+  }
+
+  void beginCapture(const char* op) override {
+    use(op);
+    refuseInCapture("starts a graph", op);
+    if (hasCublas()) openCublas(cublas, stream_, op);  // which allocates
+    std::erase_if(memories_, [](const auto& memory) { return memory->spent(); });
+    memories_.push_back(std::make_unique<GraphMemory>(allocator_, memory_.checked()));
+    // Relaxed: allocating is no work of the stream.
+    check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeRelaxed), op);
+    capturing_ = memories_.back().get();
+  }
+
+  std::unique_ptr<DeviceGraph> endCapture(const char* op) override {
+    use(op);
+    if (!capturing_) fail(ErrorKind::unsupported, op, device_.str(), " captures no graph");
+    cudaGraph_t captured = nullptr;
+    cudaGraphExec_t work = nullptr;
+    cudaError_t error = cudaStreamEndCapture(stream_, &captured);
+    if (error == cudaSuccess) error = cudaGraphInstantiate(&work, captured, 0);
+    if (captured) cudaGraphDestroy(captured);
+    if (error != cudaSuccess) {
+      const std::string what = cudaGetErrorString(error);
+      dropCapture();
+      fail(error == cudaErrorMemoryAllocation ? ErrorKind::outOfMemory : ErrorKind::unsupported, op, device_.str(), ": no graph was captured: ", what);
+    }
+    return std::make_unique<Graph>(*this, *std::exchange(capturing_, nullptr), work);
+  }
+
+  void abortCapture() override {
+    if (!capturing_) return;
+    cudaSetDevice(device_.index);
+    cudaGraph_t captured = nullptr;
+    cudaStreamEndCapture(stream_, &captured);
+    if (captured) cudaGraphDestroy(captured);
+    dropCapture();
+  }
+
+  void launchGraph(cudaGraphExec_t work, const char* op) {
+    use(op);
+    refuseInCapture("replays a graph", op);
+    check(cudaGraphLaunch(work, stream_), op);
+    checkLaunch(op);
+  }
+
+  void releaseGraph(cudaGraphExec_t work, GraphMemory& memory) {
+    cudaSetDevice(device_.index);
+    cudaStreamSynchronize(stream_);
+    cudaGraphExecDestroy(work);
+    memory.close();
   }
 
   void* cublas = nullptr;
@@ -184,9 +261,20 @@ class Queue final : public DeviceQueue {
       cudaGetLastError();
       fail(ErrorKind::outOfMemory, op, device_.str(), ": ", what);
     }
+    // The stream goes on once the capture has ended.
+    if (capturing_) fail(ErrorKind::unsupported, op, device_.str(), " cannot capture this in a graph: ", what);
     // Every later call reports such an error too: nothing on the device can be trusted.
     lost_ = std::string("[") + op + "] " + what;
     fail(ErrorKind::device, op, device_.str(), ": ", what, synchronous() ? "" : " (in this op or one before it: MD_SYNC=1 tells which)");
+  }
+
+  void refuseInCapture(const char* what, const char* op) const {
+    if (capturing_) fail(ErrorKind::unsupported, op, what, " while ", device_.str(), " captures a graph, expected work that needs no answer");
+  }
+
+  void dropCapture() {
+    cudaGetLastError();  // why it cannot be captured is no fault of the device
+    std::exchange(capturing_, nullptr)->close();
   }
 
   /// The staging buffer to use next, free of what it was used for before.
@@ -214,7 +302,12 @@ class Queue final : public DeviceQueue {
   Staging staging_;
   Complaint* complaint_ = nullptr;
   std::string lost_;
+  std::vector<std::unique_ptr<GraphMemory>> memories_;  // of all graphs, and of tensors that outlive theirs
+  GraphMemory* capturing_ = nullptr;                    // of the graph that is being captured
 };
+
+Graph::~Graph() { queue_.releaseGraph(work_, memory_); }
+void Graph::replay(const char* op) { queue_.launchGraph(work_, op); }
 
 namespace {
 Queue& queueOf(const Context& context) { return static_cast<Queue&>(*context.stream.queue); }

@@ -1,5 +1,6 @@
 #include "scan.h"
 
+#include "cub.h"
 #include "warp.h"
 
 namespace md::cuda {
@@ -48,6 +49,7 @@ void scan(Context& context, const Tensor& values, const char* op) {
 }  // namespace
 
 void startsOf(Context& context, const Tensor& counts, const char* op) {
+  if (hasCub()) return cubStartsOf(context, counts, op);
   if (counts.dtype == DType::i64) return scan<int64_t>(context, counts, op);
   scan<int32_t>(context, counts, op);
 }

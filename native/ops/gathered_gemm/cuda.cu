@@ -40,7 +40,7 @@ __device__ bool validPair(const Pairs& pairs, int64_t block, int64_t h, Complain
 
 __global__ void checkStarts(int64_t groups, int64_t count, const int32_t* __restrict__ starts, Complaint* complaint, const char* op) {
   gridStride(groups + 1, [&](int64_t i) {
-    const bool rising = (i > 0 || starts[0] == 0) && (i < groups ? starts[i] <= starts[i + 1] : starts[i] == count);
+    const bool rising = (i > 0 || starts[0] == 0) && (i < groups ? starts[i] <= starts[i + 1] : starts[i] <= count);
     if (!rising) complain(complaint, op, Wrong::pairStarts, i, starts[i], count);
   });
 }
@@ -68,8 +68,8 @@ __global__ void groupPairs(int64_t outputs, int64_t kernels, int64_t inputs, int
   if (!Emit && threadIdx.x % kWarp == 0) starts[group] = place;
 }
 
-/// codes [count]: the group of each pair in the transposed map; order [count]: its own number.
-__global__ void transposedGroups(Pairs pairs, int64_t groups, int64_t count, int64_t blockRows, int64_t* __restrict__ codes, int32_t* __restrict__ order,
+/// codes [count]: the group of each pair in the transposed map, behind all of them where there is no pair; order [count]: its own number.
+__global__ void transposedGroups(Pairs pairs, int64_t groups, int64_t groupsOut, int64_t count, int64_t blockRows, int64_t* __restrict__ codes, int32_t* __restrict__ order,
                                  Complaint* complaint, const char* op) {
   gridStride(count, [&](int64_t h) {
     int64_t low = 0, high = groups - 1;  // the last group that starts no later than the pair
@@ -78,9 +78,11 @@ __global__ void transposedGroups(Pairs pairs, int64_t groups, int64_t count, int
       if (pairs.starts[middle] <= h) low = middle;
       else high = middle - 1;
     }
+    order[h] = static_cast<int32_t>(h);
+    codes[h] = groupsOut;
+    if (h >= pairs.starts[groups]) return;
     const bool valid = validPair(pairs, low / pairs.kernels, h, complaint, op);
     codes[h] = (valid ? pairs.inputs[h] / blockRows : 0) * pairs.kernels + low % pairs.kernels;
-    order[h] = static_cast<int32_t>(h);
   });
 }
 
@@ -239,7 +241,7 @@ __global__ void addSplits(int64_t n, int64_t splits, int64_t columns, int64_t de
 
 }  // namespace
 
-PairMap mapPairsCuda(Context& context, const Tensor& neighbours, int64_t inputs, const char* op) {
+PairMap mapPairsCuda(Context& context, const Tensor& neighbours, int64_t inputs, bool roomy, const char* op) {
   const int64_t outputs = neighbours.dim(0), kernels = neighbours.dim(1), groups = (outputs + kBlockRows - 1) / kBlockRows * kernels;
   PairMap map;
   map.starts = empty(context, DType::i32, {groups + 1}, op);
@@ -250,10 +252,14 @@ PairMap mapPairsCuda(Context& context, const Tensor& neighbours, int64_t inputs,
            complaintOf(context), op);
   }
   startsOf(context, map.starts, op);
-  int32_t count = 0;
-  context.stream.queue->download(map.starts.data<int32_t>() + groups, &count, sizeof(count), op);
+  auto count = static_cast<int32_t>(neighbours.numel());
+  if (!roomy) context.stream.queue->download(map.starts.data<int32_t>() + groups, &count, sizeof(count), op);
   map.inputs = empty(context, DType::i32, {count}, op);
   map.outputs = empty(context, DType::i32, {count}, op);
+  if (roomy) {
+    clear(context, map.inputs, op);
+    clear(context, map.outputs, op);
+  }
   if (count > 0) {
     launch(context, op, groupPairs<true>, blocks, kThreads, outputs, kernels, inputs, groups, neighbours.data<int32_t>(), map.starts.data<int32_t>(),
            map.inputs.data<int32_t>(), map.outputs.data<int32_t>(), complaintOf(context), op);
@@ -270,7 +276,7 @@ void transposeCuda(Context& context, const Pairs& pairs, int64_t count, PairMap&
   const int64_t groups = map.starts.numel() - 1;
   Tensor codes = empty(context, DType::i64, {count}, op), order = empty(context, DType::i32, {count}, op);
   if (count > 0) {
-    launch(context, op, transposedGroups, blocksFor(count), kThreads, pairs, blocksOf(pairs) * pairs.kernels, count, map.blockRows, codes.data<int64_t>(),
+    launch(context, op, transposedGroups, blocksFor(count), kThreads, pairs, blocksOf(pairs) * pairs.kernels, groups, count, map.blockRows, codes.data<int64_t>(),
            order.data<int32_t>(), complaintOf(context), op);
     sort::radixSort(context, codes, order, std::bit_width(static_cast<uint64_t>(groups)), op);
     launch(context, op, exchangePairs, blocksFor(count), kThreads, count, pairs, order.data<int32_t>(), map.inputs.data<int32_t>(), map.outputs.data<int32_t>());

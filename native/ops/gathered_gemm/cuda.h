@@ -5,9 +5,9 @@
 
 namespace md::gathered_gemm {
 
-/// Contiguous neighbours [outputs, K]. Waits once, for the number of pairs.
-MD_CUDA_FUNCTION PairMap mapPairsCuda(Context& context, const Tensor& neighbours, int64_t inputs, const char* op);
-/// Whoever waits next throws unless the starts rise from 0 to count.
+/// Contiguous neighbours [outputs, K]. Unless `roomy`, waits once, for the number of pairs.
+MD_CUDA_FUNCTION PairMap mapPairsCuda(Context& context, const Tensor& neighbours, int64_t inputs, bool roomy, const char* op);
+/// Whoever waits next throws unless the starts rise from 0 to at most count. Below, count is the room of the map likewise.
 MD_CUDA_FUNCTION void checkStartsCuda(Context& context, const Pairs& pairs, int64_t count, const char* op);
 /// Fills `map`, whose blocks of output rows are those of its blockRows.
 MD_CUDA_FUNCTION void transposeCuda(Context& context, const Pairs& pairs, int64_t count, PairMap& map, const char* op);

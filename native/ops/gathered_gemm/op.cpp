@@ -27,7 +27,7 @@ void sumUp(int32_t* starts, int64_t count) {
 struct CheckedMap {
   PairMap map;  // contiguous
   Pairs pairs;
-  int64_t count;
+  int64_t count;  // on a device the room for pairs
 };
 
 // All but the pairs themselves, which the kernels check block by block.
@@ -48,9 +48,10 @@ CheckedMap requireMap(Context& context, const PairMap& given, int64_t kernels, i
     checkStartsCuda(context, checked.pairs, checked.count, op);
     return checked;
   }
-  bool rising = at[0] == 0 && at[groups] == checked.count;
+  bool rising = at[0] == 0 && at[groups] <= checked.count;
   for (int64_t i = 0; i < groups && rising; i++) rising = at[i] <= at[i + 1];
-  if (!rising) fail(ErrorKind::value, op, "the map's starts do not rise from 0 to its ", checked.count, " pairs");
+  if (!rising) fail(ErrorKind::value, op, "the map's starts do not rise from 0 within its ", checked.count, " pairs");
+  checked.count = at[groups];
   return checked;
 }
 
@@ -101,13 +102,13 @@ std::vector<int64_t> shareRows(const Pairs& pairs, int64_t columns, int64_t part
 
 }  // namespace
 
-PairMap mapPairs(Context& context, const Tensor& given, int64_t inputs, const char* op) {
+PairMap mapPairs(Context& context, const Tensor& given, int64_t inputs, bool roomy, const char* op) {
   requireDType(given, DType::i32, op, "neighbours");
   requireRank(given, 2, op, "neighbours");
   const Tensor neighbours = contiguous(context, given, op);
   const int64_t outputs = neighbours.dim(0), kernels = neighbours.dim(1), blocks = blocksOf(outputs, kBlockRows);
   if (neighbours.numel() > INT32_MAX) fail(ErrorKind::shape, op, "neighbours has shape ", given.shape.str(), ", expected fewer than 2^31 elements");
-  if (context.onCuda()) return mapPairsCuda(context, neighbours, inputs, op);
+  if (context.onCuda()) return mapPairsCuda(context, neighbours, inputs, roomy, op);
   PairMap map;
   map.starts = empty(context, DType::i32, {blocks * kernels + 1}, op);
   int32_t* starts = map.starts.data<int32_t>();

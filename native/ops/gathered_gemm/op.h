@@ -10,7 +10,8 @@ namespace md::gathered_gemm {
 /// Output rows whose sums stay in cache while the offsets pass over them.
 constexpr int64_t kBlockRows = 128;
 
-/// H pairs (input row, output row), by block of `blockRows` output rows, then offset, then output row.
+/// Pairs (input row, output row), by block of `blockRows` output rows, then offset, then output row, and room for H of them:
+/// the last of the starts is how many there are.
 struct PairMap {
   Tensor inputs;   // i32 [H]
   Tensor outputs;  // i32 [H]
@@ -19,8 +20,9 @@ struct PairMap {
 };
 
 /// neighbours [outputs, K] i32: the input row at each offset of an output row, -1 where there is none. ValueError for an
-/// index outside -1 … inputs-1.
-PairMap mapPairs(Context& context, const Tensor& neighbours, int64_t inputs, const char* op);
+/// index outside -1 … inputs-1. A device either waits for the number of pairs, or makes room for all neighbours there could be
+/// (`roomy`) and waits for nothing; the CPU counts.
+PairMap mapPairs(Context& context, const Tensor& neighbours, int64_t inputs, bool roomy, const char* op);
 
 /// The same pairs the other way round; `inputs` rows become the outputs, `outputs` rows the inputs. Few pairs come in larger
 /// blocks.

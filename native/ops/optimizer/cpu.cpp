@@ -4,19 +4,20 @@
 
 namespace md::optimizer::MD_ISA {
 
-void adamwRange(DType dtype, int64_t n, const AdamWFactors& f, void* parameter, const void* grad, void* expAvg, void* expAvgSq) {
+void adamwRange(DType dtype, int64_t n, const AdamWFactors& f, void* parameter, const void* gradient, void* expAvg, void* expAvgSq) {
   dispatchFloat(dtype, "adamwStep", [&](auto tag) {
     using T = typename decltype(tag)::type;
     T* __restrict p = static_cast<T*>(parameter);
-    const T* __restrict g = static_cast<const T*>(grad);
+    const T* __restrict g = static_cast<const T*>(gradient);
     T* __restrict m = static_cast<T*>(expAvg);
     T* __restrict v = static_cast<T*>(expAvgSq);
-    const T decay = static_cast<T>(f.decay), beta1 = static_cast<T>(f.beta1), beta2 = static_cast<T>(f.beta2);
+    const T scale = static_cast<T>(f.gradScale), decay = static_cast<T>(f.decay), beta1 = static_cast<T>(f.beta1), beta2 = static_cast<T>(f.beta2);
     const T rest1 = static_cast<T>(1 - f.beta1), rest2 = static_cast<T>(1 - f.beta2);
     const T stepSize = static_cast<T>(f.stepSize), root = static_cast<T>(f.inverseRootCorrection2), eps = static_cast<T>(f.eps);
     for (int64_t i = 0; i < n; i++) {
-      m[i] = beta1 * m[i] + rest1 * g[i];
-      v[i] = beta2 * v[i] + rest2 * (g[i] * g[i]);
+      const T grad = scale * g[i];
+      m[i] = beta1 * m[i] + rest1 * grad;
+      v[i] = beta2 * v[i] + rest2 * (grad * grad);
       p[i] = decay * p[i] - stepSize * (m[i] / (std::sqrt(v[i]) * root + eps));
     }
   });

@@ -11,7 +11,7 @@ namespace {
 using namespace md::cuda;
 
 constexpr int kMostTensors = 64;     // of one launch: their addresses travel as arguments
-constexpr int64_t kNormBlocks = 64;  // of one tensor
+constexpr unsigned kNormBlocks = 64;  // of one tensor at most
 
 /// Addresses of up to kMostTensors groups of `lists` tensors with the same number of elements.
 template <int lists>
@@ -44,7 +44,7 @@ void forGroups(const std::vector<Tensor>* const (&given)[lists], DType dtype, F 
 
 template <class T>
 struct Factors {
-  T decay, beta1, rest1, beta2, rest2, stepSize, root, eps;
+  T gradScale, decay, beta1, rest1, beta2, rest2, stepSize, root, eps;
 };
 
 template <class T>
@@ -54,8 +54,9 @@ __global__ void adamwKernel(Group<4> group, Factors<T> f) {
   T* m = static_cast<T*>(group.data[blockIdx.y][2]);
   T* v = static_cast<T*>(group.data[blockIdx.y][3]);
   gridStride(group.numel[blockIdx.y], [&](int64_t i) {
-    m[i] = f.beta1 * m[i] + f.rest1 * g[i];
-    v[i] = f.beta2 * v[i] + f.rest2 * (g[i] * g[i]);
+    const T grad = f.gradScale * g[i];
+    m[i] = f.beta1 * m[i] + f.rest1 * grad;
+    v[i] = f.beta2 * v[i] + f.rest2 * (grad * grad);
     p[i] = f.decay * p[i] - f.stepSize * (m[i] / (std::sqrt(v[i]) * f.root + f.eps));
   });
 }
@@ -67,7 +68,7 @@ __global__ void emaKernel(Group<2> group, T keep, T rest) {
   gridStride(group.numel[blockIdx.y], [&](int64_t i) { average[i] = keep * average[i] + rest * x[i]; });
 }
 
-/// partial [tensors, kNormBlocks]
+/// partial [tensors, kNormBlocks], cleared
 template <class T>
 __global__ void squaresKernel(Group<1> group, double* __restrict__ partial) {
   MD_SHARED(double, parts, [kThreads / kWarp]);
@@ -75,7 +76,7 @@ __global__ void squaresKernel(Group<1> group, double* __restrict__ partial) {
   double own = 0;
   gridStride(group.numel[blockIdx.y], [&](int64_t i) { own += static_cast<double>(x[i]) * static_cast<double>(x[i]); });
   const double total = blockReduce(own, parts, Add());
-  if (threadIdx.x == 0) partial[blockIdx.y * gridDim.x + blockIdx.x] = total;
+  if (threadIdx.x == 0) partial[blockIdx.y * kNormBlocks + blockIdx.x] = total;
 }
 
 dim3 gridOf(int64_t most, int count) { return dim3(std::min(blocksFor(most), 1024u), static_cast<unsigned>(count)); }
@@ -89,7 +90,7 @@ void adamwCuda(Context& context, const std::vector<Tensor>& parameters, const st
       dispatchFloat(dtype, op, [&](auto tag) {
         using T = typename decltype(tag)::type;
         const auto to = [](double value) { return static_cast<T>(value); };
-        const Factors<T> factors{to(f.decay), to(f.beta1), to(1 - f.beta1), to(f.beta2), to(1 - f.beta2), to(f.stepSize), to(f.inverseRootCorrection2), to(f.eps)};
+        const Factors<T> factors{to(f.gradScale), to(f.decay), to(f.beta1), to(1 - f.beta1), to(f.beta2), to(1 - f.beta2), to(f.stepSize), to(f.inverseRootCorrection2), to(f.eps)};
         launch(context, op, adamwKernel<T>, gridOf(most, group.count), kThreads, group, factors);
       });
     });
@@ -112,10 +113,10 @@ double squaresCuda(Context& context, const std::vector<Tensor>& tensors, const c
   clear(context, partial, op);
   int64_t done = 0;
   for (const DType dtype : {DType::f32, DType::f64}) {
-    forGroups<1>({&tensors}, dtype, [&](const Group<1>& group, int64_t) {
+    forGroups<1>({&tensors}, dtype, [&](const Group<1>& group, int64_t most) {
       dispatchFloat(dtype, op, [&](auto tag) {
         using T = typename decltype(tag)::type;
-        const dim3 grid(kNormBlocks, static_cast<unsigned>(group.count));
+        const dim3 grid(std::min(blocksFor(most), kNormBlocks), static_cast<unsigned>(group.count));
         launch(context, op, squaresKernel<T>, grid, kThreads, group, partial.data<double>() + done * kNormBlocks);
       });
       done += group.count;

@@ -71,12 +71,13 @@ void adamwStep(Context& context, const std::vector<Tensor>& parameters, const st
   for (double beta : {o.beta1, o.beta2}) {
     if (!(beta >= 0 && beta < 1)) fail(ErrorKind::value, op, "beta is ", beta, ", expected 0 <= beta < 1");
   }
+  if (!(o.gradScale >= 0) || !std::isfinite(o.gradScale)) fail(ErrorKind::value, op, "gradient scale is ", o.gradScale, ", expected a finite number of at least 0");
   if (!std::isfinite(o.learningRate) || !(o.eps >= 0) || !(o.weightDecay >= 0)) {
     fail(ErrorKind::value, op, "learning rate ", o.learningRate, ", eps ", o.eps, ", weight decay ", o.weightDecay,
          ": expected finite numbers, the last two at least 0");
   }
   const double correction1 = 1 - std::pow(o.beta1, static_cast<double>(o.step)), correction2 = 1 - std::pow(o.beta2, static_cast<double>(o.step));
-  const AdamWFactors factors{1 - o.learningRate * o.weightDecay, o.beta1, o.beta2, o.learningRate / correction1, 1 / std::sqrt(correction2), o.eps};
+  const AdamWFactors factors{o.gradScale, 1 - o.learningRate * o.weightDecay, o.beta1, o.beta2, o.learningRate / correction1, 1 / std::sqrt(correction2), o.eps};
   const std::vector<Tensor> grads = contiguousAll(context, gradients, op);
   if (context.onCuda()) return adamwCuda(context, parameters, grads, expAvgs, expAvgSqs, factors, op);
   overAll(context, parameters, [&](size_t i, int64_t from, int64_t n) {

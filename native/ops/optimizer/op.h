@@ -9,7 +9,8 @@ namespace md::optimizer {
 
 struct AdamW {
   double learningRate, beta1, beta2, eps, weightDecay;
-  int64_t step;  // 1 for the first update
+  int64_t step;      // 1 for the first update
+  double gradScale;  // that gradients are multiplied by on their way in: what clipping their norm takes
 };
 
 /// Loshchilov and Hutter (2019), as torch.optim.AdamW: p ← p (1 - lr · weightDecay), m ← β1 m + (1 - β1) g,
@@ -26,7 +27,7 @@ void emaUpdate(Context& context, const std::vector<Tensor>& averages, const std:
 
 // Kernels of cpu.cpp, over n adjacent elements.
 struct AdamWFactors {
-  double decay, beta1, beta2, stepSize, inverseRootCorrection2, eps;
+  double gradScale, decay, beta1, beta2, stepSize, inverseRootCorrection2, eps;
 };
 MD_KERNEL(void, adamwRange, DType dtype, int64_t n, const AdamWFactors& factors, void* p, const void* g, void* m, void* v)
 MD_KERNEL(double, squaresRange, DType dtype, int64_t n, const void* x)

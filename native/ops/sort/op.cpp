@@ -84,7 +84,7 @@ Sorted topk(Context& context, const Tensor& x, int64_t k, int64_t axis, bool lar
 
 void radixSort(Context& context, Tensor& codes, Tensor& order, int bits, const char* op) {
   const int64_t n = codes.numel();
-  if (context.onCuda()) return radixSortCuda(context, 1, n, codes, order, bits, op);
+  if (context.onCuda()) return radixSortCuda(context, codes, order, bits, op);
   const int passes = (bits + kDigitBits - 1) / kDigitBits;
   if (n < 2 || passes == 0) return;
   const int width = (bits + passes - 1) / passes;

@@ -4,6 +4,7 @@ export * from "@md/native/errors";
 export { detectAnomaly } from "./anomaly.js";
 export { autocast } from "./autocast.js";
 export { backward, checkpoint, defineOp, noGrad } from "./autograd.js";
+export { CudaGraph } from "./cuda-graph.js";
 export type { Device, DeviceName } from "./device.js";
 export { type DType, dtypes, type HalfDType, type HostArray, type HostArrays } from "./dtype.js";
 export * from "./memory.js";

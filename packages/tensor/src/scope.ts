@@ -105,9 +105,12 @@ export function scope<T>(body: () => T): T {
 }
 
 /** Runs `body`; what it makes belongs to the scope of `item`, and so lives as long. */
-export function withOwnerOf<T>(item: Owned, body: () => T): T {
+export const withOwnerOf = <T>(item: Owned, body: () => T): T => within(item.owner, body);
+
+/** Runs `body`; what it makes belongs to `owner` (null: to whatever is around). */
+export function within<T>(owner: Scope | null, body: () => T): T {
   const outer = syncScope;
-  syncScope = item.owner;
+  syncScope = owner;
   try {
     return body();
   } finally {

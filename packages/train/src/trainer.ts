@@ -4,7 +4,7 @@ import { autocast, type Generator, scope, type Tensor } from "@md/tensor";
 import type { OptimizerConfig, TrainingConfig } from "./config/schema.js";
 import { TrainingError } from "./errors.js";
 import { AdamW } from "./optim/adamw.js";
-import { clipGradNorm } from "./optim/clip-grad-norm.js";
+import { clipFactor, gradNorm } from "./optim/clip-grad-norm.js";
 import { Ema } from "./optim/ema.js";
 import { GradScaler } from "./optim/grad-scaler.js";
 import { cosineWithWarmup, type LearningRateSchedule } from "./optim/lr-schedule.js";
@@ -121,16 +121,17 @@ export class Trainer {
     const losses = batches.map((batch) => scope(() => this.backward(batch)));
     this.scaler?.unscale(this.policy.parameters());
     // Waits for the device; the losses are there then.
-    const gradNorm = clipGradNorm(this.policy.parameters(), this.options.optimizer.clipGradNorm ?? Infinity);
+    const norm = gradNorm(this.policy.parameters());
     const mean = averageLosses(losses);
-    const finite = this.checkFinite(mean.loss, gradNorm);
+    const finite = this.checkFinite(mean.loss, norm);
     const learningRate = this.schedule(this.step, this.progress);
-    if (finite) this.optimizer.step(learningRate);
+    const clipped = clipFactor(norm, this.options.optimizer.clipGradNorm ?? Infinity);
+    if (finite) this.optimizer.step(learningRate, clipped);
     this.policy.zeroGrad();
     this.step++;
     if (finite) this.ema?.update(this.step);
     const scaling = this.scaler && { skipped: this.scaler.skipped, lossScale: this.scaler.scale };
-    return { step: this.step, ...mean, gradNorm, learningRate, ...scaling };
+    return { step: this.step, ...mean, gradNorm: norm, learningRate, ...scaling };
   }
 
   // Whether the step can be done; f16 may go on without it.

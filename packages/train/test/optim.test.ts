@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { BatchNorm1d, Module, Parameter } from "@md/nn";
 import { memory, tensor, ValueError } from "@md/tensor";
 import { AdamW } from "../src/optim/adamw.js";
-import { clipGradNorm } from "../src/optim/clip-grad-norm.js";
+import { clipFactor, clipGradNorm } from "../src/optim/clip-grad-norm.js";
 import { Ema } from "../src/optim/ema.js";
 import { cosineWithWarmup } from "../src/optim/lr-schedule.js";
 
@@ -111,6 +111,28 @@ describe("clipGradNorm", () => {
     setGrad(a, [NaN, 4]);
     expect(clipGradNorm([a], 1)).toBeNaN();
     expect(a.grad!.toFlatArray()).toEqual([NaN, 4]);
+  });
+});
+
+describe("clipFactor", () => {
+  it("has AdamW clip on the way, to the bits of scaled gradients", () => {
+    const step = (clip: (a: Parameter, optimizer: AdamW) => void): number[] => {
+      const a = new Parameter(tensor([0.1, -0.2]));
+      const optimizer = new AdamW(new Map([["a", a]]));
+      setGrad(a, [3, 4]);
+      clip(a, optimizer);
+      optimizer.dispose();
+      return a.toFlatArray();
+    };
+    const folded = step((_, optimizer) => optimizer.step(1e-2, clipFactor(5, 0.7)));
+    const scaled = step((a, optimizer) => {
+      clipGradNorm([a], 0.7);
+      optimizer.step(1e-2);
+    });
+    expect(folded).toEqual(scaled);
+    expect([clipFactor(5, 10), clipFactor(NaN, 1), clipFactor(Infinity, 1), clipFactor(5, Infinity)]).toEqual([
+      1, 1, 1, 1,
+    ]);
   });
 });
 

@@ -2,7 +2,6 @@ import { Module } from "@md/nn";
 import {
   binaryCrossEntropyWithLogits,
   cat,
-  full,
   type Generator,
   l1Loss,
   mseLoss,
@@ -11,9 +10,11 @@ import {
   sigmoid,
   tensor,
   type Tensor,
+  zeros,
 } from "@md/tensor";
 import { checkCandidates, checkTargets } from "../check-batch.js";
 import { concatenate } from "../concatenate.js";
+import { denoiser } from "../denoiser.js";
 import { drawLevel2 } from "../level2.js";
 import { clippedProcess, createObjective, type NoiseProcess, type Objective } from "../objective.js";
 import type { ActionSample, Observation, Policy, PolicyBatch, PolicyFactory, SampleOptions } from "../policy.js";
@@ -113,11 +114,10 @@ export class DiffuserActor extends Module implements Policy {
     const frames: Float32Array[] = [];
     const world = (poses: Tensor): Float32Array =>
       scope(() => this.network.normalizer.denormalize(poses.narrow(-1, 0, 3)).data() as Float32Array);
-    const at = (poses: Tensor, timestep: number): ReturnType<DiffuserActor["predict"]> =>
-      this.predict(scene, poses, full([size * candidates], timestep, { device }));
     return noGrad(() =>
       scope(() => {
-        const predict = (x: Tensor, timestep: number): Tensor => at(x, timestep).prediction;
+        const run = { rows: size * candidates, device, evaluations: sampler.timesteps.length };
+        const predict = denoiser(run, (x, timesteps) => this.predict(scene, x, timesteps).prediction);
         const record = (x: Tensor): unknown => returnTrajectory && frames.push(world(x));
         const poses = runSampler(sampler, [size, candidates, horizon, POSE_DIM], predict, {
           generator,
@@ -133,7 +133,7 @@ export class DiffuserActor extends Module implements Policy {
           rotationBins: rotation6dToBins(columns),
           quaternion: rotation6dToQuaternions(columns),
           // Of the final pose, as one without noise.
-          open: sigmoid(at(poses, 0).open).data() as Float32Array,
+          open: sigmoid(this.predict(scene, poses, zeros([size * candidates], { device })).open).data() as Float32Array,
           ...(returnTrajectory ? { trajectory: concatenate(frames) } : {}),
         };
       }),

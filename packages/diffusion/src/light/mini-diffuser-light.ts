@@ -4,7 +4,6 @@ import {
   binaryCrossEntropyWithLogits,
   cat,
   crossEntropy,
-  full,
   type Generator,
   type LocalKernelMap,
   mseLoss,
@@ -21,6 +20,7 @@ import {
 import { checkCandidates, checkTargets } from "../check-batch.js";
 import { concatenate } from "../concatenate.js";
 import { itemOfRow } from "../item-of-row.js";
+import { denoiser } from "../denoiser.js";
 import { drawLevel2 } from "../level2.js";
 import type { ActionSample, Observation, Policy, PolicyBatch, PolicyFactory, SampleOptions } from "../policy.js";
 import { clippedProcess, createObjective, type NoiseProcess, type Objective } from "../objective.js";
@@ -208,15 +208,16 @@ export class MiniDiffuserLight extends Module implements Policy {
     const trajectory: Float32Array[] = [];
     return noGrad(() =>
       scope(() => {
-        const predict = (x: Tensor, timestep: number): Tensor =>
-          this.predict(scene, x, this.sameTimestep(timestep, size * candidates));
+        const { device } = this;
+        const run = { rows: size * candidates, device, evaluations: sampler.timesteps.length };
+        const predict = denoiser(run, (x, timesteps) => this.predict(scene, x, timesteps));
         const record = (x: Tensor): unknown => returnTrajectory && trajectory.push(this.toWorld(x));
         const positions = runSampler(sampler, [size, candidates, horizon, 3], predict, {
           generator,
           record,
-          device: this.device,
+          device,
         });
-        const tokens = this.act(scene, positions, this.sameTimestep(0, size * candidates), candidates);
+        const tokens = this.act(scene, positions, zeros([size * candidates], { device }), candidates);
         const { rotation, open } = this.pose.forward(tokens);
         return {
           size,
@@ -229,10 +230,6 @@ export class MiniDiffuserLight extends Module implements Policy {
         };
       }),
     );
-  }
-
-  private sameTimestep(timestep: number, count: number): Tensor {
-    return full([count], timestep, { device: this.device });
   }
 
   private toWorld(positions: Tensor): Float32Array {

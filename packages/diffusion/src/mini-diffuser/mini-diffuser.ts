@@ -3,7 +3,6 @@ import {
   argmax,
   binaryCrossEntropyWithLogits,
   crossEntropy,
-  full,
   type Generator,
   l1Loss,
   mseLoss,
@@ -16,6 +15,7 @@ import {
 } from "@md/tensor";
 import { checkCandidates, checkObservation, checkTargets } from "../check-batch.js";
 import { concatenate } from "../concatenate.js";
+import { denoiser } from "../denoiser.js";
 import { drawLevel2, type Level2Draws } from "../level2.js";
 import { clippedProcess, createObjective, type NoiseProcess, type Objective } from "../objective.js";
 import type { ActionSample, Observation, Policy, PolicyBatch, PolicyFactory, SampleOptions } from "../policy.js";
@@ -180,8 +180,8 @@ export class MiniDiffuser extends Module implements Policy {
     };
     return noGrad(() =>
       scope(() => {
-        const predict = (x: Tensor, timestep: number): Tensor =>
-          this.predict(observation, x, full([items * candidates], timestep, { device }));
+        const run = { rows: items * candidates, device, evaluations: sampler.timesteps.length };
+        const predict = denoiser(run, (x, timesteps) => this.predict(observation, x, timesteps));
         const record = (x: Tensor): unknown => returnTrajectory && frames.push(world(x));
         // Released checkpoints are sampled from zeros noised to the last timestep.
         const initNoiseSigma = this.normalizer ? 1 : Math.sqrt(1 - this.remainingSignal ** 2);

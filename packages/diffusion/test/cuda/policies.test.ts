@@ -1,4 +1,4 @@
-import { cudaInfo, type Device, Generator, scope, Tensor } from "@md/tensor";
+import { CudaGraph, cudaInfo, type Device, Generator, scope, Tensor } from "@md/tensor";
 import { describe, expect, it, vi } from "vitest";
 import {
   type ActionSample,
@@ -133,6 +133,26 @@ describe.skipIf(cudaInfo().devices.length === 0)("policies on cuda", () => {
         const off = norm(numbers.map((value, i) => value - wanted[i]!));
         expect(off, name).toBeLessThanOrEqual(1e-5 * norm(wanted) + (name.startsWith("gradient") ? rounding : 1e-7));
       }
+    },
+    240_000,
+  );
+
+  it.each(cases)(
+    "$name samples by a graph to the bits of the loop without one",
+    ({ make, batch, sampling }) => {
+      const policy = make().to(device).eval();
+      const replay = vi.spyOn(CudaGraph.prototype, "replay");
+      const sample = (): ActionSample => policy.sample(batch, { ...sampling, steps: 3, generator: new Generator(4) });
+      const byGraph = sample();
+      const evaluations = sampling.solver === "heun" ? 5 : 3;
+      expect(replay).toHaveBeenCalledTimes(evaluations - 1);
+      process.env.MD_CUDA_GRAPHS = "off";
+      const byItself = sample();
+      delete process.env.MD_CUDA_GRAPHS;
+      expect(replay).toHaveBeenCalledTimes(evaluations - 1);
+      replay.mockRestore();
+      expect(byGraph).toEqual(byItself);
+      policy.dispose();
     },
     240_000,
   );

@@ -28,6 +28,8 @@ export interface AdamWOptions {
   weightDecay: number;
   /** 1 for the first update: sets the bias correction. */
   step: number;
+  /** What gradients are multiplied by on their way in, as clipping their norm does; at least 0. Default 1. */
+  gradScale?: number;
 }
 
 /**
@@ -35,7 +37,7 @@ export interface AdamWOptions {
  * place. The four tensors of one index have the same shape and dtype, f32 or f64; those updated are contiguous.
  * ShapeError, DTypeError, UnsupportedError or ValueError name the list and index; nothing is changed then.
  */
-export function adamwStep(state: AdamWState, { lr, betas, eps, weightDecay, step }: AdamWOptions): void {
+export function adamwStep(state: AdamWState, { lr, betas, eps, weightDecay, step, gradScale = 1 }: AdamWOptions): void {
   const { parameters, grads, expAvgs, expAvgSqs } = state;
   executeAll("adamwStep", [...parameters, ...grads, ...expAvgs, ...expAvgSqs], {}, 0, () =>
     native.adamwStep(
@@ -49,6 +51,7 @@ export function adamwStep(state: AdamWState, { lr, betas, eps, weightDecay, step
       eps,
       weightDecay,
       step,
+      gradScale,
     ),
   );
 }

@@ -10,7 +10,10 @@ export interface SparseConvAttrs {
   submConv3dWeightGrad: object;
 }
 
-/** H pairs of rows, input and output, for each offset of a kernel. The pairs' order is that in which they are computed. */
+/**
+ * Pairs of rows, input and output, for each offset of a kernel, in the order in which they are computed, and room for H of
+ * them: the last of `starts` is how many there are.
+ */
 export interface PairMap {
   /** i32 [H] */
   readonly inputs: Tensor;
@@ -33,10 +36,12 @@ export type NeighbourKernelSize = 3 | 5;
  * Groups neighbours by kernel offset.
  * @param neighbours [outputs, K] i32, indices of input rows, -1 where there is none
  * @param inputs the number of input rows; ValueError for an index of as many or more
+ * @param options.roomy on a device makes room for all pairs there could be, instead of waiting for their number. Default
+ *   false
  */
-export function mapPairs(neighbours: Tensor, inputs: number): PairMap {
+export function mapPairs(neighbours: Tensor, inputs: number, { roomy = false } = {}): PairMap {
   const [from, to, starts] = executeAll("mapPairs", [neighbours], {}, 3, () =>
-    native.mapPairs(neighbours.slot, inputs),
+    native.mapPairs(neighbours.slot, inputs, roomy),
   );
   return { inputs: from!, outputs: to!, starts: starts! };
 }

@@ -152,12 +152,12 @@ export interface LocalKernelMap extends PairMap {
 }
 
 /**
- * Groups neighbours by kernel offset.
+ * Groups neighbours by kernel offset. On a device nothing waits for how many there are.
  * @param neighbours [Q, K] i32, indices of voxels, -1 where empty
  * @param voxels V; ValueError for an index of V or more
  */
 export function localKernelMap(neighbours: Tensor, voxels: number): LocalKernelMap {
-  return { ...mapPairs(neighbours, voxels), queries: neighbours.shape[0]!, voxels };
+  return { ...mapPairs(neighbours, voxels, { roomy: true }), queries: neighbours.shape[0]!, voxels };
 }
 
 /**

@@ -175,7 +175,7 @@ describe.skipIf(devices.length === 0)("voxels on cuda", () => {
       refused(() => product([0, 1], [0, 1], [0, 2]), "[localKernelQuery] the map's pair 1 is outside");
       refused(
         () => product([0, 1], [0, 0], [0, 9]),
-        "[localKernelQuery] the map's starts do not rise from 0 to its 2 pairs",
+        "[localKernelQuery] the map's starts do not rise from 0 within its 2 pairs",
       );
       expect([...md.ones([1], { device: "cuda" }).data()]).toEqual([1]);
     });

@@ -4,7 +4,7 @@ import type { OpCase } from "../../src/index.js";
 const copy = (x: md.Tensor): md.Tensor => md.tensor(x.data(), { shape: x.shape, device: x.device });
 const operand = { shape: [3, 11], grad: false };
 const positive = { ...operand, range: [0.1, 1] as const };
-const options = { lr: 0.01, betas: [0.9, 0.98] as const, eps: 1e-8, weightDecay: 0.1, step: 3 };
+const options = { lr: 0.01, betas: [0.9, 0.98] as const, eps: 1e-8, weightDecay: 0.1, step: 3, gradScale: 0.3 };
 
 export const optimizerCases: OpCase[] = [
   {
@@ -17,9 +17,9 @@ export const optimizerCases: OpCase[] = [
       return [parameter, expAvg, expAvgSq];
     },
     reference: (p, g, m, v) => {
-      const { lr, betas, eps, weightDecay, step } = options;
-      const means = m.map((value, i) => betas[0] * value + (1 - betas[0]) * g[i]!);
-      const squares = v.map((value, i) => betas[1] * value + (1 - betas[1]) * g[i]! ** 2);
+      const { lr, betas, eps, weightDecay, step, gradScale } = options;
+      const means = m.map((value, i) => betas[0] * value + (1 - betas[0]) * gradScale * g[i]!);
+      const squares = v.map((value, i) => betas[1] * value + (1 - betas[1]) * (gradScale * g[i]!) ** 2);
       const parameters = p.map((value, i) => {
         const mean = means[i]! / (1 - betas[0] ** step);
         const square = squares[i]! / (1 - betas[1] ** step);

@@ -14,6 +14,8 @@ export interface Diagnosis {
     emulated: boolean;
     /** The library found at run time, or why there is none; null without kernels. */
     cublas: string | null;
+    /** Whether sorts and scans are CUB's; null without kernels. */
+    cub: boolean | null;
     /** "13.0"; null where there is none. */
     driver: string | null;
     runtime: string | null;
@@ -47,6 +49,7 @@ function diagnose(): Diagnosis {
       compiledFor: cuda.compiled ? cuda.architectures : null,
       emulated: cuda.emulated,
       cublas: cuda.compiled ? cuda.cublas : null,
+      cub: cuda.compiled ? cuda.cub : null,
       driver: cudaVersion(cuda.driver),
       runtime: cudaVersion(cuda.runtime),
       devices: cuda.devices.map(({ name, major, minor, totalBytes }) => ({
@@ -72,6 +75,7 @@ function describe({ minidiff, node, platform, cpu, cuda }: Diagnosis): string {
     ["cuda runtime", cuda.runtime ?? "none"],
     ["cuda driver", cuda.driver === null ? "none" : `up to CUDA ${cuda.driver}`],
     ["cublas", cuda.cublas ?? "not looked for"],
+    ["cub", cuda.cub === null ? "not looked for" : cuda.cub ? "compiled in" : "not in this build"],
     ...cuda.devices.map(({ name, computeCapability, memoryBytes }, i): [string, string] => [
       `cuda:${i}`,
       `${name}, compute capability ${computeCapability}, ${gibibytes(memoryBytes)}`,

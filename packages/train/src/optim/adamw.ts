@@ -38,8 +38,11 @@ export class AdamW {
     }
   }
 
-  /** Updates the parameters in place from their gradients. `learningRate` is that of this step alone. */
-  step(learningRate = this.options.learningRate): void {
+  /**
+   * Updates the parameters in place from their gradients. `learningRate` is that of this step alone; gradients are
+   * multiplied by `gradScale` on their way in.
+   */
+  step(learningRate = this.options.learningRate, gradScale = 1): void {
     const { betas, epsilon, weightDecay } = this.options;
     const updated = [...this.moments.values()].filter(({ parameter }) => parameter.grad !== null);
     this.steps++;
@@ -50,7 +53,7 @@ export class AdamW {
         expAvgs: updated.map(({ expAvg }) => expAvg),
         expAvgSqs: updated.map(({ expAvgSq }) => expAvgSq),
       },
-      { lr: learningRate, betas, eps: epsilon, weightDecay, step: this.steps },
+      { lr: learningRate, betas, eps: epsilon, weightDecay, step: this.steps, gradScale },
     );
   }
 

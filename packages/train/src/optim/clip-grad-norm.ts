@@ -1,9 +1,24 @@
 import type { Parameter } from "@md/nn";
-import { globalNorm, mul, noGrad } from "@md/tensor";
+import { globalNorm, mul, noGrad, type Tensor } from "@md/tensor";
+
+const gradsOf = (parameters: Iterable<Parameter>): Tensor[] =>
+  [...parameters].flatMap(({ grad }) => (grad === null ? [] : [grad]));
+
+/** The Euclidean norm of all gradients together. */
+export const gradNorm = (parameters: Iterable<Parameter>): number => globalNorm(gradsOf(parameters));
+
+/**
+ * What gradients of norm `norm` are multiplied by so that it is at most `maxNorm`: maxNorm / (norm + 1e-6) where that is
+ * below 1. A norm that is not finite scales nothing.
+ */
+export function clipFactor(norm: number, maxNorm: number): number {
+  const factor = maxNorm / (norm + 1e-6);
+  return Number.isFinite(norm) && factor < 1 ? factor : 1;
+}
 
 /**
  * Scales the gradients so that their Euclidean norm, taken over all together, is at most `maxNorm` (Pascanu et al.,
- * 2013): by maxNorm / (norm + 1e-6) where that is below 1. A norm that is not finite scales nothing.
+ * 2013), by {@link clipFactor}. `AdamW.step` can do it on the way instead.
  *
  * Scaled gradients are new tensors, since parameters may share the storage of one gradient.
  *
@@ -11,15 +26,16 @@ import { globalNorm, mul, noGrad } from "@md/tensor";
  * @returns the norm before
  */
 export function clipGradNorm(parameters: Iterable<Parameter>, maxNorm: number): number {
-  const withGrad = [...parameters].filter(({ grad }) => grad !== null);
-  const norm = globalNorm(withGrad.map(({ grad }) => grad!));
-  const factor = maxNorm / (norm + 1e-6);
-  if (!(Number.isFinite(norm) && factor < 1)) return norm;
+  const all = [...parameters];
+  const norm = gradNorm(all);
+  const factor = clipFactor(norm, maxNorm);
+  if (factor === 1) return norm;
   noGrad(() => {
-    for (const parameter of withGrad) {
+    for (const parameter of all) {
       const { grad } = parameter;
-      parameter.grad = mul(grad!, factor).keep();
-      grad!.dispose();
+      if (!grad) continue;
+      parameter.grad = mul(grad, factor).keep();
+      grad.dispose();
     }
   });
   return norm;
