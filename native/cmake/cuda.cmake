@@ -48,9 +48,9 @@ find_library(MD_CUDART cudart_static HINTS ${CMAKE_CUDA_HOST_IMPLICIT_LINK_DIREC
 # For the host's side, which launches kernels: nvcc optimises these in any case.
 set(CMAKE_CUDA_FLAGS_RELEASE "-O1 -DNDEBUG")
 # nvcc takes five seconds a file for headers, more than for most of our kernels: four files are one, but for the largest,
-# and for random, which has options of its own.
+# and for cub and random, which have options of their own.
 set(ALONE ${CUDA_SOURCES})
-list(FILTER ALONE INCLUDE REGEX "/(elementwise|masked_attention|matmul|random)/")
+list(FILTER ALONE INCLUDE REGEX "/(elementwise|masked_attention|matmul|random)/|/cub.cu$")
 set(TOGETHER ${CUDA_SOURCES})
 list(REMOVE_ITEM TOGETHER ${ALONE})
 set(UNITED)
@@ -72,6 +72,8 @@ target_compile_options(md_cuda PRIVATE --expt-relaxed-constexpr -Werror all-warn
 target_compile_definitions(md_cuda PRIVATE MD_CUDA_ARCHITECTURES="${MD_CUDA_TARGETS}")
 # The same random numbers as on the CPU: a fused multiply-add would round differently.
 set_source_files_properties(ops/random/cuda.cu PROPERTIES COMPILE_OPTIONS --fmad=false)
+# GCC 12 sees a variable of CUB's that might be read before it is set.
+set_source_files_properties(core/cuda/cub.cu PROPERTIES COMPILE_OPTIONS -Xcompiler=-Wno-maybe-uninitialized)
 set_target_properties(md_cuda PROPERTIES CUDA_VISIBILITY_PRESET hidden POSITION_INDEPENDENT_CODE ON)
 set(MD_CUDA_OBJECTS $<TARGET_OBJECTS:md_cuda>)
 set(MD_CUDA_LIBRARIES ${MD_CUDART} ${CMAKE_DL_LIBS} rt)
