@@ -176,13 +176,15 @@ BlockView BlockList::view() const {
 }
 
 std::vector<Cut> partition(const BlockList& list, const Sizes& sizes, int64_t threads) {
-  int64_t total = 0;
+  int64_t total = 0, largest = 0;
   const auto workOf = [&](const Segment& segment, int64_t i) { return work(list.blocks[static_cast<size_t>(segment.firstBlock + i)]); };
   for (const Segment& segment : list.segments) {
-    for (int64_t i = 0; i < segment.blocks(); i++) total += sizes.heads * workOf(segment, i);
+    int64_t unit = 0;
+    for (int64_t i = 0; i < segment.blocks(); i++) unit += workOf(segment, i);
+    total += sizes.heads * unit;
+    largest = std::max(largest, unit);
   }
-  const int64_t units = static_cast<int64_t>(list.segments.size()) * sizes.heads;
-  const bool whole = units >= 2 * threads;
+  const bool whole = 2 * threads * largest <= total;
   const int64_t parts = std::clamp<int64_t>(total / kPairsPerThread, 1, whole ? threads * kPartsPerThread : threads);
   std::vector<Cut> cuts{{0, 0}};
   int64_t done = 0, unit = 0;

@@ -29,9 +29,9 @@ struct Sizes {
 /// Checks the mask against the sizes and lists the blocks it leaves. ShapeError or ValueError where they disagree.
 Plan plan(const Mask& mask, const Sizes& sizes, const char* op);
 
-/// Cuts the blocks of all units into contiguous parts of about equal work; part p is [cuts[p], cuts[p + 1]). Where there are
-/// few units, into one part a thread, which may begin within a unit; else into as many of whole units as threads can share
-/// out.
+/// Cuts the blocks of all units into contiguous parts of about equal work; part p is [cuts[p], cuts[p + 1]). Where units are
+/// small beside a thread's share of the work, into parts of whole units for threads to share out; else into one a thread,
+/// which may begin within a unit.
 std::vector<Cut> partition(const BlockList& list, const Sizes& sizes, int64_t threads);
 
 }  // namespace md::masked_attention

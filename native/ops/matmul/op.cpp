@@ -265,7 +265,9 @@ void gemm(Context& context, const GemmArgs& args, const Batch& over, const char*
     // Where rows of A do not lie along k, as in gradients of weights, B is often long: not all of it is packed at once, nor
     // would it stay near while C's few rows are gone through.
     if (g.aCol == 1) return runShared(context, g, blocks, op);
-    if (g.k >= kDeep && g.k >= 2 * g.m) return runGrid(context, g, batch, items, {false, 1, 1, std::min(g.k / kSplitDepth, 4 * threads)}, op);
+    // Partial products take at most a quarter of what A and B do.
+    const int64_t depths = std::min({g.k / kSplitDepth, 4 * threads, g.k * (g.m + g.n) / (4 * g.m * g.n)});
+    if (g.k >= kDeep && depths >= threads) return runGrid(context, g, batch, items, {false, 1, 1, depths}, op);
   }
   const Plan p = plan(g, items, threads);
   if (p.flat) {
