@@ -9,15 +9,12 @@
 namespace md::matmul::MD_ISA {
 namespace {
 
-// k block: C is seldom added to, and a panel of B stays in the first-level cache, of 48 KiB where there is AVX-512, else 32.
-constexpr int64_t kDepth = md::MD_ISA::kRegisters > 16 ? 384 : 256;
+constexpr int64_t kDepth = 384;                // k block: C is seldom added to, and a panel of B stays near
 constexpr int64_t kRowBlock = 24 * kTileRows;  // rows of A that stay in the second-level cache
 constexpr int64_t kColBlock = 512;             // columns of B packed at a time
 constexpr int64_t kDirectRows = 2 * kTileRows; // up to here packing B costs more than it saves
 constexpr int64_t kDirectCols = 32;            // up to here packing A does, and three times as far where k steps lie apart
 constexpr int64_t kStepsAhead = 24;            // of k, that memory takes to answer
-
-using md::MD_ISA::packPanel;
 
 inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 inline int64_t roundUp(int64_t x, int64_t unit) { return (x + unit - 1) / unit * unit; }
@@ -26,7 +23,7 @@ inline int64_t roundUp(int64_t x, int64_t unit) { return (x + unit - 1) / unit *
 template <class T>
 void packB(const T* b, int64_t bRow, int64_t bCol, int64_t depth, int64_t cols, T* out) {
   constexpr int P = kPanel<T>;
-  for (int64_t j = 0; j < cols; j += P, out += depth * P) packPanel<kPanelVectors>(b + j * bCol, bRow, bCol, depth, least(P, cols - j), out);
+  for (int64_t j = 0; j < cols; j += P, out += depth * P) md::MD_ISA::packPanel<kPanelVectors>(b + j * bCol, bRow, bCol, depth, least(P, cols - j), out);
 }
 
 /// Rows [0, rows) of A as strips of kTileRows rows, [strip][k][row]; rows beyond the last are not written.
@@ -50,13 +47,12 @@ bool packsB(const GemmArgs& g) { return g.bCol != 1 || g.m > kDirectRows; }
 
 /// Enough for every block of C and stretch of k of this product too, whichever way each of them is computed.
 template <class T>
-int64_t scratchElements(const GemmArgs& g, bool packed) {
+int64_t scratchElements(const GemmArgs& g) {
   const bool vectorsOfA = g.bRow == 1 && g.aCol != 1, vectorsOfB = g.aCol == 1 && g.bRow != 1;
   const int64_t vectors = vectorsOfA ? least(g.m, kDotRows) : vectorsOfB ? least(g.n, kDotCols) : 0;
   const int64_t dots = g.k >= kDotDepth ? vectors * g.k : 0;
   const int64_t depth = least(g.k, kDepth);
   const int64_t a = packsA(g) ? depth * roundUp(least(g.m, kRowBlock), kTileRows) : 0;
-  if (packed) return a;
   const int64_t b = depth * (packsB(g) ? least(roundUp(g.n, kPanel<T>), kColBlock) : kPanel<T>);
   return a + b > dots ? a + b : dots;
 }
@@ -114,10 +110,10 @@ void block(const Finish<T>& f, const Source<T>& from, int64_t stripStride, int64
 }
 
 template <class T>
-void serial(const GemmArgs& g, T* scratch, const T* panels) {
-  if (!panels && usesDots(g)) return dots(g, scratch);
+void serial(const GemmArgs& g, T* scratch) {
+  if (usesDots(g)) return dots(g, scratch);
   constexpr int P = kPanel<T>;
-  const bool packedA = packsA(g), packedB = panels || packsB(g);
+  const bool packedA = packsA(g), packedB = packsB(g);
   T* const packA_ = scratch;
   T* const packB_ = scratch + (packedA ? least(g.k, kDepth) * roundUp(least(g.m, kRowBlock), kTileRows) : 0);
   Finish<T> f(g);
@@ -128,7 +124,7 @@ void serial(const GemmArgs& g, T* scratch, const T* panels) {
       f.add = g.accumulate || k > 0;
       f.last = k + kDepth >= g.k;
       const T* b = static_cast<const T*>(g.b) + k * g.bRow + j * g.bCol;
-      if (!panels) packB(packedB ? b : b + whole * g.bCol, g.bRow, g.bCol, depth, packedB ? cols : cols - whole, packB_);
+      packB(packedB ? b : b + whole * g.bCol, g.bRow, g.bCol, depth, packedB ? cols : cols - whole, packB_);
       for (int64_t i = 0; i < g.m; i += kRowBlock) {
         const int64_t rows = least(kRowBlock, g.m - i);
         Source<T> from{static_cast<const T*>(g.a) + i * g.aRow + k * g.aCol, g.aRow, g.aCol, b, g.bRow, P, nullptr};
@@ -141,9 +137,9 @@ void serial(const GemmArgs& g, T* scratch, const T* panels) {
           stripStride = kTileRows * depth;
         }
         if (!packedB) block(f, from, stripStride, depth, rows, whole, i, j);
-        from.b = panels ? panels + j * g.k + k * P : packB_;
+        from.b = packB_;
         from.bStep = P;
-        from.panel = (panels ? g.k : depth) * P;
+        from.panel = depth * P;
         if (packedB) {
           block(f, from, stripStride, depth, rows, cols, i, j);
         } else if (whole < cols) {
@@ -176,28 +172,13 @@ void reduceRows(const GemmArgs& g, const T* partial, int64_t parts, int64_t begi
 
 Tile gemmTile(DType dtype) { return {kTileRows, dtype == DType::f32 ? kPanel<float> : kPanel<double>}; }
 
-bool gemmWantsPanels(const GemmArgs& args) { return packsB(args) && !usesDots(args); }
+int64_t gemmScratch(const GemmArgs& args) { return args.dtype == DType::f32 ? scratchElements<float>(args) : scratchElements<double>(args); }
 
-void gemmPack(const GemmArgs& args, int64_t j, int64_t k, int64_t depth, void* panels) {
-  const auto pack = [&]<class T>(const T* b, T* out) {
-    packPanel<kPanelVectors>(b + k * args.bRow + j * args.bCol, args.bRow, args.bCol, depth, least(kPanel<T>, args.n - j), out + j * args.k + k * kPanel<T>);
-  };
+void gemmSerial(const GemmArgs& args, void* scratch) {
   if (args.dtype == DType::f32) {
-    pack(static_cast<const float*>(args.b), static_cast<float*>(panels));
+    serial<float>(args, static_cast<float*>(scratch));
   } else {
-    pack(static_cast<const double*>(args.b), static_cast<double*>(panels));
-  }
-}
-
-int64_t gemmScratch(const GemmArgs& args, bool packed) {
-  return args.dtype == DType::f32 ? scratchElements<float>(args, packed) : scratchElements<double>(args, packed);
-}
-
-void gemmSerial(const GemmArgs& args, void* scratch, const void* panels) {
-  if (args.dtype == DType::f32) {
-    serial(args, static_cast<float*>(scratch), static_cast<const float*>(panels));
-  } else {
-    serial(args, static_cast<double*>(scratch), static_cast<const double*>(panels));
+    serial<double>(args, static_cast<double*>(scratch));
   }
 }
 

@@ -11,10 +11,6 @@ namespace md::matmul {
 namespace {
 
 constexpr int64_t kWorkPerThread = 1 << 17;  // multiply-adds below which another thread costs more than it brings
-constexpr int64_t kWorkPerBlock = 1 << 19;   // multiply-adds that repay taking another block
-constexpr int64_t kDeep = 512;               // k from which on it is cut rather than C
-constexpr int64_t kPackedDepth = 256;        // steps of k packed at a time
-constexpr int64_t kPackedElements = 1 << 14; // elements of B below which another thread costs more than it brings
 constexpr int64_t kSplitDepth = 256;         // shortest part of k worth a partial product of its own
 
 /// How one call is cut: `flat` cuts the strips of all batch items end to end; otherwise every item is cut into
@@ -26,16 +22,11 @@ struct Plan {
 
 int64_t divideUp(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-/// How many parts of at least `grain` multiply-adds there are, 1024 at most.
-int64_t partsOf(const GemmArgs& g, int64_t items, double grain) {
-  const double work = static_cast<double>(g.m) * static_cast<double>(g.n) * static_cast<double>(g.k) * static_cast<double>(items);
-  return static_cast<int64_t>(std::min(work / grain, 1024.0));
-}
-
 Plan plan(const GemmArgs& g, int64_t items, int64_t threads) {
   const Tile tile = MD_CALL(gemmTile)(g.dtype);
   const int64_t strips = divideUp(g.m, tile.rows), panels = divideUp(g.n, tile.cols);
-  const int64_t parts = std::min(threads, partsOf(g, items, kWorkPerThread));
+  const double work = static_cast<double>(g.m) * static_cast<double>(g.n) * static_cast<double>(g.k) * static_cast<double>(items);
+  const int64_t parts = std::min<int64_t>(threads, static_cast<int64_t>(std::min(work / kWorkPerThread, 1024.0)));
   if (parts <= 1) return {};
   if (items * strips >= 4 * threads && (items >= threads || g.m >= g.n)) return {};
   // The cheapest cut in vector steps: the largest part's tiles, the packing that parts repeat, and the sum over k parts.
@@ -147,8 +138,7 @@ struct Scratch {
   Tensor tensor;
   int64_t stride;
 
-  Scratch(Context& context, const GemmArgs& largest, int64_t parts, const char* op, bool packed = false)
-      : stride(divideUp(MD_CALL(gemmScratch)(largest, packed), 16) * 16) {
+  Scratch(Context& context, const GemmArgs& largest, int64_t parts, const char* op) : stride(divideUp(MD_CALL(gemmScratch)(largest), 16) * 16) {
     if (stride > 0) tensor = empty(context, largest.dtype, {parts * stride}, op);
   }
   void* at(int64_t index) const { return stride > 0 ? advance(tensor.raw(), index * stride, tensor.dtype) : nullptr; }
@@ -158,7 +148,8 @@ struct Scratch {
 void runFlat(Context& context, const GemmArgs& g, const Batch& batch, int64_t items, const char* op) {
   const int64_t tileRows = MD_CALL(gemmTile)(g.dtype).rows;
   const int64_t strips = divideUp(g.m, tileRows), units = items * strips;
-  const int64_t parts = std::clamp<int64_t>(partsOf(g, items, kWorkPerThread), 1, std::min<int64_t>(context.pool.threads(), units));
+  const double work = static_cast<double>(g.m) * static_cast<double>(g.n) * static_cast<double>(g.k) * static_cast<double>(items);
+  const int64_t parts = std::clamp<int64_t>(static_cast<int64_t>(std::min(work / kWorkPerThread, 1024.0)), 1, std::min<int64_t>(context.pool.threads(), units));
   const Scratch scratch(context, g, parts, op);
   parallelFor(context.pool, parts, 1, [&](int64_t begin, int64_t end) {
     int64_t unit = units * begin / parts;
@@ -166,7 +157,7 @@ void runFlat(Context& context, const GemmArgs& g, const Batch& batch, int64_t it
     while (unit < last) {
       const int64_t item = unit / strips, first = unit % strips, count = std::min(strips - first, last - unit);
       const int64_t i = first * tileRows, rows = std::min(count * tileRows, g.m - i);
-      MD_CALL(gemmSerial)(part(itemAt(g, batch, item), i, rows, 0, g.n), scratch.at(begin), nullptr);
+      MD_CALL(gemmSerial)(part(itemAt(g, batch, item), i, rows, 0, g.n), scratch.at(begin));
       unit += count;
     }
   });
@@ -176,31 +167,33 @@ void runFlat(Context& context, const GemmArgs& g, const Batch& batch, int64_t it
 void runGrid(Context& context, const GemmArgs& g, const Batch& batch, int64_t items, const Plan& p, const char* op) {
   const Tile tile = MD_CALL(gemmTile)(g.dtype);
   const int64_t strips = divideUp(g.m, tile.rows), panels = divideUp(g.n, tile.cols);
-  const int64_t tasks = items * p.rows * p.cols * p.depths;
+  const int64_t tasks = items * p.rows * p.cols * p.depths, parts = std::min<int64_t>(tasks, context.pool.threads());
   Tensor partial;
   if (p.depths > 1) partial = empty(context, g.dtype, {items * p.depths * g.m * g.n}, op);
-  const Scratch scratch(context, g, std::min<int64_t>(tasks, context.pool.threads()), op);
-  shareOut(context.pool, tasks, [&](int64_t task, int64_t thread) {
-    const int64_t depthPart = task % p.depths, colPart = task / p.depths % p.cols, rowPart = task / (p.depths * p.cols) % p.rows;
-    const int64_t item = task / (p.depths * p.cols * p.rows);
-    const int64_t i = strips * rowPart / p.rows * tile.rows, iEnd = std::min(g.m, strips * (rowPart + 1) / p.rows * tile.rows);
-    const int64_t j = panels * colPart / p.cols * tile.cols, jEnd = std::min(g.n, panels * (colPart + 1) / p.cols * tile.cols);
-    GemmArgs one = itemAt(g, batch, item);
-    if (p.depths > 1) {
-      const int64_t k = g.k * depthPart / p.depths;
-      one.k = g.k * (depthPart + 1) / p.depths - k;
-      one.a = advance(one.a, k * g.aCol, g.dtype);
-      one.b = advance(one.b, k * g.bRow, g.dtype);
-      one.c = advance(partial.raw(), (item * p.depths + depthPart) * g.m * g.n, g.dtype);
-      one.cRow = g.n;
-      one.cCol = 1;
-      one.alpha = 1;
-      one.accumulate = false;
-      one.bias = nullptr;
-      one.activation = Activation::none;
-      one.preActivation = nullptr;
+  const Scratch scratch(context, g, parts, op);
+  parallelFor(context.pool, parts, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t task = tasks * begin / parts; task < tasks * end / parts; task++) {
+      const int64_t depthPart = task % p.depths, colPart = task / p.depths % p.cols, rowPart = task / (p.depths * p.cols) % p.rows;
+      const int64_t item = task / (p.depths * p.cols * p.rows);
+      const int64_t i = strips * rowPart / p.rows * tile.rows, iEnd = std::min(g.m, strips * (rowPart + 1) / p.rows * tile.rows);
+      const int64_t j = panels * colPart / p.cols * tile.cols, jEnd = std::min(g.n, panels * (colPart + 1) / p.cols * tile.cols);
+      GemmArgs one = itemAt(g, batch, item);
+      if (p.depths > 1) {
+        const int64_t k = g.k * depthPart / p.depths;
+        one.k = g.k * (depthPart + 1) / p.depths - k;
+        one.a = advance(one.a, k * g.aCol, g.dtype);
+        one.b = advance(one.b, k * g.bRow, g.dtype);
+        one.c = advance(partial.raw(), (item * p.depths + depthPart) * g.m * g.n, g.dtype);
+        one.cRow = g.n;
+        one.cCol = 1;
+        one.alpha = 1;
+        one.accumulate = false;
+        one.bias = nullptr;
+        one.activation = Activation::none;
+        one.preActivation = nullptr;
+      }
+      MD_CALL(gemmSerial)(part(one, i, iEnd - i, j, jEnd - j), scratch.at(begin));
     }
-    MD_CALL(gemmSerial)(part(one, i, iEnd - i, j, jEnd - j), scratch.at(thread), nullptr);
   });
   if (p.depths == 1) return;
   for (int64_t item = 0; item < items; item++) {
@@ -209,27 +202,6 @@ void runGrid(Context& context, const GemmArgs& g, const Batch& batch, int64_t it
     parallelFor(context.pool, g.m, std::max<int64_t>(1, kWorkPerThread / 8 / (g.n * p.depths)),
                 [&](int64_t begin, int64_t end) { MD_CALL(gemmReduce)(one, sums, p.depths, begin, end); });
   }
-}
-
-/// One product cut into so many blocks that threads can share them out as they become free; B is packed once for all.
-void runShared(Context& context, const GemmArgs& g, int64_t blocks, const char* op) {
-  const Tile tile = MD_CALL(gemmTile)(g.dtype);
-  const int64_t strips = divideUp(g.m, tile.rows), panels = divideUp(g.n, tile.cols), depths = divideUp(g.k, kPackedDepth);
-  const Tensor packed = empty(context, g.dtype, {panels * tile.cols * g.k}, op);
-  parallelFor(context.pool, depths * panels, kPackedElements / (kPackedDepth * tile.cols), [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; i++) {
-      const int64_t k = i / panels * kPackedDepth;
-      MD_CALL(gemmPack)(g, i % panels * tile.cols, k, std::min(kPackedDepth, g.k - k), packed.raw());
-    }
-  });
-  const int64_t rowParts = std::min(blocks, strips), colParts = std::min(divideUp(blocks, rowParts), panels);
-  const Scratch scratch(context, g, context.pool.threads(), op, true);
-  shareOut(context.pool, rowParts * colParts, [&](int64_t block, int64_t thread) {
-    const int64_t rowPart = block / colParts, colPart = block % colParts;
-    const int64_t i = strips * rowPart / rowParts * tile.rows, iEnd = std::min(g.m, strips * (rowPart + 1) / rowParts * tile.rows);
-    const int64_t j = panels * colPart / colParts * tile.cols, jEnd = std::min(g.n, panels * (colPart + 1) / colParts * tile.cols);
-    MD_CALL(gemmSerial)(part(g, i, iEnd - i, j, jEnd - j), scratch.at(thread), advance(packed.raw(), j * g.k, g.dtype));
-  });
 }
 
 }  // namespace
@@ -260,16 +232,7 @@ void gemm(Context& context, const GemmArgs& args, const Batch& over, const char*
   fold(g, batch);
   const int64_t items = batch.shape.numel();
   if (items == 0 || g.m == 0 || g.n == 0) return;
-  const int64_t threads = context.pool.threads(), blocks = std::min(threads * kPartsPerThread, partsOf(g, 1, kWorkPerBlock));
-  if (threads > 1 && items == 1 && blocks > 1 && MD_CALL(gemmWantsPanels)(g)) {
-    // Where rows of A do not lie along k, as in gradients of weights, B is often long: not all of it is packed at once, nor
-    // would it stay near while C's few rows are gone through.
-    if (g.aCol == 1) return runShared(context, g, blocks, op);
-    // Partial products take at most a quarter of what A and B do.
-    const int64_t depths = std::min({g.k / kSplitDepth, 4 * threads, g.k * (g.m + g.n) / (4 * g.m * g.n)});
-    if (g.k >= kDeep && depths >= threads) return runGrid(context, g, batch, items, {false, 1, 1, depths}, op);
-  }
-  const Plan p = plan(g, items, threads);
+  const Plan p = plan(g, items, context.pool.threads());
   if (p.flat) {
     runFlat(context, g, batch, items, op);
   } else {

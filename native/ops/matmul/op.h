@@ -50,16 +50,10 @@ struct Tile {
 };
 /// The register tile: blocks whose extents are multiples of it waste nothing.
 MD_KERNEL(Tile, gemmTile, DType dtype)
-/// Whether a product of many parts is faster when B is packed beforehand, for all of them.
-MD_KERNEL(bool, gemmWantsPanels, const GemmArgs& args)
-/// Steps [k, k + depth) of the `tile.cols` columns of B from column j on, j a multiple of them, into `panels`, which has
-/// g.k elements for each column of every whole tile.
-MD_KERNEL(void, gemmPack, const GemmArgs& args, int64_t j, int64_t k, int64_t depth, void* panels)
 /// Elements of scratch that gemmSerial needs for these extents and strides, or for smaller extents with these strides.
-MD_KERNEL(int64_t, gemmScratch, const GemmArgs& args, bool packed = false)
-/// `scratch` may be null where gemmScratch says 0. `panels`: where the columns of B that `args` has begin in what gemmPack
-/// filled, or null.
-MD_KERNEL(void, gemmSerial, const GemmArgs& args, void* scratch, const void* panels = nullptr)
+MD_KERNEL(int64_t, gemmScratch, const GemmArgs& args)
+/// `scratch` may be null where gemmScratch says 0.
+MD_KERNEL(void, gemmSerial, const GemmArgs& args, void* scratch)
 /// Rows [begin, end) of C from `parts` partial products, each [m,n] contiguous: their sum in order, then the epilogue.
 MD_KERNEL(void, gemmReduce, const GemmArgs& args, const void* partial, int64_t parts, int64_t begin, int64_t end)
 

@@ -1,4 +1,4 @@
-import { assign, CudaGraph, type DeviceName, full, type Tensor, withOwnerOf, zeros } from "@md/tensor";
+import { anomalyEnabled, assign, CudaGraph, type DeviceName, full, type Tensor, withOwnerOf, zeros } from "@md/tensor";
 
 export interface DenoiserOptions {
   /** B·C, timesteps that one evaluation takes. */
@@ -26,7 +26,8 @@ export function denoiser(
   { rows, device, evaluations }: DenoiserOptions,
   evaluate: (x: Tensor, timesteps: Tensor) => Tensor,
 ): (x: Tensor, timestep: number) => Tensor {
-  const off = process.env.MD_CUDA_GRAPHS === "off";
+  // To look for NaN is to wait for every op.
+  const off = process.env.MD_CUDA_GRAPHS === "off" || anomalyEnabled();
   const atTimestep = (timestep: number): Tensor => full([rows], timestep, { device });
   if (device === "cpu" || off || evaluations < LEAST_EVALUATIONS) return (x, t) => evaluate(x, atTimestep(t));
   const timesteps = zeros([rows], { device });

@@ -2,6 +2,7 @@ import { native, ValueError } from "@md/native";
 import type { Tensor } from "./tensor.js";
 
 let enabled = false;
+/** Whether {@link detectAnomaly} is at work. */
 export const anomalyEnabled = (): boolean => enabled;
 
 /**

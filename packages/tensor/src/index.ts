@@ -1,7 +1,7 @@
 import "./methods.js";
 
 export * from "@md/native/errors";
-export { detectAnomaly } from "./anomaly.js";
+export { anomalyEnabled, detectAnomaly } from "./anomaly.js";
 export { autocast } from "./autocast.js";
 export { backward, checkpoint, defineOp, noGrad } from "./autograd.js";
 export { CudaGraph } from "./cuda-graph.js";

@@ -19,7 +19,7 @@ export interface PairMap {
   readonly inputs: Tensor;
   /** i32 [H] */
   readonly outputs: Tensor;
-  /** i32: where the pairs of each offset begin, for each block of 256 output rows. */
+  /** i32: where the pairs of each offset begin, for each block of 128 output rows. */
   readonly starts: Tensor;
 }
 
