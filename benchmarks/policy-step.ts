@@ -2,6 +2,7 @@ import { MiniDiffuser, type MiniDiffuserConfig, type Policy, type PolicyBatch } 
 import { autocast, backward, type DeviceName, Generator, memory, resetPeakMemory, scope } from "@md/tensor";
 import { AdamW } from "@md/train";
 import type { BenchDType } from "./options.js";
+import type { Bind } from "./suite.js";
 
 /** The policy of 17.6 million parameters. */
 export const fullPolicy = (config: Partial<MiniDiffuserConfig>): MiniDiffuser =>
@@ -40,6 +41,19 @@ export function policySteps(
       optimizer.dispose();
       policy.dispose();
     },
+  };
+}
+
+/** Binds steps of a policy; frees those that were bound before, which may be gigabytes. */
+export function stepsOf(create: () => PolicySteps): Bind {
+  let last: PolicySteps | undefined;
+  return () => {
+    last?.dispose();
+    const bound = (last = create());
+    return () => {
+      bound.step();
+      return [];
+    };
   };
 }
 

@@ -1,8 +1,8 @@
 import type { MiniDiffuser, MiniDiffuserConfig, PolicyBatch } from "@md/diffusion";
 import { autocast, Generator, scope } from "@md/tensor";
-import { fullPolicy, peakBytesOfSteps, type Place, type PolicySteps, policySteps } from "../policy-step.js";
+import { fullPolicy, peakBytesOfSteps, type Place, policySteps, stepsOf } from "../policy-step.js";
 import { surfaceBatch } from "../scenes.js";
-import type { BenchCase, Bind, Metric, Suite } from "../suite.js";
+import type { BenchCase, Metric, Suite } from "../suite.js";
 
 /** How large the steps are; `config` is laid over the policy's own. */
 export interface FullPolicySizes {
@@ -23,19 +23,6 @@ export const paperSizes: FullPolicySizes = {
   sampledScenes: 32,
   solverSteps: 10,
 };
-
-/** Steps of a policy; frees those that were bound before, of gigabytes. */
-function stepsOf(create: () => PolicySteps): Bind {
-  let last: PolicySteps | undefined;
-  return () => {
-    last?.dispose();
-    const bound = (last = create());
-    return () => {
-      bound.step();
-      return [];
-    };
-  };
-}
 
 function trainingStep(sizes: FullPolicySizes, place: Place): BenchCase {
   const { scenes, points, samples, config } = sizes;

@@ -17,7 +17,7 @@ import { bundle } from "../compile.js";
 import { peakResidentBytes } from "../measure/resident.js";
 import type { HostTensor } from "../peers/protocol.js";
 import { torchStepAlone } from "../peers/torch-mini-diffuser.js";
-import { fullPolicy, type PolicySteps, policySteps } from "../policy-step.js";
+import { fullPolicy, policySteps, stepsOf } from "../policy-step.js";
 import { randomBatch, surfaceBatch } from "../scenes.js";
 import { type BenchCase, type Bind, type Metric, random, type Suite } from "../suite.js";
 import { costOfSamples } from "./level2.js";
@@ -122,24 +122,11 @@ function lightPolicy(size: number, points: number): BenchCase {
 const full = { scenes: 4, points: 1000, samples: 64 };
 const fullFlops = 41.5e9;
 
-/** Binds steps of a policy; frees those that were bound before, of some hundred megabytes. */
-function steps(create: () => PolicySteps): Bind {
-  let last: PolicySteps | undefined;
-  return () => {
-    last?.dispose();
-    const bound = (last = create());
-    return () => {
-      bound.step();
-      return [];
-    };
-  };
-}
-
 function fullStep(): BenchCase {
   const { scenes, points, samples } = full;
   return {
     name: `Mini-Diffuser of 17.6 million parameters, ${scenes} scenes of ${points} points, ${samples} samples, with AdamW`,
-    bind: steps(() => policySteps(fullPolicy({ compat: "fixed", samples }), surfaceBatch(scenes, points))),
+    bind: stepsOf(() => policySteps(fullPolicy({ compat: "fixed", samples }), surfaceBatch(scenes, points))),
     peer: { op: "miniDiffuserStep", params: full },
     flops: fullFlops,
     threads: "most",
@@ -171,7 +158,7 @@ async function residentMemory(peers: readonly string[]): Promise<Metric[]> {
 function fullCurves(): BenchCase[] {
   const point = (what: string, x: number, scenes: number, samples: number): BenchCase => ({
     name: `full Mini-Diffuser by ${what}, B = ${scenes}, M = ${samples}, 4000 points a scene`,
-    bind: steps(() => policySteps(fullPolicy({ samples }), surfaceBatch(scenes, 4000))),
+    bind: stepsOf(() => policySteps(fullPolicy({ samples }), surfaceBatch(scenes, 4000))),
     threads: "most",
     curve: { name: `training step of the full Mini-Diffuser by ${what}`, x },
     countsFor: ["full-memory"],
