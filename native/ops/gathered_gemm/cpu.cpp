@@ -160,35 +160,45 @@ void outerProductRowsOf(const OuterProduct& p, int64_t begin, int64_t end) {
   constexpr int W = Vec<T>::width;
   const Pairs& pairs = p.pairs;
   const int64_t stride = paddedColumnsOf<T>(p.depth), blocks = (pairs.outputRows + pairs.blockRows - 1) / pairs.blockRows;
-  T* const sums = static_cast<T*>(p.sums);
-  std::memset(sums + begin * stride, 0, static_cast<size_t>((end - begin) * stride) * sizeof(T));
+  // A single block's sums are the gradient, where rows of it hold whole vectors.
+  const bool direct = blocks == 1 && p.depth == stride && p.depthStride == 1;
+  const int64_t rowStride = direct ? p.columnStride : stride;
+  const auto rowOf = [&](int64_t row) {
+    return direct ? static_cast<T*>(p.weight) + row / p.columns * p.kernelStride + row % p.columns * p.columnStride : static_cast<T*>(p.sums) + row * stride;
+  };
   for (int64_t block = 0; block < blocks; block++) {
     for (int64_t k = begin / p.columns; k * p.columns < end; k++) {
       const int64_t firstRow = k * p.columns, lastRow = firstRow + p.columns;
       const int32_t* at = pairs.starts + block * pairs.kernels + k;
+      const int64_t first = firstRow > begin ? firstRow : begin, last = lastRow < end ? lastRow : end;
+      if (block == 0) {
+        for (int64_t row = first; row < last; row++) std::memset(rowOf(row), 0, static_cast<size_t>(stride) * sizeof(T));
+      }
       if (at[0] == at[1]) continue;
       const int32_t *from = pairs.inputs + at[0], *to = pairs.outputs + at[0];
       eachPanel(stride / W, [&]<int Vectors>(int64_t v) {
         const T* x = static_cast<const T*>(p.x) + v * W;
         const int64_t lanes = p.depth - (v + Vectors - 1) * W;
-        eachTile<kTileRows<Vectors>>(firstRow > begin ? firstRow : begin, lastRow < end ? lastRow : end, [&]<int Rows>(int64_t row) {
+        eachTile<kTileRows<Vectors>>(first, last, [&]<int Rows>(int64_t row) {
           const T* grad = static_cast<const T*>(p.grad) + (row - firstRow);
-          T* out = sums + row * stride + v * W;
+          T* out = rowOf(row) + v * W;
           if (lanes >= W) {
-            outerTile<Rows, Vectors, true>(from, to, at[1] - at[0], x, p.depth, grad, p.columns, W, out, stride);
+            outerTile<Rows, Vectors, true>(from, to, at[1] - at[0], x, p.depth, grad, p.columns, W, out, rowStride);
           } else {
-            outerTile<Rows, Vectors, false>(from, to, at[1] - at[0], x, p.depth, grad, p.columns, static_cast<int>(lanes), out, stride);
+            outerTile<Rows, Vectors, false>(from, to, at[1] - at[0], x, p.depth, grad, p.columns, static_cast<int>(lanes), out, rowStride);
           }
         });
       });
     }
   }
+  if (direct) return;
   for (int64_t row = begin; row < end; row++) {
     T* out = static_cast<T*>(p.weight) + row / p.columns * p.kernelStride + row % p.columns * p.columnStride;
+    const T* from = rowOf(row);
     if (p.depthStride == 1) {
-      std::memcpy(out, sums + row * stride, static_cast<size_t>(p.depth) * sizeof(T));
+      std::memcpy(out, from, static_cast<size_t>(p.depth) * sizeof(T));
     } else {
-      for (int64_t d = 0; d < p.depth; d++) out[d * p.depthStride] = sums[row * stride + d];
+      for (int64_t d = 0; d < p.depth; d++) out[d * p.depthStride] = from[d];
     }
   }
 }

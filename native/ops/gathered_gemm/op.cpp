@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstring>
 #include <vector>
 
 #include "cuda.h"
@@ -193,6 +194,10 @@ void weightGrad(Context& context, const PairMap& given, const Tensor& x, const T
   if (context.onCuda()) return weightGradCuda(context, checked.pairs, checked.count, source, g, weight, op);
   const int64_t rows = weight.kernels * weight.columns;
   if (rows == 0) return;
+  if (checked.count == 0) {
+    std::memset(weight.values.raw(), 0, static_cast<size_t>(weight.values.numel()) * itemSize(x.dtype));
+    return;
+  }
   const Tensor sums = empty(context, x.dtype, {rows, MD_CALL(paddedColumns)(x.dtype, weight.depth)}, op);
   const OuterProduct product{x.dtype, checked.pairs, weight.depth, weight.columns, weight.kernelStride, weight.columnStride, weight.depthStride,
                              source.raw(), g.raw(), sums.raw(), weight.values.raw()};

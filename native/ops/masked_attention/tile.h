@@ -35,6 +35,7 @@ struct Tile {
       for (int v = 0; v < V; v++) acc[r][v].store(c + r * row + v * width);
   }
   __attribute__((always_inline)) void multiply(int64_t depth, const T* a, int64_t aRow, int64_t aStep, const T* b, int64_t bStep) {
+#pragma GCC unroll 4
     for (int64_t i = 0; i < depth; i++, a += aStep, b += bStep) {
       Vec<T> column[V];
       for (int v = 0; v < V; v++) column[v] = Vec<T>::load(b + v * width);

@@ -164,6 +164,7 @@ void tile(const Finish<T>& f, const Source<T>& from, int64_t depth, int64_t i, i
   const T* b = from.b;
   const int64_t aRow = from.aRow, aStep = from.aStep, bStep = from.bStep, panel = from.panel, aheadStep = from.aheadStep;
   const T* ahead = from.ahead;
+#pragma GCC unroll 4
   for (int64_t k = 0; k < depth; k++, a += aStep, b += bStep, ahead += aheadStep) {
     __builtin_prefetch(ahead);
     Vec<T> right[VECTORS];
