@@ -28,6 +28,8 @@ struct Vec<float> {
   static Vec load(const float* p) { return {_mm256_loadu_ps(p)}; }
   /// The first n < width elements, zero beyond them.
   static Vec loadPart(const float* p, int n) { return {_mm256_maskload_ps(p, laneMask32(n))}; }
+  /// These lanes up to n < width, zero beyond them.
+  Vec firstLanes(int n) const { return {_mm256_and_ps(v, _mm256_castsi256_ps(laneMask32(n)))}; }
   void store(float* p) const { _mm256_storeu_ps(p, v); }
   /// By halves: a masked store takes tens of cycles on AMD's processors.
   void storePart(float* p, int n) const {
@@ -65,6 +67,7 @@ struct Vec<double> {
   static Vec set(double x) { return {_mm256_set1_pd(x)}; }
   static Vec load(const double* p) { return {_mm256_loadu_pd(p)}; }
   static Vec loadPart(const double* p, int n) { return {_mm256_maskload_pd(p, laneMask64(n))}; }
+  Vec firstLanes(int n) const { return {_mm256_and_pd(v, _mm256_castsi256_pd(laneMask64(n)))}; }
   void store(double* p) const { _mm256_storeu_pd(p, v); }
   void storePart(double* p, int n) const {
     __m128d x = _mm256_castpd256_pd128(v);

@@ -39,6 +39,7 @@ struct HeadBackward {
   T* dScores;
   T* keep;     // [kQueriesAtOnce][kKeyBlock]: what dropout multiplies weights by
   T* ownRows;  // [2][D]: dk and dv of one key
+  T* scratch;  // [padded]
   const T* logSumExp = nullptr;
   int64_t batch = 0, head = 0, firstQuery = 0;
   const uint8_t* headMask = nullptr;
@@ -46,7 +47,7 @@ struct HeadBackward {
   static int64_t workspace(const BackwardProblem& p) {
     const int64_t padded = roundUp(p.headDim, width);
     return p.blocks.mostTokens * (2 * p.headDim + 1 + padded) + kKeyBlock * (padded + 4 * p.headDim) +
-           3 * kQueriesAtOnce * kKeyBlock + 2 * p.headDim;
+           3 * kQueriesAtOnce * kKeyBlock + 2 * p.headDim + padded;
   }
 
   HeadBackward(const BackwardProblem& p, T* space) : problem(p), depth(p.headDim), padded(roundUp(p.headDim, width)) {
@@ -64,6 +65,7 @@ struct HeadBackward {
     dScores = weights + kQueriesAtOnce * kKeyBlock;
     keep = dScores + kQueriesAtOnce * kKeyBlock;
     ownRows = keep + kQueriesAtOnce * kKeyBlock;
+    scratch = ownRows + 2 * depth;
   }
 
   void enter(const Segment& segment, int64_t h) {
@@ -74,7 +76,7 @@ struct HeadBackward {
     headMask = predicate.dense + batch * predicate.stride[0] + h * predicate.stride[1];
     logSumExp = static_cast<const T*>(problem.logSumExp) + (batch * problem.heads + h) * problem.queries + firstQuery;
     const T scale = static_cast<T>(problem.scale * kLog2E);
-    const Preparer<T> prepare{problem.prepareQ, depth};
+    const Preparer<T> prepare{problem.prepareQ, depth, scratch};
     for (int64_t i = 0; i < segment.tokens(); i++) {
       const int64_t token = firstQuery + i;
       const T* query = problem.q.at<T>(batch, h, token);
@@ -98,7 +100,7 @@ struct HeadBackward {
   }
 
   void loadKeys(const Block& block) {
-    const Preparer<T> prepare{problem.prepareK, depth};
+    const Preparer<T> prepare{problem.prepareK, depth, scratch};
     const int64_t live = block.end - block.begin;
     std::memset(k, 0, static_cast<size_t>(kKeyBlock * padded) * sizeof(T));
     for (int64_t j = 0; j < live; j++) {
@@ -296,12 +298,13 @@ void prepareGradRows(DType dtype, int64_t headDim, int64_t heads, int64_t tokens
                      const Rows& grad, int64_t begin, int64_t end, void* affine, void* scratch) {
   withType(dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
-    const Preparer<T> prepare{preparation, headDim};
+    const Preparer<T> prepare{preparation, headDim, static_cast<T*>(scratch)};
+    const int64_t padded = roundUp(headDim, kRowUnit);
     T* const dWeight = static_cast<T*>(affine);
-    std::memset(dWeight, 0, static_cast<size_t>(2 * headDim) * sizeof(T));
+    std::memset(dWeight, 0, static_cast<size_t>(2 * padded) * sizeof(T));
     for (int64_t row = begin; row < end; row++) {
       const int64_t batch = row / heads / tokens, token = row / heads % tokens, head = row % heads;
-      prepare.grad(x.at<T>(batch, head, token), grad.at<T>(batch, head, token), batch, token, dWeight, dWeight + headDim, static_cast<T*>(scratch));
+      prepare.grad(x.at<T>(batch, head, token), grad.at<T>(batch, head, token), batch, token, dWeight, dWeight + padded);
     }
   });
 }

@@ -32,6 +32,7 @@ struct HeadForward {
   T* scores;   // [kKeysAtOnce][lanes]
   T* ownSum;   // [D]
   T* rows;     // [kQueryBlock][D]: the queries once more, row by row
+  T* scratch;  // [D in whole vectors]
   const T* k = nullptr;
   const T* v = nullptr;
   int64_t kStep = 0, vStep = 0;
@@ -39,7 +40,7 @@ struct HeadForward {
   const uint8_t* headMask = nullptr;
 
   static int64_t workspace(const ForwardProblem& p) {
-    return 2 * p.mostPacked * p.headDim + 3 * kQueryBlock * p.headDim + 2 * kQueryBlock + kKeysAtOnce * lanes + p.headDim;
+    return 2 * p.mostPacked * p.headDim + 3 * kQueryBlock * p.headDim + 2 * kQueryBlock + kKeysAtOnce * lanes + p.headDim + roundUp(p.headDim, width);
   }
 
   HeadForward(const ForwardProblem& p, T* space) : problem(p), depth(p.headDim) {
@@ -52,6 +53,7 @@ struct HeadForward {
     scores = total + kQueryBlock;
     ownSum = scores + kKeysAtOnce * lanes;
     rows = ownSum + depth;
+    scratch = rows + kQueryBlock * depth;
   }
 
   void enter(const Segment& segment, int64_t h) {
@@ -64,7 +66,7 @@ struct HeadForward {
     kStep = problem.k.token;
     vStep = problem.v.token;
     if (segment.blocks() < problem.blocksToPack) return;
-    const Preparer<T> prepare{problem.prepareK, depth};
+    const Preparer<T> prepare{problem.prepareK, depth, scratch};
     for (int64_t j = 0; j < segment.tokens(); j++) {
       const T* key = k + (segment.begin + j) * kStep;
       const T* value = v + (segment.begin + j) * vStep;
@@ -80,7 +82,7 @@ struct HeadForward {
 
   void loadQueries(const Block& block) {
     const T scale = static_cast<T>(problem.scale * kLog2E);
-    const Preparer<T> prepare{problem.prepareQ, depth};
+    const Preparer<T> prepare{problem.prepareQ, depth, scratch};
     const int64_t live = block.end - block.begin;
     for (int64_t i = 0; i < live; i++) {
       const T* query = problem.q.at<T>(batch, head, block.begin + i);

@@ -106,9 +106,10 @@ std::pair<Tensor, Tensor> prepareGrad(Context& context, const Preparation& prepa
   }
   const int64_t heads = x.shape[1], tokens = x.shape[2], headDim = x.shape[3], rows = x.shape[0] * heads * tokens;
   const int64_t blocks = (rows + kBlock - 1) / kBlock;
-  const Tensor space = empty(context, x.dtype, {blocks, 3, headDim}, op);
+  const int64_t rowSize = (headDim + kRowUnit - 1) / kRowUnit * kRowUnit;
+  const Tensor space = empty(context, x.dtype, {blocks, 4, rowSize}, op);
   const auto at = [&](int64_t block, int64_t part) {
-    return static_cast<char*>(space.raw()) + static_cast<size_t>((3 * block + part) * headDim) * itemSize(x.dtype);
+    return static_cast<char*>(space.raw()) + static_cast<size_t>((4 * block + part) * rowSize) * itemSize(x.dtype);
   };
   parallelFor(context.pool, blocks, 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i++) {

@@ -13,6 +13,8 @@ namespace md::masked_attention::MD_ISA {
 using md::MD_ISA::Vec;
 using md::rotary_embedding::MD_ISA::rotateRow;
 
+inline int64_t roundUp(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
+
 /// f(offset, lanes) for the vectors of a row of `depth` elements, of which the last may be partial.
 template <class T, class F>
 __attribute__((always_inline)) inline void eachVector(int64_t depth, F&& f) {
@@ -44,9 +46,7 @@ inline Vec<T> liveLanes(Vec<T> x, std::integral_constant<int, N>) {
 }
 template <class T>
 inline Vec<T> liveLanes(Vec<T> x, int n) {
-  alignas(64) T lanes[Vec<T>::width];
-  x.store(lanes);
-  return Vec<T>::loadPart(lanes, n);
+  return x.firstLanes(n);
 }
 
 /// to = x, of `depth` elements.
@@ -62,11 +62,13 @@ inline void scaleRow(const T* x, T scale, T* to, int64_t depth) {
   eachVector<T>(depth, [&](int64_t d, auto lanes) { storeLanes(loadLanes(x + d, lanes) * factor, to + d, lanes); });
 }
 
-/// The preparation of q or k in one call; `row` and `grad` work on D elements.
+/// The preparation of q or k in one call; `row` and `grad` work on D elements. What they need of a row meanwhile is kept in
+/// whole vectors, which reach the next loop without a detour through the cache.
 template <class T>
 struct Preparer {
   const Preparation& p;
   int64_t depth;
+  T* scratch;  // row: one row of whole vectors; grad: two
 
   const T* angles(int64_t batch, int64_t token) const {
     return static_cast<const T*>(p.rotary) + batch * p.rotaryBatch + token * p.rotaryToken;
@@ -83,15 +85,16 @@ struct Preparer {
     }
   }
 
-  /// From the cotangent of the prepared row to that of the row x, in place; adds to those of weight and bias.
-  void grad(const T* x, T* g, int64_t batch, int64_t token, T* dWeight, T* dBias, T* scratch) const {
+  /// From the cotangent of the prepared row to that of the row x, in place; adds to those of weight and bias, which are rows
+  /// of whole vectors.
+  void grad(const T* x, T* g, int64_t batch, int64_t token, T* dWeight, T* dBias) const {
     Vec<T> size = Vec<T>::zero();
     eachVector<T>(depth, [&](int64_t d, auto lanes) { size = size + abs(loadLanes(g + d, lanes)); });
     if (size.sum() == T(0)) return;  // a padding row, which may hold NaN
     if (!p.rotateFirst && p.rotary) rotated(g, g, batch, token, T(-1));
     if (p.weight) {
       const T* at = p.rotateFirst && p.rotary ? rotated(x, scratch, batch, token, T(1)) : x;
-      normalizeGrad(at, scratch, g, dWeight, dBias);
+      normalizeGrad(at, g, dWeight, dBias);
     }
     if (p.rotateFirst && p.rotary) rotated(g, g, batch, token, T(-1));
   }
@@ -102,14 +105,14 @@ struct Preparer {
     return to;
   }
 
-  // to = x - mean; returns 1 / standard deviation.
-  T center(const T* x, T* to) const {
+  // scratch = x - mean; returns 1 / standard deviation.
+  T center(const T* x) const {
     Vec<T> sum = Vec<T>::zero(), squares = Vec<T>::zero();
     eachVector<T>(depth, [&](int64_t d, auto lanes) { sum = sum + loadLanes(x + d, lanes); });
     const Vec<T> mean = Vec<T>::set(sum.sum() / static_cast<T>(depth));
     eachVector<T>(depth, [&](int64_t d, auto lanes) {
       const Vec<T> centered = liveLanes(loadLanes(x + d, lanes) - mean, lanes);
-      storeLanes(centered, to + d, lanes);
+      centered.store(scratch + d);
       squares = fma(centered, centered, squares);
     });
     return T(1) / std::sqrt(squares.sum() / static_cast<T>(depth) + static_cast<T>(p.eps));
@@ -117,33 +120,33 @@ struct Preparer {
 
   void normalize(const T* x, T* to, T scale) const {
     if (!p.weight) return scaleRow(x, scale, to, depth);
-    const Vec<T> rstd = Vec<T>::set(center(x, to)), factor = Vec<T>::set(scale);
+    const Vec<T> rstd = Vec<T>::set(center(x)), factor = Vec<T>::set(scale);
     const T* weight = static_cast<const T*>(p.weight);
     const T* bias = static_cast<const T*>(p.bias);
     eachVector<T>(depth, [&](int64_t d, auto lanes) {
       const Vec<T> shift = bias ? loadLanes(bias + d, lanes) : Vec<T>::zero();
-      storeLanes(fma(loadLanes(to + d, lanes) * rstd, loadLanes(weight + d, lanes), shift) * factor, to + d, lanes);
+      storeLanes(fma(Vec<T>::load(scratch + d) * rstd, loadLanes(weight + d, lanes), shift) * factor, to + d, lanes);
     });
   }
 
-  // `scratch` takes x's normed row.
-  void normalizeGrad(const T* x, T* scratch, T* g, T* dWeight, T* dBias) const {
+  void normalizeGrad(const T* x, T* g, T* dWeight, T* dBias) const {
+    T* const scaledRow = scratch + roundUp(depth, Vec<T>::width);
     const T* weight = static_cast<const T*>(p.weight);
-    const Vec<T> rstd = Vec<T>::set(center(x, scratch));
+    const Vec<T> rstd = Vec<T>::set(center(x));
     Vec<T> sum = Vec<T>::zero(), along = Vec<T>::zero();
     eachVector<T>(depth, [&](int64_t d, auto lanes) {
-      const Vec<T> normed = loadLanes(scratch + d, lanes) * rstd, grad = loadLanes(g + d, lanes);
-      storeLanes(normed, scratch + d, lanes);
-      storeLanes(fma(grad, normed, loadLanes(dWeight + d, lanes)), dWeight + d, lanes);
-      storeLanes(grad + loadLanes(dBias + d, lanes), dBias + d, lanes);
+      const Vec<T> normed = Vec<T>::load(scratch + d) * rstd, grad = loadLanes(g + d, lanes);
+      normed.store(scratch + d);
+      fma(grad, normed, Vec<T>::load(dWeight + d)).store(dWeight + d);
+      (grad + Vec<T>::load(dBias + d)).store(dBias + d);
       const Vec<T> scaled = grad * loadLanes(weight + d, lanes);
-      storeLanes(scaled, g + d, lanes);
+      scaled.store(scaledRow + d);
       sum = sum + scaled;
       along = fma(scaled, normed, along);
     });
     const Vec<T> mean = Vec<T>::set(sum.sum() / static_cast<T>(depth)), slope = Vec<T>::set(along.sum() / static_cast<T>(depth));
     eachVector<T>(depth, [&](int64_t d, auto lanes) {
-      storeLanes(rstd * (loadLanes(g + d, lanes) - mean - slope * loadLanes(scratch + d, lanes)), g + d, lanes);
+      storeLanes(rstd * (Vec<T>::load(scaledRow + d) - mean - slope * Vec<T>::load(scratch + d)), g + d, lanes);
     });
   }
 };

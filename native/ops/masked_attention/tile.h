@@ -132,6 +132,4 @@ inline decltype(auto) withType(DType dtype, F&& f) {
   return dtype == DType::f32 ? f(std::type_identity<float>{}) : f(std::type_identity<double>{});
 }
 
-inline int64_t roundUp(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
-
 }  // namespace md::masked_attention::MD_ISA
