@@ -14,6 +14,7 @@ constexpr int64_t kBlockGrain = 4;           // blocks below which a second thre
 constexpr int64_t kMultiplyGrain = 1 << 18;  // multiply-adds, likewise
 constexpr int64_t kRowUnit = 12;             // rows of a gradient that one thread takes at least: those of a tile
 
+constexpr int64_t kSweepsPerThread = 2;      // parts of a weight gradient: each of them goes through all rows
 constexpr int64_t kFewPairs = 32;            // of an offset in a block: not enough for good tiles
 
 int64_t blocksOf(int64_t outputs, int64_t blockRows) { return (outputs + blockRows - 1) / blockRows; }
@@ -206,7 +207,7 @@ void weightGrad(Context& context, const PairMap& given, const Tensor& x, const T
     if (!MD_CALL(pairsHold)(checked.pairs, begin, end)) valid = false;
   });
   if (!valid) failPairs(checked.pairs, op);
-  const int64_t parts = std::clamp<int64_t>(checked.count * weight.depth * weight.columns / kMultiplyGrain, 1, context.pool.threads() * kPartsPerThread);
+  const int64_t parts = std::clamp<int64_t>(checked.count * weight.depth * weight.columns / kMultiplyGrain, 1, kSweepsPerThread * context.pool.threads());
   const std::vector<int64_t> begins = shareRows(checked.pairs, weight.columns, parts);
   shareOut(context.pool, parts, [&](int64_t part, int64_t) {
     const auto at = static_cast<size_t>(part);
