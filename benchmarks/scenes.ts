@@ -1,5 +1,23 @@
 import type { PolicyBatch } from "@md/diffusion";
 import { mulberry32 } from "@md/tensor";
+import type { HostTensor } from "./peers/protocol.js";
+
+/** Coordinates of `count` voxels of a wavy surface, as depth cameras see it, in the order of a voxel hash. */
+export function surfaceCells(count: number): Int32Array {
+  const side = Math.ceil(Math.sqrt(count));
+  const coordinates = new Int32Array(3 * count);
+  for (let i = 0; i < count; i++) {
+    const [x, y] = [Math.floor(i / side), i % side];
+    coordinates.set([x, y, 8 + Math.round(3 * Math.sin(x / 7) + 3 * Math.cos(y / 5))], 3 * i);
+  }
+  return coordinates;
+}
+
+/** The centres of those voxels, whose edge is 1. */
+export const surfaceCentres = (count: number): HostTensor => ({
+  shape: [count, 3],
+  data: Float32Array.from(surfaceCells(count), (cell) => cell + 0.5),
+});
 
 /** Random scenes in a 60 cm cube, for timing alone. */
 export function randomBatch(

@@ -12,26 +12,11 @@ import {
 import { type BenchCase, type Bind, random, stateless, type Suite, withGradients } from "../suite.js";
 import type { TargetId } from "../targets.js";
 import type { HostTensor } from "../peers/protocol.js";
-
-/** Coordinates of `count` voxels of a wavy surface, as depth cameras see it, in the order of a voxel hash. */
-function surface(count: number): Int32Array {
-  const side = Math.ceil(Math.sqrt(count));
-  const coordinates = new Int32Array(3 * count);
-  for (let i = 0; i < count; i++) {
-    const [x, y] = [Math.floor(i / side), i % side];
-    coordinates.set([x, y, 8 + Math.round(3 * Math.sin(x / 7) + 3 * Math.cos(y / 5))], 3 * i);
-  }
-  return coordinates;
-}
-
-const centres = (count: number): HostTensor => ({
-  shape: [count, 3],
-  data: Float32Array.from(surface(count), (cell) => cell + 0.5),
-});
+import { surfaceCells, surfaceCentres } from "../scenes.js";
 
 /** Voxels that are neighbours within 3³, themselves among them. */
 function pairsOf(count: number): number {
-  const cells = surface(count);
+  const cells = surfaceCells(count);
   const key = (x: number, y: number, z: number): number => (x * 4096 + y) * 64 + z;
   const occupied = new Set<number>();
   for (let i = 0; i < cells.length; i += 3) occupied.add(key(cells[i]!, cells[i + 1]!, cells[i + 2]!));
@@ -54,7 +39,7 @@ const convolution: Bind = ([points, ...rest]) => {
 const convolutionCase = (voxels: number, channels: number, rest: Partial<BenchCase>): BenchCase => ({
   name: `submConv3d, ${voxels} voxels, ${channels} channels, forward and backward`,
   inputs: () => [
-    centres(voxels),
+    surfaceCentres(voxels),
     random([voxels, channels], 1),
     random([channels, 3, 3, 3, channels], 2),
     random([voxels, channels], 3),

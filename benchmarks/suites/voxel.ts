@@ -1,6 +1,7 @@
 import { indexSelect, localKernelMap, localKernelQuery, type Tensor, VoxelHash, zeros } from "@md/tensor";
 import { type BenchCase, type Bind, random, type Suite, withGradients } from "../suite.js";
 import type { HostTensor } from "../peers/protocol.js";
+import { surfaceCentres } from "../scenes.js";
 
 // Points of one item, one a voxel of edge 1 on average, in a cube: a voxel has some 17 neighbours.
 function cloud(points: number): HostTensor {
@@ -9,11 +10,12 @@ function cloud(points: number): HostTensor {
   return { shape, data: (data as Float32Array).map((value) => ((value + 1) / 2) * edge) };
 }
 
-/** The first points once more: in voxels that are occupied. */
-const firstOf = ({ data }: HostTensor, count: number): HostTensor => ({
-  shape: [count, 3],
-  data: data.slice(0, 3 * count),
-});
+/** Every so-manieth point once more, in its own voxel. */
+function someOf({ shape: [points], data }: HostTensor, count: number): HostTensor {
+  const step = Math.floor(points! / count);
+  const some = Array.from({ length: count }, (_, i) => [...data.subarray(3 * i * step, 3 * (i * step + 1))]);
+  return { shape: [count, 3], data: Float32Array.from(some.flat()) };
+}
 
 const items = (points: Tensor): Tensor => zeros([points.shape[0]], { dtype: "i32", device: points.device });
 const build = (points: Tensor): VoxelHash => VoxelHash.build(points, items(points), { voxelSize: 1 });
@@ -53,11 +55,12 @@ const convolvedEverywhere: Bind = ([points, queries, ...rest]) => {
   return withGradients(forward, 2)(rest);
 };
 
+// A surface of one point a voxel, which is what averaging by voxels leaves of depth images.
 const queryInputs = (points: number, queries: number, channels: number) => (): HostTensor[] => {
-  const scene = cloud(points);
+  const scene = surfaceCentres(points);
   return [
     scene,
-    firstOf(scene, queries),
+    someOf(scene, queries),
     random([points, channels], 2),
     random([27, channels, channels], 3),
     random([queries, channels], 4),

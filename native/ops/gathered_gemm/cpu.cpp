@@ -98,28 +98,75 @@ bool validPairs(const Pairs& p, int64_t block) {
   return bad == 0;
 }
 
-template <class T>
-void multiplyBlock(const Product& p, int64_t block, T* sums) {
+// Adds what the pairs of blocks [begin, end) give to `width` columns of their rows; `panelsOf(k)` are those columns' panels.
+template <class T, class F>
+void multiplyPairs(const Product& p, int64_t begin, int64_t end, int64_t width, T* sums, int64_t stride, F panelsOf) {
   constexpr int W = Vec<T>::width;
   const Pairs& pairs = p.pairs;
-  const int64_t stride = paddedColumnsOf<T>(p.columns), first = block * pairs.blockRows;
-  const int64_t rows = pairs.outputRows - first < pairs.blockRows ? pairs.outputRows - first : pairs.blockRows;
-  std::memset(sums, 0, static_cast<size_t>(rows * stride) * sizeof(T));
-  if (p.bias) {
-    for (int64_t r = 0; r < rows; r++) std::memcpy(sums + r * stride, p.bias, static_cast<size_t>(p.columns) * sizeof(T));
-  }
-  T* const origin = sums - first * stride;
   for (int64_t k = 0; k < pairs.kernels; k++) {
-    const int32_t *at = pairs.starts + block * pairs.kernels + k, *from = pairs.inputs, *to = pairs.outputs;
-    const T* matrix = static_cast<const T*>(p.packed) + k * stride * p.depth;
-    eachPanel(stride / W, [&]<int Vectors>(int64_t v) {
-      eachTile<kTileRows<Vectors>>(at[0], at[1], [&]<int Rows>(int64_t h) {
-        multiplyTile<Rows, Vectors>(from + h, to + h, static_cast<const T*>(p.x), p.depth, matrix + v * W * p.depth, origin + v * W, stride);
+    const T* panels = nullptr;
+    for (int64_t block = begin; block < end; block++) {
+      const int32_t *at = pairs.starts + block * pairs.kernels + k, *from = pairs.inputs, *to = pairs.outputs;
+      if (at[0] == at[1]) continue;
+      if (!panels) panels = panelsOf(k);
+      eachPanel(width / W, [&]<int Vectors>(int64_t v) {
+        eachTile<kTileRows<Vectors>>(at[0], at[1], [&]<int Rows>(int64_t h) {
+          multiplyTile<Rows, Vectors>(from + h, to + h, static_cast<const T*>(p.x), p.depth, panels + v * W * p.depth, sums + v * W, stride);
+        });
       });
-    });
+    }
   }
-  T* out = static_cast<T*>(p.out) + first * p.columns;
-  for (int64_t r = 0; r < rows; r++) std::memcpy(out + r * p.columns, sums + r * stride, static_cast<size_t>(p.columns) * sizeof(T));
+}
+
+// Rows [begin, end) of the result, all columns or some: from where sums are added up, to where they belong. Sums are added up
+// in the result itself where its rows hold whole vectors.
+template <class T>
+struct Sums {
+  T* out;
+  int64_t columns;  // of the whole result
+  int64_t first, count;  // columns here
+  T* at;
+  int64_t stride;
+
+  Sums(const Product& p, int64_t begin, int64_t first, int64_t count, T* space) : out(static_cast<T*>(p.out) + first), columns(p.columns), first(first), count(count) {
+    const bool direct = p.columns % Vec<T>::width == 0;
+    stride = direct ? columns : paddedColumnsOf<T>(count);
+    at = direct ? out : space - begin * stride;
+  }
+  void clear(int64_t begin, int64_t end, const void* bias) {
+    for (int64_t r = begin; r < end; r++) {
+      std::memset(at + r * stride, 0, static_cast<size_t>(paddedColumnsOf<T>(count)) * sizeof(T));
+      if (bias) std::memcpy(at + r * stride, static_cast<const T*>(bias) + first, static_cast<size_t>(count) * sizeof(T));
+    }
+  }
+  void finish(int64_t begin, int64_t end) {
+    if (at == out) return;
+    for (int64_t r = begin; r < end; r++) std::memcpy(out + r * columns, at + r * stride, static_cast<size_t>(count) * sizeof(T));
+  }
+};
+
+template <class T>
+void multiplyBlock(const Product& p, int64_t block, T* space) {
+  const int64_t begin = block * p.pairs.blockRows, end = begin + p.pairs.blockRows < p.pairs.outputRows ? begin + p.pairs.blockRows : p.pairs.outputRows;
+  const int64_t padded = paddedColumnsOf<T>(p.columns);
+  Sums<T> sums(p, begin, 0, p.columns, space);
+  sums.clear(begin, end, p.bias);
+  multiplyPairs(p, block, block + 1, padded, sums.at, sums.stride, [&](int64_t k) { return static_cast<const T*>(p.packed) + k * padded * p.depth; });
+  sums.finish(begin, end);
+}
+
+template <class T>
+void multiplyColumnsOf(const Product& p, const Panels& m, int64_t begin, int64_t end, T* space) {
+  const int64_t rows = p.pairs.outputRows, blocks = (rows + p.pairs.blockRows - 1) / p.pairs.blockRows, padded = paddedColumnsOf<T>(end - begin);
+  T* const packed = space;
+  Sums<T> sums(p, 0, begin, end - begin, space + padded * p.depth);
+  sums.clear(0, rows, p.bias);
+  multiplyPairs(p, 0, blocks, padded, sums.at, sums.stride, [&](int64_t k) {
+    const T* matrix = static_cast<const T*>(m.weight) + (m.mirrored ? p.pairs.kernels - 1 - k : k) * m.kernelStride;
+    packPanelsOf(matrix + begin * m.columnStride, p.depth, end - begin, m.depthStride, m.columnStride, packed);
+    return packed;
+  });
+  sums.finish(0, rows);
 }
 
 // sums[row][…] += sum over the pairs of grad[to][row] · x[from][…], for Rows rows and one panel whose last vector has
@@ -160,8 +207,8 @@ void outerProductRowsOf(const OuterProduct& p, int64_t begin, int64_t end) {
   constexpr int W = Vec<T>::width;
   const Pairs& pairs = p.pairs;
   const int64_t stride = paddedColumnsOf<T>(p.depth), blocks = (pairs.outputRows + pairs.blockRows - 1) / pairs.blockRows;
-  // A single block's sums are the gradient, where rows of it hold whole vectors.
-  const bool direct = blocks == 1 && p.depth == stride && p.depthStride == 1;
+  // Sums are added up in the gradient itself where its rows hold whole vectors.
+  const bool direct = p.depth == stride && p.depthStride == 1;
   const int64_t rowStride = direct ? p.columnStride : stride;
   const auto rowOf = [&](int64_t row) {
     return direct ? static_cast<T*>(p.weight) + row / p.columns * p.kernelStride + row % p.columns * p.columnStride : static_cast<T*>(p.sums) + row * stride;
@@ -252,6 +299,11 @@ bool multiplyBlocks(const Product& product, int64_t begin, int64_t end, void* su
     }
   }
   return true;
+}
+
+void multiplyColumns(const Product& product, const Panels& panels, int64_t begin, int64_t end, void* space) {
+  if (product.dtype == DType::f32) return multiplyColumnsOf(product, panels, begin, end, static_cast<float*>(space));
+  multiplyColumnsOf(product, panels, begin, end, static_cast<double*>(space));
 }
 
 bool pairsHold(const Pairs& pairs, int64_t begin, int64_t end) {

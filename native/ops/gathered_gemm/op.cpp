@@ -15,6 +15,7 @@ constexpr int64_t kMultiplyGrain = 1 << 18;  // multiply-adds, likewise
 constexpr int64_t kRowUnit = 12;             // rows of a gradient that one thread takes at least: those of a tile
 
 constexpr int64_t kSweepsPerThread = 2;      // parts of a weight gradient: each of them goes through all rows
+constexpr int64_t kFewBlocks = 2;            // a thread: so few are not shared out evenly
 constexpr int64_t kFewPairs = 32;            // of an offset in a block: not enough for good tiles
 
 int64_t blocksOf(int64_t outputs, int64_t blockRows) { return (outputs + blockRows - 1) / blockRows; }
@@ -102,6 +103,47 @@ std::vector<int64_t> shareRows(const Pairs& pairs, int64_t columns, int64_t part
   return begins;
 }
 
+bool allHold(Context& context, const Pairs& pairs) {
+  std::atomic<bool> valid{true};
+  parallelFor(context.pool, blocksOf(pairs), kBlockGrain, [&](int64_t begin, int64_t end) {
+    if (!MD_CALL(pairsHold)(pairs, begin, end)) valid = false;
+  });
+  return valid;
+}
+
+// Threads share out blocks of rows; all matrices are packed first.
+bool multiplyByBlocks(Context& context, Product product, const Matrices& weight, int64_t worth, const char* op) {
+  const Pairs& pairs = product.pairs;
+  const int64_t blocks = blocksOf(pairs), threads = context.pool.threads(), parts = std::min(worth, std::min(blocks, threads * kPartsPerThread));
+  const Tensor packed = pack(context, weight, pairs, std::min(parts, threads), op);
+  product.packed = packed.raw();
+  const int64_t space = pairs.blockRows * MD_CALL(paddedColumns)(product.dtype, weight.columns);
+  const Tensor sums = empty(context, product.dtype, {std::min(parts, threads), space}, op);
+  std::atomic<bool> valid{true};
+  shareOut(context.pool, parts, [&](int64_t part, int64_t thread) {
+    char* own = static_cast<char*>(sums.raw()) + thread * space * static_cast<int64_t>(itemSize(product.dtype));
+    if (!MD_CALL(multiplyBlocks)(product, blocks * part / parts, blocks * (part + 1) / parts, own)) valid = false;
+  });
+  return valid;
+}
+
+// Threads share out columns, in whole vectors of any instruction set.
+bool multiplyByColumns(Context& context, const Product& product, const Matrices& weight, int64_t worth, const char* op) {
+  constexpr int64_t kUnit = 16;
+  if (!allHold(context, product.pairs)) return false;
+  const int64_t units = std::max<int64_t>(1, (weight.columns + kUnit - 1) / kUnit), threads = context.pool.threads(), parts = std::min(worth, std::min(units, threads));
+  const int64_t space = (units + parts - 1) / parts * kUnit * (weight.depth + product.pairs.outputRows);
+  const Tensor spaces = empty(context, product.dtype, {parts, space}, op);
+  const Panels panels{weight.values.raw(), weight.kernelStride, weight.columnStride, weight.depthStride, weight.mirrored};
+  parallelFor(context.pool, parts, 1, [&](int64_t first, int64_t last) {
+    for (int64_t part = first; part < last; part++) {
+      char* own = static_cast<char*>(spaces.raw()) + part * space * static_cast<int64_t>(itemSize(product.dtype));
+      MD_CALL(multiplyColumns)(product, panels, units * part / parts * kUnit, std::min(weight.columns, units * (part + 1) / parts * kUnit), own);
+    }
+  });
+  return true;
+}
+
 }  // namespace
 
 PairMap mapPairs(Context& context, const Tensor& given, int64_t inputs, bool roomy, const char* op) {
@@ -174,17 +216,10 @@ Tensor multiply(Context& context, const PairMap& given, const Tensor& x, const M
     multiplyCuda(context, checked.pairs, checked.count, source, weight, bias ? &added : nullptr, out, op);
     return out;
   }
-  const int64_t blocks = blocksOf(checked.pairs), blockRows = given.blockRows, threads = context.pool.threads();
-  const int64_t parts = std::clamp<int64_t>(checked.count * weight.depth * weight.columns / kMultiplyGrain, 1, std::clamp<int64_t>(blocks, 1, threads * kPartsPerThread));
-  const Tensor packed = pack(context, weight, checked.pairs, std::min(parts, threads), op);
-  const Product product{x.dtype, checked.pairs, weight.depth, weight.columns, source.raw(), packed.raw(), bias ? added.raw() : nullptr, out.raw()};
-  const int64_t padded = MD_CALL(paddedColumns)(x.dtype, weight.columns);
-  const Tensor sums = empty(context, x.dtype, {std::min(parts, threads), blockRows * padded}, op);
-  std::atomic<bool> valid{true};
-  shareOut(context.pool, parts, [&](int64_t part, int64_t thread) {
-    char* own = static_cast<char*>(sums.raw()) + thread * blockRows * padded * static_cast<int64_t>(itemSize(x.dtype));
-    if (!MD_CALL(multiplyBlocks)(product, blocks * part / parts, blocks * (part + 1) / parts, own)) valid = false;
-  });
+  const int64_t blocks = blocksOf(checked.pairs), threads = context.pool.threads();
+  Product product{x.dtype, checked.pairs, weight.depth, weight.columns, source.raw(), nullptr, bias ? added.raw() : nullptr, out.raw()};
+  const int64_t worth = std::max<int64_t>(1, checked.count * weight.depth * weight.columns / kMultiplyGrain);
+  const bool valid = blocks <= kFewBlocks * threads ? multiplyByColumns(context, product, weight, worth, op) : multiplyByBlocks(context, product, weight, worth, op);
   if (!valid) failPairs(checked.pairs, op);
   return out;
 }
@@ -202,11 +237,7 @@ void weightGrad(Context& context, const PairMap& given, const Tensor& x, const T
   const Tensor sums = empty(context, x.dtype, {rows, MD_CALL(paddedColumns)(x.dtype, weight.depth)}, op);
   const OuterProduct product{x.dtype, checked.pairs, weight.depth, weight.columns, weight.kernelStride, weight.columnStride, weight.depthStride,
                              source.raw(), g.raw(), sums.raw(), weight.values.raw()};
-  std::atomic<bool> valid{true};
-  parallelFor(context.pool, blocksOf(checked.pairs), kBlockGrain, [&](int64_t begin, int64_t end) {
-    if (!MD_CALL(pairsHold)(checked.pairs, begin, end)) valid = false;
-  });
-  if (!valid) failPairs(checked.pairs, op);
+  if (!allHold(context, checked.pairs)) failPairs(checked.pairs, op);
   const int64_t parts = std::clamp<int64_t>(checked.count * weight.depth * weight.columns / kMultiplyGrain, 1, kSweepsPerThread * context.pool.threads());
   const std::vector<int64_t> begins = shareRows(checked.pairs, weight.columns, parts);
   shareOut(context.pool, parts, [&](int64_t part, int64_t) {

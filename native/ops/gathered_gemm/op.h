@@ -68,12 +68,22 @@ struct Product {
   Pairs pairs;
   int64_t depth, columns;
   const void* x;
-  const void* packed;  // K matrices of depth * paddedColumns
+  const void* packed;  // K matrices of depth * paddedColumns; multiplyColumns packs its own
   const void* bias;    // or null
   void* out;
 };
 /// Blocks [begin, end); `sums` holds blockRows padded rows. False where a pair leaves its block or its rows.
 MD_KERNEL(bool, multiplyBlocks, const Product& product, int64_t begin, int64_t end, void* sums)
+
+/// The weights that multiplyColumns packs, by element strides.
+struct Panels {
+  const void* weight;
+  int64_t kernelStride, columnStride, depthStride;
+  bool mirrored;
+};
+/// Columns [begin, end) of all blocks, of pairs that hold: packs the matrices one after the other, so that a few rows meet wide
+/// ones while these are near. `space` holds a packed matrix and the sums: depth + outputRows rows of the columns, padded.
+MD_KERNEL(void, multiplyColumns, const Product& product, const Panels& panels, int64_t begin, int64_t end, void* space)
 
 struct OuterProduct {
   DType dtype;
