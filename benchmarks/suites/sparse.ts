@@ -1,5 +1,6 @@
 import {
   backward,
+  cast,
   segmentMax,
   segmentMean,
   serialize,
@@ -24,11 +25,6 @@ function surface(count: number): Int32Array {
   return coordinates;
 }
 
-const centres = (count: number): HostTensor => ({
-  shape: [count, 3],
-  data: Float32Array.from(surface(count), (cell) => cell + 0.5),
-});
-
 /** Voxels that are neighbours within 3³, themselves among them. */
 function pairsOf(count: number): number {
   const cells = surface(count);
@@ -44,17 +40,17 @@ function pairsOf(count: number): number {
   return pairs;
 }
 
-/** inputs: voxel centres, features, weight, cotangent. The map is built once, as layers share it. */
-const convolution: Bind = ([points, ...rest]) => {
-  const item = zeros([points.shape[0]], { dtype: "i32", device: points.device });
-  const map = VoxelHash.build(points, item, { voxelSize: 1 }).neighbourMap(3);
+/** inputs: voxels, features, weight, cotangent. The map is built once, as layers share it. */
+const convolution: Bind = ([cells, ...rest]) => {
+  const item = zeros([cells.shape[0]], { dtype: "i32", device: cells.device });
+  const map = VoxelHash.build(cast(cells, "f32").add(0.5), item, { voxelSize: 1 }).neighbourMap(3);
   return withGradients((x: Tensor, weight: Tensor) => submConv3d(map, x, weight), 2)(rest);
 };
 
 const convolutionCase = (voxels: number, channels: number, rest: Partial<BenchCase>): BenchCase => ({
   name: `submConv3d, ${voxels} voxels, ${channels} channels, forward and backward`,
   inputs: () => [
-    centres(voxels),
+    { shape: [voxels, 3], data: surface(voxels) },
     random([voxels, channels], 1),
     random([channels, 3, 3, 3, channels], 2),
     random([voxels, channels], 3),

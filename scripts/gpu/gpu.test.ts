@@ -124,7 +124,7 @@ describe("the check", () => {
     for (const dtype of ["f32", "bf16"] as const) {
       const suites = chosen({ device: "cuda:0", dtype, what: "kernels", compile: false, sizes });
       const names = suites.flatMap(({ cases }) => cases.map(({ name }) => name));
-      const starts = ["y = x Wᵀ 4000×288×72", "Level-2, forward", "layerNorm,", "softmax,", "gelu,"];
+      const starts = ["y = x Wᵀ 4000×288×72", "Level-2, forward", "layerNorm,", "softmax,", "gelu,", "submConv3d,"];
       for (const start of dtype === "f32" ? [...starts, "AdamW"] : starts)
         expect(names.filter((name) => name.startsWith(start))).not.toEqual([]);
     }
