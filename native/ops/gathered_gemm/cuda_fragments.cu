@@ -50,6 +50,19 @@ __device__ void requestRows(S* tile, int pitch, int rows, int width, int64_t fir
   }
 }
 
+/// f(e, column, value) for what a lane holds of fragments side by side: e / 2 is which of its two rows, Accumulator::row(e).
+template <class F>
+__device__ void eachElement(const Accumulator (&fragments)[kParts], F f) {
+#pragma unroll
+  for (int part = 0; part < kParts; part++) {
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+#pragma unroll
+      for (int e = 0; e < 4; e++) f(e, part * kFragment + Accumulator::column(half, e), fragments[part].x[half][e]);
+    }
+  }
+}
+
 /// Of pairs lane and lane + 32, `to` being their output rows or -1: how many earlier ones have the same row. Returns how
 /// many pairs a row has at most, the same in every warp.
 __device__ inline int turnsOf(const int32_t (&to)[2], int64_t pairs, int (&turn)[2]) {
@@ -184,17 +197,9 @@ __global__ void __launch_bounds__(kMultiplyThreads)
       }
       for (int now = 0; now < turns; now++) {
         if (now > 0) __syncthreads();
-#pragma unroll
-        for (int part = 0; part < kParts; part++) {
-#pragma unroll
-          for (int half = 0; half < 2; half++) {
-#pragma unroll
-            for (int e = 0; e < 4; e++) {
-              const int column = part * kFragment + Accumulator::column(half, e);
-              if (row[e / 2] >= 0 && ownTurn[e / 2] == now && column < columns) sums[row[e / 2]][column] += products[part].x[half][e];
-            }
-          }
-        }
+        eachElement(products, [&](int e, int column, float product) {
+          if (row[e / 2] >= 0 && ownTurn[e / 2] == now && column < columns) sums[row[e / 2]][column] += product;
+        });
       }
 #pragma unroll
       for (int part = 0; part < kParts; part++) products[part] = {};
@@ -271,17 +276,10 @@ __global__ void __launch_bounds__(kOuterThreads) outerFragmentsKernel(OuterArgs<
     __syncthreads();
     at = ahead;
   }
-#pragma unroll
-  for (int part = 0; part < kParts; part++) {
-#pragma unroll
-    for (int half = 0; half < 2; half++) {
-#pragma unroll
-      for (int e = 0; e < 4; e++) {
-        const int64_t c = firstColumn + own + Accumulator::row(e), d = firstDepth + part * kFragment + Accumulator::column(half, e);
-        if (c < p.columns && d < p.depth) p.partial[((split * pairs.kernels + k) * p.columns + c) * p.depth + d] = sums[part].x[half][e];
-      }
-    }
-  }
+  eachElement(sums, [&](int e, int column, float sum) {
+    const int64_t c = firstColumn + own + Accumulator::row(e), d = firstDepth + column;
+    if (c < p.columns && d < p.depth) p.partial[((split * pairs.kernels + k) * p.columns + c) * p.depth + d] = sum;
+  });
 }
 
 /// How many elements can be copied at once: 16 bytes, or less where rows begin at, or end at, multiples of less.
