@@ -1,6 +1,5 @@
 import type { PolicyBatch } from "@md/diffusion";
 import { mulberry32 } from "@md/tensor";
-import type { HostTensor } from "./peers/protocol.js";
 
 /** Coordinates of `count` voxels of a wavy surface, as depth cameras see it, in the order of a voxel hash. */
 export function surfaceCells(count: number): Int32Array {
@@ -12,12 +11,6 @@ export function surfaceCells(count: number): Int32Array {
   }
   return coordinates;
 }
-
-/** The centres of those voxels, whose edge is 1. */
-export const surfaceCentres = (count: number): HostTensor => ({
-  shape: [count, 3],
-  data: Float32Array.from(surfaceCells(count), (cell) => cell + 0.5),
-});
 
 /** Random scenes in a 60 cm cube, for timing alone. */
 export function randomBatch(

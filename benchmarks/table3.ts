@@ -5,7 +5,8 @@ import { formatTable } from "@md/train";
 import { parseArgs } from "node:util";
 import { alternate } from "./measure/alternate.js";
 import { describeMachine } from "./measure/machine.js";
-import { fitLine, misfit, ratioInterval } from "./measure/statistics.js";
+import { fitLine, misfit } from "./measure/fits.js";
+import { ratioInterval } from "./measure/statistics.js";
 import { fullPolicy, peakBytesOfSteps, policySteps } from "./policy-step.js";
 import { surfaceBatch } from "./scenes.js";
 

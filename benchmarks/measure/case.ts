@@ -17,10 +17,8 @@ import type { BenchCase, Bind, Metric } from "../suite.js";
 import { alternate, type Contestant, type Pace } from "./alternate.js";
 import { requireSame, sameBits, WrongResult } from "./compare.js";
 import type { Ceiling } from "./machine.js";
+import { OURS } from "./ours.js";
 import { type Interval, interval, ratioInterval } from "./statistics.js";
-
-/** What we ourselves are called among the contestants. */
-export const OURS = "ours";
 
 export interface Timing {
   name: string;

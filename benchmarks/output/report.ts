@@ -1,6 +1,7 @@
 import { charts, htmlPage, htmlTable, palette, paragraph, Plot, type Section } from "@md/train";
-import { type CaseResult, OURS } from "../measure/case.js";
-import { growth } from "../measure/statistics.js";
+import type { CaseResult } from "../measure/case.js";
+import { growth } from "../measure/fits.js";
+import { OURS } from "../measure/ours.js";
 import type { Scored } from "../score.js";
 import { barChart } from "./bars.js";
 import { duration, percent, rate, speedup, verdict } from "./table.js";

@@ -1,6 +1,6 @@
 import type { CaseResult, Timing } from "../measure/case.js";
-import { OURS } from "../measure/case.js";
 import type { Ceiling, Machine } from "../measure/machine.js";
+import { OURS } from "../measure/ours.js";
 import type { AbsentPeer } from "../peers/registry.js";
 import type { PeerProcess } from "../peers/peer-process.js";
 import type { Scored } from "../score.js";

@@ -263,8 +263,8 @@ def localQueryGrad(inputs, _):
 @op
 def submConv3dGrad(inputs, _):
     """Gathers rows by offset, multiplies them offset by offset, and adds the products to their outputs."""
-    points, features, weight, grad = inputs
-    keys = keys_of(torch.floor(points).long())
+    cells, features, weight, grad = inputs
+    keys = keys_of(cells.long())
     pairs = []
     for offset in offset_keys():
         neighbour = find(keys, keys + offset)

@@ -13,8 +13,8 @@ import { sparseSuite } from "./sparse.js";
 import { voxelSuite } from "./voxel.js";
 
 // In bf16 what autocast computes in it: coordinates, keys and an optimiser's state are none of that.
-const inHalf = [gemmSuite, elementwiseSuite, normSuite, attentionSuite, convSuite];
-const inSingle = [...inHalf, voxelSuite, sparseSuite, sortSuite, optimizerSuite, autogradOverheadSuite];
+const inHalf = [gemmSuite, elementwiseSuite, normSuite, attentionSuite, convSuite, sparseSuite];
+const inSingle = [...inHalf, voxelSuite, sortSuite, optimizerSuite, autogradOverheadSuite];
 
 /** What is measured on a CUDA device: the CPU's kernels there, and the full policy in the paper's sizes. */
 export function suitesOn(place: Place, sizes?: FullPolicySizes): readonly Suite[] {

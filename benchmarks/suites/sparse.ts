@@ -1,5 +1,6 @@
 import {
   backward,
+  cast,
   segmentMax,
   segmentMean,
   serialize,
@@ -12,7 +13,7 @@ import {
 import { type BenchCase, type Bind, random, stateless, type Suite, withGradients } from "../suite.js";
 import type { TargetId } from "../targets.js";
 import type { HostTensor } from "../peers/protocol.js";
-import { surfaceCells, surfaceCentres } from "../scenes.js";
+import { surfaceCells } from "../scenes.js";
 
 /** Voxels that are neighbours within 3³, themselves among them. */
 function pairsOf(count: number): number {
@@ -29,17 +30,17 @@ function pairsOf(count: number): number {
   return pairs;
 }
 
-/** inputs: voxel centres, features, weight, cotangent. The map is built once, as layers share it. */
-const convolution: Bind = ([points, ...rest]) => {
-  const item = zeros([points.shape[0]], { dtype: "i32", device: points.device });
-  const map = VoxelHash.build(points, item, { voxelSize: 1 }).neighbourMap(3);
+/** inputs: voxels, features, weight, cotangent. The map is built once, as layers share it. */
+const convolution: Bind = ([cells, ...rest]) => {
+  const item = zeros([cells.shape[0]], { dtype: "i32", device: cells.device });
+  const map = VoxelHash.build(cast(cells, "f32").add(0.5), item, { voxelSize: 1 }).neighbourMap(3);
   return withGradients((x: Tensor, weight: Tensor) => submConv3d(map, x, weight), 2)(rest);
 };
 
 const convolutionCase = (voxels: number, channels: number, rest: Partial<BenchCase>): BenchCase => ({
   name: `submConv3d, ${voxels} voxels, ${channels} channels, forward and backward`,
   inputs: () => [
-    surfaceCentres(voxels),
+    { shape: [voxels, 3], data: surfaceCells(voxels) },
     random([voxels, channels], 1),
     random([channels, 3, 3, 3, channels], 2),
     random([voxels, channels], 3),

@@ -1,7 +1,7 @@
 import { indexSelect, localKernelMap, localKernelQuery, type Tensor, VoxelHash, zeros } from "@md/tensor";
 import { type BenchCase, type Bind, random, type Suite, withGradients } from "../suite.js";
 import type { HostTensor } from "../peers/protocol.js";
-import { surfaceCentres } from "../scenes.js";
+import { surfaceCells } from "../scenes.js";
 
 // Points of one item, one a voxel of edge 1 on average, in a cube: a voxel has some 17 neighbours.
 function cloud(points: number): HostTensor {
@@ -55,9 +55,14 @@ const convolvedEverywhere: Bind = ([points, queries, ...rest]) => {
   return withGradients(forward, 2)(rest);
 };
 
-// A surface of one point a voxel, which is what averaging by voxels leaves of depth images.
+// One point a voxel of a surface, which is what averaging by voxels leaves of depth images.
+const surface = (points: number): HostTensor => ({
+  shape: [points, 3],
+  data: Float32Array.from(surfaceCells(points), (cell) => cell + 0.5),
+});
+
 const queryInputs = (points: number, queries: number, channels: number) => (): HostTensor[] => {
-  const scene = surfaceCentres(points);
+  const scene = surface(points);
   return [
     scene,
     someOf(scene, queries),

@@ -4,7 +4,8 @@ import { alternate, type Contestant } from "../measure/alternate.js";
 import { measureCase } from "../measure/case.js";
 import { requireSame, sameBits, WrongResult } from "../measure/compare.js";
 import { peakResidentBytes } from "../measure/resident.js";
-import { fitLine, geometricMean, growth, interval, median, misfit, ratioInterval } from "../measure/statistics.js";
+import { fitLine, geometricMean, growth, misfit } from "../measure/fits.js";
+import { interval, median, ratioInterval } from "../measure/statistics.js";
 import { type BenchCase, random, stateless, withGradients } from "../suite.js";
 
 const quick = { sampleMs: 0, leastRounds: 4, mostRounds: 4, budgetMs: 0 };

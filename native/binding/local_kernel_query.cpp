@@ -27,9 +27,10 @@ void localKernelWeightGrad(Call& call) {
 
 void registerLocalKernelQuery(Napi::Env env, Napi::Object exports, Environment& environment) {
   constexpr Runs all = Runs::everywhere;
+  constexpr Halves kernels = Halves::storedOnCuda;
   define(env, exports, environment,
-         {Entry{"localKernelQuery", localKernelQuery, all}, Entry{"localKernelMeansGrad", localKernelMeansGrad, all},
-          Entry{"localKernelWeightGrad", localKernelWeightGrad, all}});
+         {Entry{"localKernelQuery", localKernelQuery, all, kernels}, Entry{"localKernelMeansGrad", localKernelMeansGrad, all, kernels},
+          Entry{"localKernelWeightGrad", localKernelWeightGrad, all, kernels}});
 }
 
 }  // namespace md::binding

@@ -34,9 +34,10 @@ void submConv3dWeightGrad(Call& call) {
 
 void registerSubmConv3d(Napi::Env env, Napi::Object exports, Environment& environment) {
   constexpr Runs all = Runs::everywhere;
+  constexpr Halves kernels = Halves::storedOnCuda;
   define(env, exports, environment,
-         {Entry{"mapPairs", mapPairs, all}, Entry{"submConv3d", submConv3d, all}, Entry{"submConv3dInputGrad", submConv3dInputGrad, all},
-          Entry{"submConv3dWeightGrad", submConv3dWeightGrad, all}});
+         {Entry{"mapPairs", mapPairs, all}, Entry{"submConv3d", submConv3d, all, kernels}, Entry{"submConv3dInputGrad", submConv3dInputGrad, all, kernels},
+          Entry{"submConv3dWeightGrad", submConv3dWeightGrad, all, kernels}});
 }
 
 }  // namespace md::binding

@@ -50,7 +50,7 @@ set(CMAKE_CUDA_FLAGS_RELEASE "-O1 -DNDEBUG")
 # nvcc takes five seconds a file for headers, more than for most of our kernels: four files are one, but for the largest,
 # and for cub and random, which have options of their own.
 set(ALONE ${CUDA_SOURCES})
-list(FILTER ALONE INCLUDE REGEX "/(elementwise|masked_attention|matmul|random)/|/cub.cu$")
+list(FILTER ALONE INCLUDE REGEX "/(elementwise|gathered_gemm|masked_attention|matmul|random)/|/cub.cu$")
 set(TOGETHER ${CUDA_SOURCES})
 list(REMOVE_ITEM TOGETHER ${ALONE})
 set(UNITED)

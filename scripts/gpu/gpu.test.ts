@@ -105,12 +105,26 @@ describe.skipIf((cudaInfo().devices[0]?.totalBytes ?? Infinity) > 2 ** 30)("the 
 });
 
 describe("the check", () => {
+  // As on a machine where the addon has yet to be built; importing anything that loads it ends the program.
+  it("needs no addon to begin with, and ends with its table where none can be built", async () => {
+    const stage = join(folder, "bare");
+    await bundleCheck(stage);
+    const { status, stdout, stderr } = spawnSync(process.execPath, [join(stage, "check.mjs")], {
+      cwd: stage,
+      encoding: "utf8",
+      env: { PATH: "/absent", OUT: join(stage, "out") },
+    });
+    expect([status, stderr]).toEqual([1, ""]);
+    expect(stdout).toMatch(/^build +failed .* which device to compile for is unknown; nvidia-smi: /m);
+    expect(stdout).toMatch(/^doctor +skipped .* the addon was not built$/m);
+  });
+
   it("has cases to time and to watch for races", () => {
     const sizes = sizesOf(false);
     for (const dtype of ["f32", "bf16"] as const) {
       const suites = chosen({ device: "cuda:0", dtype, what: "kernels", compile: false, sizes });
       const names = suites.flatMap(({ cases }) => cases.map(({ name }) => name));
-      const starts = ["y = x Wᵀ 4000×288×72", "Level-2, forward", "layerNorm,", "softmax,", "gelu,"];
+      const starts = ["y = x Wᵀ 4000×288×72", "Level-2, forward", "layerNorm,", "softmax,", "gelu,", "submConv3d,"];
       for (const start of dtype === "f32" ? [...starts, "AdamW"] : starts)
         expect(names.filter((name) => name.startsWith(start))).not.toEqual([]);
     }

@@ -9,20 +9,26 @@
 
 namespace md::cuda {
 
-constexpr int kCopyBytes = 16;
+constexpr int kCopyBytes = 16;  // at most, of one copy
 
-/// Starts a copy of the first `bytes` of kCopyBytes; the others become 0. Both addresses are multiples of kCopyBytes; the
+/// Starts a copy of the first `bytes` of Size, 4, 8 or 16; the others become 0. Both addresses are multiples of Size; the
 /// global one is not read where `bytes` is 0.
+template <int Size = kCopyBytes>
 __device__ inline void copyAsync(void* shared, const void* global, int bytes) {
+  static_assert(Size == 4 || Size == 8 || Size == 16);
 #ifdef __CUDACC__
 #if __CUDA_ARCH__ >= 800
   const auto at = static_cast<unsigned>(__cvta_generic_to_shared(shared));
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(at), "l"(__cvta_generic_to_global(global)), "r"(bytes) : "memory");
+  if constexpr (Size == 16) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(at), "l"(__cvta_generic_to_global(global)), "r"(bytes) : "memory");
+  } else {
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(at), "l"(__cvta_generic_to_global(global)), "n"(Size), "r"(bytes) : "memory");
+  }
 #else
   __trap();
 #endif
 #else
-  emulation::copyAsync(shared, global, static_cast<size_t>(bytes), kCopyBytes);
+  emulation::copyAsync(shared, global, static_cast<size_t>(bytes), Size);
 #endif
 }
 

@@ -3,9 +3,12 @@
 #include <algorithm>
 #include <bit>
 
+#include "../../core/cuda/fragments.h"
 #include "../../core/cuda/scan.h"
 #include "../../core/cuda/warp.h"
+#include "../elementwise/cuda.h"
 #include "../sort/op.h"
+#include "cuda_product.h"
 
 namespace md::gathered_gemm {
 namespace {
@@ -17,26 +20,6 @@ constexpr int kGroupWarps = kThreads / kWarp;
 constexpr int kPairs = 32, kColumns = 64, kDepth = 16;
 constexpr int kSide = 16;  // threads along a tile
 constexpr int64_t kWantedBlocks = 1024;  // that fill a device
-
-int64_t blocksOf(const Pairs& pairs) { return (pairs.outputRows + pairs.blockRows - 1) / pairs.blockRows; }
-
-struct Range {
-  int32_t begin, end;
-};
-/// The pairs of a group (block, offset), within [0, count) whatever the starts are.
-__device__ Range pairsOf(const Pairs& pairs, int64_t group, int64_t count) {
-  const auto most = static_cast<int32_t>(count);
-  const int32_t begin = pairs.starts[group], end = pairs.starts[group + 1];
-  return {begin < 0 ? 0 : begin, end > most ? most : end};
-}
-
-/// Whether pair h joins a row of the inputs with one of the block.
-__device__ bool validPair(const Pairs& pairs, int64_t block, int64_t h, Complaint* complaint, const char* op) {
-  const int64_t input = pairs.inputs[h], output = pairs.outputs[h], first = block * pairs.blockRows;
-  if (input >= 0 && input < pairs.inputRows && output >= first && output < first + pairs.blockRows && output < pairs.outputRows) return true;
-  complain(complaint, op, Wrong::pair, h);
-  return false;
-}
 
 __global__ void checkStarts(int64_t groups, int64_t count, const int32_t* __restrict__ starts, Complaint* complaint, const char* op) {
   gridStride(groups + 1, [&](int64_t i) {
@@ -106,18 +89,6 @@ __global__ void startsOfSorted(int64_t groups, int64_t count, const int64_t* __r
   });
 }
 
-template <class T>
-struct MultiplyArgs {
-  Pairs pairs;
-  int64_t count, depth, columns;
-  const T* x;
-  const T* weight;
-  int64_t kernelStride, columnStride, depthStride;
-  bool mirrored;
-  const T* bias;  // or null
-  T* out;
-};
-
 /// A block owns kColumns columns of the output rows of a block of the map. One thread owns all sums of a column and every
 /// fourth row, and adds to them in the order of the pairs: a row may occur in a group as often as it likes.
 template <class T>
@@ -182,15 +153,6 @@ __global__ void multiplyKernel(MultiplyArgs<T> p, Complaint* complaint, const ch
   }
 }
 
-template <class T>
-struct OuterArgs {
-  Pairs pairs;
-  int64_t count, depth, columns, blocks, splits;
-  const T* x;
-  const T* grad;
-  T* partial;  // [splits, K, columns, depth]
-};
-
 /// A block owns a tile of one offset's gradient, over the pairs of a share of the map's blocks.
 template <class T>
 __global__ void outerKernel(OuterArgs<T> p, Complaint* complaint, const char* op) {
@@ -229,15 +191,18 @@ __global__ void outerKernel(OuterArgs<T> p, Complaint* complaint, const char* op
   }
 }
 
-template <class T>
+template <class S>
 __global__ void addSplits(int64_t n, int64_t splits, int64_t columns, int64_t depth, int64_t kernelStride, int64_t columnStride, int64_t depthStride,
-                          const T* __restrict__ partial, T* __restrict__ weight) {
+                          const Computed<S>* __restrict__ partial, S* __restrict__ weight) {
   gridStride(n, [&](int64_t i) {
-    T total = partial[i];
+    Computed<S> total = partial[i];
     for (int64_t split = 1; split < splits; split++) total += partial[split * n + i];
-    weight[i / depth / columns * kernelStride + i / depth % columns * columnStride + i % depth * depthStride] = total;
+    weight[i / depth / columns * kernelStride + i / depth % columns * columnStride + i % depth * depthStride] = static_cast<S>(total);
   });
 }
+
+/// Whether f16 and bf16 have to be widened first.
+bool widens(const CudaPlan& cuda, DType dtype) { return isHalf(dtype) && cuda.kernel == CudaKernel::scalar; }
 
 }  // namespace
 
@@ -284,32 +249,63 @@ void transposeCuda(Context& context, const Pairs& pairs, int64_t count, PairMap&
   launch(context, op, startsOfSorted, blocksFor(groups + 1), kThreads, groups, count, codes.data<int64_t>(), map.starts.data<int32_t>());
 }
 
-void multiplyCuda(Context& context, const Pairs& pairs, int64_t count, const Tensor& x, const Matrices& weight, const Tensor* bias, const Tensor& out,
-                  const char* op) {
+CudaPlan planCuda(const Context& context, DType dtype) {
+  if (!isHalf(dtype)) return {CudaKernel::scalar, "matrix units would round f32 and f64"};
+  if (!hasMatrixUnits(context)) return {CudaKernel::scalar, "compute capability below 8.0"};
+  return {CudaKernel::fragments, "f16 and bf16 fit matrix units"};
+}
+
+void multiplyCuda(Context& context, const CudaPlan& cuda, const Pairs& pairs, int64_t count, const Tensor& x, const Matrices& weight, const Tensor* bias,
+                  const Tensor& out, const char* op) {
   if (out.numel() == 0) return;
-  const dim3 blocks(static_cast<unsigned>(blocksOf(pairs)), static_cast<unsigned>((weight.columns + kColumns - 1) / kColumns));
-  dispatchFloat(x.dtype, op, [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    const MultiplyArgs<T> args{pairs, count, weight.depth, weight.columns, x.data<T>(), weight.values.data<T>(), weight.kernelStride, weight.columnStride,
-                               weight.depthStride, weight.mirrored, bias ? bias->data<T>() : nullptr, out.data<T>()};
-    launch(context, op, multiplyKernel<T>, blocks, kThreads, args, complaintOf(context), op);
+  if (widens(cuda, x.dtype)) {
+    const auto wide = [&](const Tensor& narrow) { return elementwise::cast(context, narrow, DType::f32, op); };
+    Matrices matrices = weight;
+    matrices.values = wide(weight.values);
+    const Tensor added = bias ? wide(*bias) : Tensor{}, sums = empty(context, DType::f32, out.shape, op);
+    multiplyCuda(context, cuda, pairs, count, wide(x), matrices, bias ? &added : nullptr, sums, op);
+    return elementwise::castCuda(context, sums, out, op);
+  }
+  dispatchStoredFloat(x.dtype, op, [&](auto tag) {
+    using S = typename decltype(tag)::type;
+    const MultiplyArgs<S> args{pairs, count, weight.depth, weight.columns, x.data<S>(), weight.values.data<S>(), weight.kernelStride, weight.columnStride,
+                               weight.depthStride, weight.mirrored, bias ? bias->data<S>() : nullptr, out.data<S>()};
+    if constexpr (sizeof(S) == 2) {
+      launchMultiplyFragments(context, args, op);
+    } else {
+      const dim3 blocks(static_cast<unsigned>(blocksOf(pairs)), static_cast<unsigned>((weight.columns + kColumns - 1) / kColumns));
+      launch(context, op, multiplyKernel<S>, blocks, kThreads, args, complaintOf(context), op);
+    }
   });
 }
 
-void weightGradCuda(Context& context, const Pairs& pairs, int64_t count, const Tensor& x, const Tensor& grad, const Matrices& weight, const char* op) {
+void weightGradCuda(Context& context, const CudaPlan& cuda, const Pairs& pairs, int64_t count, const Tensor& x, const Tensor& grad, const Matrices& weight,
+                    const char* op) {
   const int64_t n = weight.kernels * weight.columns * weight.depth, blocks = blocksOf(pairs);
   if (n == 0) return;
-  const int64_t columnTiles = (weight.columns + kColumns - 1) / kColumns, depthTiles = (weight.depth + kColumns - 1) / kColumns;
+  if (widens(cuda, x.dtype)) {
+    const auto wide = [&](const Tensor& narrow) { return elementwise::cast(context, narrow, DType::f32, op); };
+    Matrices sums = weight;
+    sums.values = empty(context, DType::f32, weight.values.shape, op);
+    weightGradCuda(context, cuda, pairs, count, wide(x), wide(grad), sums, op);
+    return elementwise::castCuda(context, sums.values, weight.values, op);
+  }
+  const int64_t tile = cuda.kernel == CudaKernel::fragments ? kFragmentColumns : kColumns;
+  const int64_t columnTiles = (weight.columns + tile - 1) / tile, depthTiles = (weight.depth + tile - 1) / tile;
   // By the shapes alone: the same bits on every device.
   const int64_t splits = std::clamp<int64_t>(kWantedBlocks / (weight.kernels * columnTiles * depthTiles), 1, std::max<int64_t>(1, blocks));
-  const Tensor partial = empty(context, x.dtype, {splits, n}, op);
-  const dim3 grid(static_cast<unsigned>(weight.kernels * splits), static_cast<unsigned>(columnTiles), static_cast<unsigned>(depthTiles));
-  dispatchFloat(x.dtype, op, [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    const OuterArgs<T> args{pairs, count, weight.depth, weight.columns, blocks, splits, x.data<T>(), grad.data<T>(), partial.data<T>()};
-    launch(context, op, outerKernel<T>, grid, kThreads, args, complaintOf(context), op);
-    launch(context, op, addSplits<T>, blocksFor(n), kThreads, n, splits, weight.columns, weight.depth, weight.kernelStride, weight.columnStride,
-           weight.depthStride, partial.data<T>(), weight.values.data<T>());
+  const Tensor partial = empty(context, computedDType(x.dtype), {splits, n}, op);
+  dispatchStoredFloat(x.dtype, op, [&](auto tag) {
+    using S = typename decltype(tag)::type;
+    const OuterArgs<S> args{pairs, count, weight.depth, weight.columns, blocks, splits, x.data<S>(), grad.data<S>(), partial.data<Computed<S>>()};
+    if constexpr (sizeof(S) == 2) {
+      launchOuterFragments(context, args, op);
+    } else {
+      const dim3 grid(static_cast<unsigned>(weight.kernels * splits), static_cast<unsigned>(columnTiles), static_cast<unsigned>(depthTiles));
+      launch(context, op, outerKernel<S>, grid, kThreads, args, complaintOf(context), op);
+    }
+    launch(context, op, addSplits<S>, blocksFor(n), kThreads, n, splits, weight.columns, weight.depth, weight.kernelStride, weight.columnStride,
+           weight.depthStride, partial.data<Computed<S>>(), weight.values.data<S>());
   });
 }
 

@@ -1,4 +1,4 @@
-// Kernels of cuda.cu. A pair that leaves its block or its rows is left out, and whoever waits next throws.
+// Kernels of cuda.cu and cuda_fragments.cu. A pair that leaves its block or its rows is left out, and whoever waits next throws.
 #pragma once
 #include "../../core/cuda/backend.h"
 #include "op.h"
@@ -11,10 +11,20 @@ MD_CUDA_FUNCTION PairMap mapPairsCuda(Context& context, const Tensor& neighbours
 MD_CUDA_FUNCTION void checkStartsCuda(Context& context, const Pairs& pairs, int64_t count, const char* op);
 /// Fills `map`, whose blocks of output rows are those of its blockRows.
 MD_CUDA_FUNCTION void transposeCuda(Context& context, const Pairs& pairs, int64_t count, PairMap& map, const char* op);
+
+/// fragments: on matrix units, for f16 and bf16; scalar for everything, f16 and bf16 by way of f32.
+enum class CudaKernel { fragments, scalar };
+struct CudaPlan {
+  CudaKernel kernel;
+  const char* reason;
+};
+/// Which kernels compute products and gradients of the weight, and why.
+MD_CUDA_FUNCTION CudaPlan planCuda(const Context& context, DType dtype);
+
 /// Contiguous x and bias (or null) into out [outputs, columns].
-MD_CUDA_FUNCTION void multiplyCuda(Context& context, const Pairs& pairs, int64_t count, const Tensor& x, const Matrices& weight, const Tensor* bias,
-                                   const Tensor& out, const char* op);
-MD_CUDA_FUNCTION void weightGradCuda(Context& context, const Pairs& pairs, int64_t count, const Tensor& x, const Tensor& grad, const Matrices& weight,
-                                     const char* op);
+MD_CUDA_FUNCTION void multiplyCuda(Context& context, const CudaPlan& cuda, const Pairs& pairs, int64_t count, const Tensor& x, const Matrices& weight,
+                                   const Tensor* bias, const Tensor& out, const char* op);
+MD_CUDA_FUNCTION void weightGradCuda(Context& context, const CudaPlan& cuda, const Pairs& pairs, int64_t count, const Tensor& x, const Tensor& grad,
+                                     const Matrices& weight, const char* op);
 
 }  // namespace md::gathered_gemm

@@ -213,7 +213,7 @@ Tensor multiply(Context& context, const PairMap& given, const Tensor& x, const M
   const Tensor source = contiguous(context, x, op), added = bias ? contiguous(context, *bias, op) : Tensor{};
   Tensor out = empty(context, x.dtype, {outputs, weight.columns}, op);
   if (context.onCuda()) {
-    multiplyCuda(context, checked.pairs, checked.count, source, weight, bias ? &added : nullptr, out, op);
+    multiplyCuda(context, planCuda(context, x.dtype), checked.pairs, checked.count, source, weight, bias ? &added : nullptr, out, op);
     return out;
   }
   const int64_t blocks = blocksOf(checked.pairs), threads = context.pool.threads();
@@ -227,7 +227,7 @@ Tensor multiply(Context& context, const PairMap& given, const Tensor& x, const M
 void weightGrad(Context& context, const PairMap& given, const Tensor& x, const Tensor& grad, const Matrices& weight, const char* op) {
   const CheckedMap checked = requireMap(context, given, weight.kernels, x.dim(0), grad.dim(0), op);
   const Tensor source = contiguous(context, x, op), g = contiguous(context, grad, op);
-  if (context.onCuda()) return weightGradCuda(context, checked.pairs, checked.count, source, g, weight, op);
+  if (context.onCuda()) return weightGradCuda(context, planCuda(context, x.dtype), checked.pairs, checked.count, source, g, weight, op);
   const int64_t rows = weight.kernels * weight.columns;
   if (rows == 0) return;
   if (checked.count == 0) {

@@ -28,7 +28,7 @@ PairMap mapPairs(Context& context, const Tensor& neighbours, int64_t inputs, boo
 /// blocks.
 PairMap transpose(Context& context, const PairMap& map, int64_t kernels, int64_t inputs, int64_t outputs, const char* op);
 
-/// K matrices [columns, depth] in a contiguous tensor, by their element strides.
+/// K matrices [columns, depth] in a contiguous tensor, by their element strides; the last or the middle one is 1.
 struct Matrices {
   Tensor values;
   int64_t kernels, columns, depth;

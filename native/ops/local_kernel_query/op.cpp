@@ -24,7 +24,7 @@ void requireWeight(const Tensor& weight, DType dtype, const char* op) {
 }  // namespace
 
 Tensor query(Context& context, const PairMap& hits, int64_t queries, const Tensor& means, const Tensor& weight, const char* op) {
-  requireFloat(means, op, "means");
+  requireStoredFloat(means, op, "means");
   requireRank(means, 2, op, "means");
   requireWeight(weight, means.dtype, op);
   requireShape(means, {means.dim(0), weight.dim(2)}, op, "means");
@@ -32,7 +32,7 @@ Tensor query(Context& context, const PairMap& hits, int64_t queries, const Tenso
 }
 
 Tensor queryMeansGrad(Context& context, const PairMap& hits, int64_t voxels, const Tensor& weight, const Tensor& grad, const char* op) {
-  requireFloat(grad, op, "grad");
+  requireStoredFloat(grad, op, "grad");
   requireRank(grad, 2, op, "grad");
   requireWeight(weight, grad.dtype, op);
   requireShape(grad, {grad.dim(0), weight.dim(1)}, op, "grad");
@@ -41,7 +41,7 @@ Tensor queryMeansGrad(Context& context, const PairMap& hits, int64_t voxels, con
 }
 
 Tensor queryWeightGrad(Context& context, const PairMap& hits, int64_t kernels, const Tensor& means, const Tensor& grad, const char* op) {
-  requireFloat(means, op, "means");
+  requireStoredFloat(means, op, "means");
   requireRank(means, 2, op, "means");
   requireDType(grad, means.dtype, op, "grad");
   requireRank(grad, 2, op, "grad");

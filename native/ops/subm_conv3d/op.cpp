@@ -15,7 +15,7 @@ void requireWeight(const Tensor& weight, DType dtype, const char* op) {
 }  // namespace
 
 Tensor submConv3d(Context& context, const PairMap& map, const Tensor& x, const Tensor& given, const Tensor* bias, const char* op) {
-  requireFloat(x, op, "x");
+  requireStoredFloat(x, op, "x");
   requireRank(x, 2, op, "x");
   requireWeight(given, x.dtype, op);
   const int64_t out = given.dim(0), in = given.dim(4), kernels = given.dim(1) * given.dim(2) * given.dim(3);
@@ -29,7 +29,7 @@ Tensor submConv3d(Context& context, const PairMap& map, const Tensor& x, const T
 }
 
 Tensor submConv3dInputGrad(Context& context, const PairMap& map, const Tensor& given, const Tensor& grad, const char* op) {
-  requireFloat(grad, op, "grad");
+  requireStoredFloat(grad, op, "grad");
   requireRank(grad, 2, op, "grad");
   requireWeight(given, grad.dtype, op);
   const int64_t out = given.dim(0), in = given.dim(4), kernels = given.dim(1) * given.dim(2) * given.dim(3);
@@ -39,7 +39,7 @@ Tensor submConv3dInputGrad(Context& context, const PairMap& map, const Tensor& g
 }
 
 Tensor submConv3dWeightGrad(Context& context, const PairMap& map, const Tensor& x, const Tensor& grad, int64_t size, const char* op) {
-  requireFloat(x, op, "x");
+  requireStoredFloat(x, op, "x");
   requireRank(x, 2, op, "x");
   requireDType(grad, x.dtype, op, "grad");
   requireRank(grad, 2, op, "grad");

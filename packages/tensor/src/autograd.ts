@@ -1,5 +1,5 @@
 import { ShapeError, TensorError, UnsupportedError } from "@md/native";
-import { autocast, autocastDType } from "./autocast.js";
+import { autocast, autocastDType, forgetCasts } from "./autocast.js";
 import { isFloat } from "./dtype.js";
 import { rules } from "./gradients/index.js";
 import { add } from "./ops/elementwise.js";
@@ -32,7 +32,8 @@ export interface Rule<A> {
   grad(context: RuleContext<A>, grads: readonly (Tensor | null)[]): (Tensor | null)[];
 }
 
-type Saved = Pick<Tensor, "resource" | "shape" | "dtype" | "device">;
+/** What keeps the elements of a tensor. */
+export type Saved = Pick<Tensor, "resource" | "shape" | "dtype" | "device">;
 
 /** Another tensor of the same slot, without a graph. */
 export function alias({ resource, shape, dtype, device }: Saved): Tensor {
@@ -252,6 +253,7 @@ export function checkpoint<Inputs extends readonly Tensor[]>(
       generators.forEach((generator, i) => (generator.state = states[i]!));
       const again = withGrad(() => autocast(precision, () => body(...(leaves as readonly Tensor[] as Inputs))));
       generators.forEach((generator, i) => (generator.state = now[i]!));
+      forgetCasts(leaves);
       if (again.requiresGrad) backward(again, { gradient: gradient! });
       return leaves.map(({ grad }) => grad && alias(grad));
     },

@@ -1,4 +1,5 @@
 import { DisposedError, native } from "@md/native";
+import { withCapturedCasts } from "./autocast.js";
 import { deviceCode, type DeviceName } from "./device.js";
 import { currentScope, disown, own, type Owned, type Resource, Scope, scope, within } from "./scope.js";
 
@@ -47,7 +48,7 @@ export class CudaGraph<T> implements Owned {
     native.beginGraph(code);
     const kept = new Scope();
     try {
-      const result = within(kept, () => scope(body));
+      const result = withCapturedCasts(() => within(kept, () => scope(body)));
       return new CudaGraph(result, new GraphResource(native.endGraph(code), kept));
     } catch (error) {
       kept.close([], null);

@@ -1,5 +1,6 @@
 import { DeviceError } from "@md/native";
 import { anomalyEnabled, checkAnomaly } from "./anomaly.js";
+import { forgetCasts } from "./autocast.js";
 import { gradEnabled, record } from "./autograd.js";
 import type { AttentionAttrs } from "./ops/attention.js";
 import type { DropoutAttrs } from "./ops/dropout.js";
@@ -64,6 +65,7 @@ export function executeAll<P extends Primitive>(
   const results: Tensor[] = [];
   for (let i = 0; i < outputs; i++) results.push(takeOutput(i));
   if (profile) profile.add(primitive, performance.now() - start, results);
+  if (outputs === 0) forgetCasts(inputs); // it may have changed them in place
   if (gradEnabled()) record(primitive, inputs, attrs, results);
   if (anomalyEnabled()) checkAnomaly(primitive, inputs, results);
   return results;

@@ -124,3 +124,112 @@ describe.each(["f16", "bf16"] as const)("autocast to %s", (dtype) => {
     expect(weight.grad!.dtype).toBe("f32");
   });
 });
+
+const castsOf = <T>(body: () => T): { result: T; casts: number } => {
+  const { result, profile } = md.profile(body);
+  return { result, casts: profile.rows.find(({ op }) => op === "cast")?.calls ?? 0 };
+};
+
+describe.each(["f16", "bf16"] as const)("the parameters that autocast keeps in %s", (dtype) => {
+  const parameter = (shape: number[], seed: number): md.Tensor => {
+    const x = randn(shape, seed);
+    x.requiresGrad = true;
+    return x;
+  };
+  const x = randn([3, 6], 1);
+
+  it("are cast once for all uses, to the bits of a cast at each use", () => {
+    const run = (cacheEnabled: boolean): { numbers: unknown[]; casts: number } => {
+      const [weight, bias] = [parameter([6, 6], 2), parameter([6], 3)];
+      const forward = (): md.Tensor => {
+        let hidden = x;
+        // What a scope frees inside is not the cache's.
+        for (let i = 0; i < 4; i++) hidden = md.scope(() => md.gelu(md.linear(hidden, weight, bias)));
+        return md.mseLoss(hidden, x);
+      };
+      const { result: loss, casts } = castsOf(() => md.autocast(dtype, forward, { cacheEnabled }));
+      loss.backward();
+      for (const { grad } of [weight, bias]) expect(grad!.dtype).toBe("f32");
+      return { numbers: [loss.data(), weight.grad!.data(), bias.grad!.data()], casts };
+    };
+    const [kept, plain] = [run(true), run(false)];
+    expect(plain.casts - kept.casts).toBe(2 * 3);
+    expect(kept.numbers).toEqual(plain.numbers);
+  });
+
+  it("serve what records gradients after what does not, and checkpoints", () => {
+    const weight = parameter([6, 6], 2);
+    const product = (a: md.Tensor): md.Tensor => md.linear(a, weight);
+    const gradient = (body: () => md.Tensor, cacheEnabled = true): unknown => {
+      weight.grad = null;
+      md.autocast(dtype, body, { cacheEnabled }).backward();
+      return weight.grad!.data();
+    };
+    const whole = (): md.Tensor => md.sum(product(product(x)));
+    const expected = gradient(whole, false);
+    const { result, casts } = castsOf(() =>
+      gradient(() => {
+        md.noGrad(whole);
+        return whole();
+      }),
+    );
+    expect(result).toEqual(expected);
+    // x, what is summed, twice; the weight once; on the way back the gradient of what is summed and of both uses.
+    expect(casts).toBe(2 * 2 + 1 + 3);
+    expect(gradient(() => md.sum(md.checkpoint((a) => product(product(a)), [x])))).toEqual(expected);
+    expect(gradient(() => md.autocast("f32", () => md.autocast(dtype, whole)))).toEqual(expected);
+  });
+
+  it("are cast anew where they have changed, or moved to other memory", () => {
+    const weight = parameter([6, 6], 2);
+    const product = (): unknown => md.linear(x, weight).data();
+    const one = (body: () => void): unknown => {
+      md.autocast(dtype, () => {
+        product();
+        body();
+        const found = product();
+        expect(found).toEqual(md.autocast(dtype, product, { cacheEnabled: false }));
+      });
+      return md.autocast(dtype, product);
+    };
+    const before = md.autocast(dtype, product);
+    const changed = one(() => md.assign(weight, weight.detach().mul(2)));
+    expect(changed).not.toEqual(before);
+    const zeros = (): md.Tensor[] => [md.zeros([6, 6])];
+    const state = { parameters: [weight], grads: [md.ones([6, 6])], expAvgs: zeros(), expAvgSqs: zeros() };
+    const options = { lr: 1, betas: [0.9, 0.99], eps: 1e-8, weightDecay: 0, step: 1 } as const;
+    expect(one(() => md.adamwStep(state, options))).not.toEqual(changed);
+  });
+
+  it("are gone with the outermost autocast, after an error too, so that steps take no more memory", () => {
+    md.scope(() => {
+      const weight = parameter([64, 6], 2);
+      const step = (): void =>
+        md.scope(() => {
+          const loss = md.autocast(dtype, () => md.sum(md.autocast(dtype, () => md.linear(x, weight))));
+          loss.backward();
+          weight.grad!.dispose();
+          weight.grad = null;
+        });
+      step();
+      const { liveTensors, liveBytes } = md.memory();
+      const same = (): void => expect(md.memory()).toMatchObject({ liveTensors, liveBytes });
+      for (let i = 0; i < 5; i++) step();
+      same();
+      md.autocast(dtype, () => {
+        md.scope(() => void md.linear(x, weight));
+        expect(md.memory().liveTensors).toBe(liveTensors + 1);
+        md.autocast("f16", () => md.scope(() => void md.linear(x, weight)));
+        md.autocast("bf16", () => md.scope(() => void md.linear(x, weight)));
+        expect(md.memory().liveTensors).toBe(liveTensors + 2);
+      });
+      same();
+      const failing = (): void => {
+        md.scope(() => void md.linear(x, weight));
+        throw new Error("inside");
+      };
+      expect(() => md.autocast(dtype, failing)).toThrow("inside");
+      same();
+    });
+  });
+});

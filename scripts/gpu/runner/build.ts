@@ -20,12 +20,14 @@ export async function buildAddon(
   const failed = (wrong: string) => ({ file, architecture, wrong });
   if (!/^\d+a?$/.test(architecture)) return failed(`which device to compile for is unknown; ${reason}; MD_GPU_ARCH=90`);
   const include = resolve(stage, "include");
+  // CMake's own choice is make, which not every machine has.
+  const generator = ask("ninja", "--version").line === null ? [] : ["-G", "Ninja"];
   const ends = Date.now() + limitMs;
   // A binary of an earlier run must not pass for this one's.
   rmSync(file, { force: true });
   for (const args of [
     [
-      ...["-S", "native", "-B", folder, "-DMD_CUDA=on", `-DMD_CUDA_ARCH=${architecture}`],
+      ...["-S", "native", "-B", folder, ...generator, "-DMD_CUDA=on", `-DMD_CUDA_ARCH=${architecture}`],
       ...[`-DCMAKE_JS_INC=${join(include, "node-api")}`, `-DNODE_ADDON_API_DIR=${join(include, "node-addon-api")}`],
     ],
     ["--build", folder, "--target", "md_native", "--parallel", String(availableParallelism())],

@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { ask } from "./ask.js";
 import { buildAddon } from "./build.js";
+import { pythonsCublas } from "./cublas.js";
 import { count, type Entry, type Status, writeJson } from "./outcome.js";
 import { run } from "./process.js";
 import { tableOf } from "./table.js";
@@ -94,13 +95,14 @@ export async function check({
     entries: built.wrong === null ? [{ name: `sm_${built.architecture}`, status: "passed" }] : [],
   });
 
+  const cublas = pythonsCublas();
   let obstacle = built.wrong === null ? "" : "the addon was not built";
   for (const step of steps.filter(({ name }) => !only || only.includes(name))) {
     const limitMs = Math.min(patience * 1000 * step.seconds, left());
     const reason = step.needsDevice || built.wrong !== null ? obstacle : "";
     if (reason !== "") finish({ ...blank(step), status: "skipped", reason });
     else if (limitMs < 2000) finish({ ...blank(step), status: "not reached", reason: "the eight minutes were over" });
-    else finish(await runInChild(step, { stage, out, log, program, binary: built.file, limitMs }));
+    else finish(await runInChild(step, { stage, out, log, program, binary: built.file, cublas, limitMs }));
     if (step.runs === "doctor" && obstacle === "") obstacle = whyNoDevice(results.at(-1)!);
   }
   console.log(`\n${tableOf(results)}`);
@@ -109,10 +111,11 @@ export async function check({
 
 const blank = ({ name }: Step) => ({ name, seconds: 0, entries: [] });
 
+// The device counts also where doctor then came to grief over a tool.
 function whyNoDevice({ status, reason, entries }: StepResult): string {
-  if (status === "failed") return `doctor failed: ${reason}`;
   const device = entries.find(({ name }) => name.startsWith("cuda:0"));
-  return device?.status === "passed" ? "" : (device?.reason ?? "no CUDA device");
+  if (device) return device.status === "passed" ? "" : (device.reason ?? "no CUDA device");
+  return status === "failed" ? `doctor failed: ${reason}` : "no CUDA device";
 }
 
 interface Around {
@@ -122,10 +125,14 @@ interface Around {
   program: string;
   /** The addon. */
   binary: string;
+  cublas: Readonly<Record<string, string>>;
   limitMs: number;
 }
 
-async function runInChild(step: Step, { stage, out, log, program, binary, limitMs }: Around): Promise<StepResult> {
+async function runInChild(
+  step: Step,
+  { stage, out, log, program, binary, cublas, limitMs }: Around,
+): Promise<StepResult> {
   const began = Date.now();
   const file = join(out, "step.json");
   rmSync(file, { force: true });
@@ -146,7 +153,7 @@ async function runInChild(step: Step, { stage, out, log, program, binary, limitM
     ];
   }
   const peer = resolve(stage, "peers", "torch_mini_diffuser.py");
-  const env = { MD_NATIVE_BINARY: binary, MD_TORCH_MINI_DIFFUSER: peer };
+  const env = { MD_NATIVE_BINARY: binary, MD_TORCH_MINI_DIFFUSER: peer, ...cublas };
   const ending = await run(command[0]!, command.slice(1), {
     log,
     limitMs,

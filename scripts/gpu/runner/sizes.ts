@@ -20,7 +20,7 @@ export interface Sizes {
 
 // Of the suites, what a training step spends its time on.
 const wanted =
-  /(4000×288×72|4000×36×108|6400×72×288)$|^Level-2, forward|^(layerNorm|softmax|gelu)\b.*(4000×288|4\.6 MB|128 MiB)|^AdamW/;
+  /(4000×288×72|4000×36×108|6400×72×288)$|^Level-2, forward|^(layerNorm|softmax|gelu)\b.*(4000×288|4\.6 MB|128 MiB)|^AdamW|^submConv3d, 16000 voxels, \d+ channels, forward/;
 
 const whole: Sizes = {
   opCases,

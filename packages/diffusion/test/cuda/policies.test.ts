@@ -1,4 +1,4 @@
-import { CudaGraph, cudaInfo, type Device, Generator, scope, Tensor } from "@md/tensor";
+import { autocast, CudaGraph, cudaInfo, type Device, Generator, scope, Tensor } from "@md/tensor";
 import { describe, expect, it, vi } from "vitest";
 import {
   type ActionSample,
@@ -88,14 +88,13 @@ function countReads(body: () => void): number {
   return read.length;
 }
 
-/** Loss, its parts, gradients and buffers of a training step, then an action, all on `where`. */
-function stepAndSample({ make, batch, reads, sampling }: PolicyCase, where: Device): Results {
-  const policy = make().to(where);
+/** Loss, its parts, gradients and buffers of a training step on `where`. */
+function trainingStep(policy: Policy, { batch, reads }: PolicyCase, where: Device, precision: "f32" | "bf16"): Results {
   const results: Results = new Map();
   scope(() => {
     let step!: ReturnType<Policy["loss"]>;
     const read = countReads(() => {
-      step = policy.loss(batch, new Generator(3));
+      step = autocast(precision, () => policy.loss(batch, new Generator(3)));
       step.loss.backward();
     });
     expect(read).toBe(where === "cpu" ? 0 : reads);
@@ -107,6 +106,14 @@ function stepAndSample({ make, batch, reads, sampling }: PolicyCase, where: Devi
     for (const [name, buffer] of policy.namedBuffers())
       results.set(name, { where: buffer.device, numbers: buffer.toFlatArray() });
   });
+  return results;
+}
+
+/** A training step, then an action, all on `where`. */
+function stepAndSample(policyCase: PolicyCase, where: Device): Results {
+  const { make, batch, sampling } = policyCase;
+  const policy = make().to(where);
+  const results = trainingStep(policy, policyCase, where, "f32");
   const action = policy.eval().sample(batch, { ...sampling, generator: new Generator(4) });
   for (const field of ["position", "rotationBins", "quaternion", "open", "trajectory"] satisfies (keyof ActionSample)[])
     if (action[field]) results.set(`sampled ${field}`, { where, numbers: Array.from(action[field]) });
@@ -132,6 +139,33 @@ describe.skipIf(cudaInfo().devices.length === 0)("policies on cuda", () => {
         expect(numbers, name).toHaveLength(wanted.length);
         const off = norm(numbers.map((value, i) => value - wanted[i]!));
         expect(off, name).toBeLessThanOrEqual(1e-5 * norm(wanted) + (name.startsWith("gradient") ? rounding : 1e-7));
+      }
+    },
+    240_000,
+  );
+
+  // Against the CPU in f32: at most twice as far as the CPU in bf16 is, and an epsilon.
+  it.each(cases.slice(0, 1))(
+    "$name has the CPU's losses and gradients under autocast, as far as bf16 goes",
+    (policyCase) => {
+      const step = (where: Device, precision: "f32" | "bf16"): Results => {
+        const policy = policyCase.make().to(where);
+        const results = trainingStep(policy, policyCase, where, precision);
+        policy.dispose();
+        return results;
+      };
+      const [exact, here, there] = [step("cpu", "f32"), step("cpu", "bf16"), step(device, "bf16")];
+      expect([...there.keys()]).toEqual([...exact.keys()]);
+      expect([...there.keys()].filter((name) => name.startsWith("gradient")).length).toBeGreaterThan(50);
+      const whole = norm([...exact].flatMap(([name, { numbers }]) => (name.startsWith("gradient") ? numbers : [])));
+      for (const [name, { where, numbers }] of there) {
+        const wanted = exact.get(name)!.numbers;
+        const off = (found: readonly number[]): number => norm(found.map((value, i) => value - wanted[i]!));
+        expect(where, name).toBe(device);
+        const rounding = name.startsWith("gradient") ? 1e-4 * whole : 1e-7;
+        expect(off(numbers), name).toBeLessThanOrEqual(
+          2 * off(here.get(name)!.numbers) + 2 ** -7 * norm(wanted) + rounding,
+        );
       }
     },
     240_000,

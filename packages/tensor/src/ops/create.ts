@@ -1,6 +1,7 @@
 import type { NdArray } from "ndarray";
 import ndarray from "ndarray";
 import { native, ShapeError, ValueError } from "@md/native";
+import { forgetCasts } from "../autocast.js";
 import { deviceCode, type DeviceName } from "../device.js";
 import { type DType, dtypeCode, dtypeOfHost, type HalfDType, hostArray, type HostArray, isHalf } from "../dtype.js";
 import { takeOutput, type Tensor } from "../tensor.js";
@@ -179,4 +180,7 @@ export const toNdarray = (x: Tensor): NdArray<HostArray> => ndarray(x.data(), [.
  * Overwrites `target` (contiguous) with `source` of the same shape and dtype, in place: for parameters and buffers. The
  * two may lie on different devices.
  */
-export const assign = (target: Tensor, source: Tensor): void => native.assign(target.slot, source.slot);
+export function assign(target: Tensor, source: Tensor): void {
+  native.assign(target.slot, source.slot);
+  forgetCasts([target]);
+}

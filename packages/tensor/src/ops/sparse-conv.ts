@@ -52,7 +52,7 @@ export function mapPairs(neighbours: Tensor, inputs: number, { roomy = false } =
  * neighbours are not multiplied. A row does not depend on how many voxels there are or threads run, to the bit.
  *
  * @param map the voxels' neighbours, built once and shared by every layer of a level
- * @param x [V, in], f32 or f64, rows in the order of the voxels
+ * @param x [V, in], of any float, rows in the order of the voxels
  * @param weight [out, k, k, k, in] with offsets along x, y, z, k being the map's kernelSize: spconv's layout
  * @param options.bias [out]; default none
  * @returns [V, out]

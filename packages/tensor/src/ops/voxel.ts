@@ -165,7 +165,7 @@ export function localKernelMap(neighbours: Tensor, voxels: number): LocalKernelM
  * multiplied; a query without any gives 0. A row does not depend on the other queries, to the bit. Gradients flow to
  * `means` and `weight`, none to the positions of the queries.
  *
- * @param means [V, in], f32 or f64, of {@link VoxelHash.mean}
+ * @param means [V, in], of any float, of {@link VoxelHash.mean}
  * @param weight [K, out, in]: K = 27 offsets, dx slowest and dz fastest
  * @returns [Q, out]
  */

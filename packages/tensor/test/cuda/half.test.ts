@@ -63,4 +63,41 @@ describe.skipIf(md.cudaInfo().devices.length === 0).each(["f16", "bf16"] as cons
     const epsilon = dtype === "f16" ? 2 ** -10 : 2 ** -7;
     there.forEach((found, i) => md.compareNumbers(`result ${i}`, found, here[i]!, 4 * epsilon));
   });
+
+  it("reads parameters that autocast has cast in a graph without gradients, and casts those of one with them anew", () => {
+    md.scope(() => {
+      const weight = randn([8, 6], 1).to("cuda").detach();
+      weight.requiresGrad = true;
+      const x = randn([5, 6], 2).to("cuda");
+      const product = (): md.Tensor => md.linear(x, weight);
+      const inference = (): md.Tensor => product().detach();
+      const training = (): md.Tensor => {
+        const leaf = weight.grad;
+        weight.grad = null;
+        md.sum(product()).backward();
+        const grad = weight.grad!;
+        weight.grad = leaf;
+        return product().detach().add(md.mean(grad));
+      };
+      md.autocast(dtype, () => {
+        const [first, step] = [md.noGrad(inference).data(), training().data()];
+        const capture = (body: () => md.Tensor): { graph: md.CudaGraph<md.Tensor>; casts: number } => {
+          const { result: graph, profile } = md.profile(() => md.CudaGraph.capture("cuda", body));
+          return { graph, casts: profile.rows.find(({ op }) => op === "cast")?.calls ?? 0 };
+        };
+        const [reads, recasts] = [md.noGrad(() => capture(inference)), capture(training)];
+        // Without gradients x alone is cast.
+        expect(reads.casts).toBe(1);
+        expect(recasts.casts).toBeGreaterThan(1);
+        const replayed = ({ graph }: typeof reads): unknown => {
+          graph.replay();
+          return graph.result.data();
+        };
+        expect([replayed(reads), replayed(recasts)]).toEqual([first, step]);
+        md.assign(weight, weight.detach().mul(2));
+        expect(replayed(recasts)).not.toEqual(step);
+        expect(replayed(recasts)).toEqual(training().data());
+      });
+    });
+  });
 });

@@ -181,3 +181,37 @@ describe.skipIf(devices.length === 0)("voxels on cuda", () => {
     });
   });
 });
+
+// f16 and bf16 on matrix units, whose tiles have 16 channels and 48 columns; the kernels themselves are held against each
+// other by native/emulation/tests/gathered_units_test.cu.
+describe.skipIf(devices.length === 0)("convolutions and local queries on cuda", () => {
+  const cases: [name: string, input: number, output: number, items: number[]][] = [
+    ["one cloud", 36, 20, [16]],
+    ["one cloud", 2, 1, [16]],
+    ["clouds of which one is empty", 19, 50, [7, 0, 1]],
+    ["no points", 36, 20, [0]],
+  ];
+  it.each(cases)("of %s, with %i to %i channels", (name, input, output, items) => {
+    const batch = items.flatMap((count, item) => Array<number>(count).fill(item));
+    const at = { shape: [batch.length, 3], range: [-1.4, 1.4], grad: false } as const;
+    const of = { shape: [batch.length], dtype: "i32", values: batch } as const;
+    md.runOpCaseOn("cuda", {
+      primitives: ["submConv3d", "localKernelQuery"],
+      name,
+      inputs: [
+        ...[at, of, at, of],
+        ...[[batch.length, input], [output, 3, 3, 3, input], [output], [27, output, input]].map((shape) => ({
+          shape,
+        })),
+      ],
+      run: (p, b, q, qb, features, weight, bias, kernel) => {
+        const hash = md.VoxelHash.build(p!, b!, { voxelSize: 1 });
+        const means = hash.mean(features!);
+        return [
+          md.submConv3d(hash.neighbourMap(3), means, weight!, { bias: bias! }),
+          md.localKernelQuery(hash.localKernelMap(q!, qb!), means, kernel!),
+        ];
+      },
+    });
+  });
+});

@@ -1,0 +1,2 @@
+/** What we ourselves are called among the contestants. */
+export const OURS = "ours";
