@@ -20,16 +20,6 @@ export function runCase(report: GoldenReport, name: string, body: () => void): v
   }
 }
 
-/** {@link runCase} of a case that takes its time. */
-export async function runCaseAsync(report: GoldenReport, name: string, body: () => Promise<void>): Promise<void> {
-  try {
-    await body();
-    report.passed++;
-  } catch (error) {
-    fail(report, name, error);
-  }
-}
-
 /** Whether it says that an op has no kernel on the device that it was asked to run on. */
 export const lacksKernel = (error: unknown): error is DeviceError =>
   error instanceof DeviceError && error.message.includes("has no CUDA kernel");

@@ -7,7 +7,7 @@ export type { TaskWeights } from "./epoch-order.js";
 export * from "./episode-source.js";
 export * from "./errors.js";
 export * from "./formats/compact/convert.js";
-export { exportLeRobot, type LeRobotExportOptions, type LeRobotExportResult } from "./formats/lerobot/export.js";
+export { exportLeRobot, type LeRobotExportOptions } from "./formats/lerobot/export.js";
 export { decodeBlosc } from "./formats/blosc.js";
 export { LmdbReader } from "./formats/lmdb.js";
 export { decodeMsgpack, type MsgpackValue } from "./formats/msgpack-numpy.js";

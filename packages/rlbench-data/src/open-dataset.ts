@@ -18,7 +18,7 @@ export interface OpenDatasetOptions {
 /**
  * Opens a folder of episodes in whichever format it is; see `EpisodeFormat`.
  *
- * @throws DataError when the folder is missing or holds no format that is known
+ * @throws DataError when the folder is missing, holds no format that is known, or two
  */
 export function openDataset(root: string, { onBad }: OpenDatasetOptions = {}): EpisodeSource {
   if (!statSync(root, { throwIfNoEntry: false })?.isDirectory()) throw new DataError(root, "is no folder");
@@ -26,8 +26,13 @@ export function openDataset(root: string, { onBad }: OpenDatasetOptions = {}): E
   if (isLeRobot(root)) return openLeRobotSource(root, onBad);
   if (isRLBench(root)) return openRLBenchSource(root, onBad);
   const lotus = findTaskVariationFolders(root, (name) => name === LOTUS_FILE);
-  if (lotus.length > 0) return openLotusSource(root, lotus, onBad);
   const packages = findTaskVariationFolders(root, isPackage);
+  if (lotus.length > 0 && packages.length > 0)
+    throw new DataError(
+      root,
+      `holds 3D-LOTUS key steps (${lotus[0].folder}) and 3D Diffuser Actor packages (${packages[0].folder}); open a folder with one of them`,
+    );
+  if (lotus.length > 0) return openLotusSource(root, lotus, onBad);
   if (packages.length > 0) return openDiffuserActorSource(root, packages, onBad);
   throw new DataError(
     root,

@@ -2,7 +2,7 @@ import { inflateSync } from "node:zlib";
 import { convertIndexedToRgb, decode, encode } from "fast-png";
 import { DataError } from "./errors.js";
 import { ColorType, filteredBytes, type PngChunks, readChunks, writeChunks } from "./png/chunks.js";
-import { unfilterRgb } from "./png/unfilter.js";
+import { unfilterRgb } from "./png/kernels.js";
 import { readBoundedFile } from "./read-file.js";
 
 /** An 8-bit RGB image, row-major, 3 bytes a pixel. */

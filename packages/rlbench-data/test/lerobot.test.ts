@@ -1,10 +1,11 @@
 import { spawnSync } from "node:child_process";
-import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parquetWriteBuffer } from "hyparquet-writer";
 import { expect, test } from "vitest";
 import {
   convertDataset,
+  type ConvertResult,
   CounterRandom,
   DataError,
   demonstrationOf,
@@ -149,40 +150,81 @@ test("the metadata are those of the format", async () => {
   ]);
 });
 
-test("what cannot be exported is refused, and nothing is left of it", async () => {
+test("what cannot be exported is refused", async () => {
   const folder = temporaryFolder();
   const to = join(folder, "to");
   const lotus = join(folder, "lotus");
   writeLotusDataset({ root: lotus, tasks: 1, episodes: 1, steps: 3, points: 50 });
   await expect(exportLeRobot({ from: lotus, to })).rejects.toThrow(/is of fused clouds/);
+  expect(existsSync(to)).toBe(false);
   const from = writeReach(join(folder, "from"));
   rmSync(join(from, "reach_sphere/all_variations/episodes/episode1/front_rgb"), { recursive: true });
   await expect(exportLeRobot({ from, to })).rejects.toThrow(DataError);
-  expect(existsSync(to) || existsSync(`${to}.partial`)).toBe(false);
   const bad: string[] = [];
   const skipping = await exportLeRobot({ from, to, onBad: ({ message }) => bad.push(message) });
   expect(skipping).toMatchObject({ finished: true, written: 1, skipped: 1 });
   expect(bad).toEqual([expect.stringContaining("episode1")]);
-  await expect(exportLeRobot({ from, to })).rejects.toThrow(/is not empty/);
+  await expect(exportLeRobot({ from, to })).rejects.toThrow(/holds a data set already \(meta\/info\.json\)/);
+  await expect(exportLeRobot({ from: lotus, to: from })).rejects.toThrow(/is not empty, and of no interrupted/);
   await expect(exportLeRobot({ from, to: join(from, "inside") })).rejects.toThrow(/lies within/);
   const [whole, front] = [writeReach(join(folder, "whole")), join(folder, "front")];
   await exportLeRobot({ from: whole, to: front, cameras: ["front"] });
   expect((await firstOf(openDataset(front))).cameras).toEqual(["front"]);
-  const controller = new AbortController();
-  const stop = { signal: controller.signal, onProgress: () => controller.abort() };
-  const aborted = exportLeRobot({ from: front, to: join(folder, "aborted"), ...stop });
-  expect(await aborted).toMatchObject({ finished: false, written: 1 });
   expect(readdirSync(folder).sort()).toEqual(["from", "front", "lotus", "to", "whole"]);
+});
+
+/** Content of each file, by its path below a folder. */
+function filesOf(root: string): Map<string, string> {
+  const names = readdirSync(root, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+  const files = names.map(({ parentPath, name }) => join(parentPath, name)).sort();
+  return new Map(files.map((file) => [file.slice(root.length), readFileSync(file).toString("base64")]));
+}
+
+/** Exports until so many episodes are known and written. */
+function exportPart(from: string, to: string, written: number, cameras?: readonly string[]): Promise<ConvertResult> {
+  const controller = new AbortController();
+  const onProgress = ({ done }: { done: number }): void => {
+    if (done === written) controller.abort();
+  };
+  return exportLeRobot({ from, to, cameras, workers: 0, signal: controller.signal, onProgress });
+}
+
+test("an interrupted export goes on to the same bytes, and is no data set before its end", async () => {
+  const folder = temporaryFolder();
+  const [from, whole, to] = [writeReach(join(folder, "from"), 4), join(folder, "whole"), join(folder, "to")];
+  await exportLeRobot({ from, to: whole });
+  expect(await exportPart(from, to, 3)).toMatchObject({ finished: false, written: 3, kept: 0 });
+  expect(() => openDataset(to)).toThrow(/holds no episodes/);
+  const other = writeReach(join(folder, "other"), 1);
+  await expect(exportLeRobot({ from: other, to })).rejects.toThrow(/is of a conversion of .*from, not of .*other/);
+  await expect(convertDataset({ from, to })).rejects.toThrow(
+    /is of a conversion to the format lerobot, not to compact/,
+  );
+  // One is cut short, as by a kill; one has changed; one stays.
+  truncateSync(join(to, DATA), 5000);
+  const second = join(to, DATA.replace("file-000", "file-001"));
+  const changed = readFileSync(second);
+  changed[1000] ^= 1;
+  writeFileSync(second, changed);
+  expect(await exportLeRobot({ from, to })).toMatchObject({ finished: true, written: 3, kept: 1, skipped: 0 });
+  expect(filesOf(to)).toEqual(filesOf(whole));
+});
+
+test("an export of another layout starts anew", async () => {
+  const folder = temporaryFolder();
+  const [from, to] = [writeReach(join(folder, "from"), 3), join(folder, "to")];
+  await exportPart(from, to, 2);
+  const front = { from, to, cameras: ["front"] };
+  expect(await exportPart(from, to, 1, front.cameras)).toMatchObject({ finished: false, written: 1, kept: 0 });
+  expect(await exportLeRobot(front)).toMatchObject({ finished: true, written: 2, kept: 1 });
+  const expected = join(folder, "expected");
+  await exportLeRobot({ ...front, to: expected });
+  expect(filesOf(to)).toEqual(filesOf(expected));
 });
 
 test("worker threads write what one thread writes, also without episodes whose images turn out bad", async () => {
   const folder = temporaryFolder();
   const from = writeReach(join(folder, "from"), 4);
-  const filesOf = (root: string): Map<string, string> => {
-    const names = readdirSync(root, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
-    const files = names.map(({ parentPath, name }) => join(parentPath, name)).sort();
-    return new Map(files.map((file) => [file.slice(root.length), readFileSync(file).toString("base64")]));
-  };
   const [one, two] = [join(folder, "one"), join(folder, "two")];
   const whole = { finished: true, written: 4, skipped: 0 };
   expect(await exportLeRobot({ from, to: one, workers: 0 })).toMatchObject(whole);

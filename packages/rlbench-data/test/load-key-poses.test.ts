@@ -85,3 +85,12 @@ test("a thread that ends is an error that names the episode", async () => {
   await expect(worker.run(episode)).rejects.toThrow(/episode0\] its worker thread failed: /);
   await worker.close();
 });
+
+test("a thread that ends while it prepares an episode is an error, not a bad episode", async () => {
+  const { good } = makeEpisodes();
+  const onBad = (): void => expect.fail("called");
+  // What no episode can be blamed for ends a worker.
+  const options = { bounds: {} as never, workers: 1, onBad };
+  await expect(loadKeyPoses(good, options)).rejects.toThrow(DataError);
+  await expect(loadKeyPoses(good, options)).rejects.toThrow(/episode0\] its worker thread failed: /);
+});

@@ -11,6 +11,8 @@ import {
   SYNTHETIC_TASK,
   writeSyntheticReach,
 } from "../src/index.js";
+import { writeLotusDataset } from "./support/lotus-dataset.js";
+import { writePackages } from "./support/packages.js";
 import { temporaryFolder } from "./support/temporary-folder.js";
 
 function synthetic(): { root: string; episodes: string } {
@@ -37,6 +39,16 @@ test("raw demonstrations open as a source of episodes", async () => {
   const one = episode.readFrame(0, [camera]);
   expect(one.kind === "depth images" && one.cameras.map(({ name }) => name)).toEqual([camera]);
   expect(() => source.listEpisodes("no_task")).toThrow(/has no task "no_task"/);
+});
+
+test("a folder of two formats is refused, each of them is not", async () => {
+  const root = temporaryFolder();
+  const [lotus, packages] = [join(root, "lotus"), join(root, "packages")];
+  writeLotusDataset({ root: lotus, tasks: 1, episodes: 1, steps: 3, points: 50 });
+  await writePackages(packages, 1);
+  expect(() => openDataset(root)).toThrow(DataError);
+  expect(() => openDataset(root)).toThrow(/holds 3D-LOTUS key steps \(.*lotus.*\) and 3D Diffuser Actor packages \(/);
+  expect([lotus, packages].map((folder) => openDataset(folder).format)).toEqual(["3d-lotus", "3d-diffuser-actor"]);
 });
 
 test("a folder without episodes is refused", () => {

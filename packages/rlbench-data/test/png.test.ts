@@ -3,8 +3,9 @@ import { join } from "node:path";
 import { deflateSync } from "node:zlib";
 import { decode, encode } from "fast-png";
 import { beforeEach, expect, test } from "vitest";
-import { CounterRandom, DataError } from "../src/index.js";
+import { CounterRandom, DataError, decodeDepth } from "../src/index.js";
 import { readDepthPng, readPng } from "../src/png.js";
+import { unfilterRgb } from "../src/png/kernels.js";
 import { pngChunk } from "./support/png-chunk.js";
 import { temporaryFolder } from "./support/temporary-folder.js";
 
@@ -44,6 +45,64 @@ test.each([1, 2, 3, 4, 5, 33, 128])("rows of every filter, %i pixels wide, are t
     const bytes = writePng(header(width, height, 8, RGB), rows);
     expect(Buffer.compare(readPng(file, width, height).data, decode(bytes).data as Uint8Array)).toBe(0);
   }
+});
+
+// Images go through the kernels' memory in bands: of several rows, of one, and of one that makes it grow.
+test.each([
+  [5000, 100],
+  [150_000, 3],
+  [200_000, 3],
+])("%i × %i pixels are the library's", (width, height) => {
+  const rows = randomBytes(height * (1 + 3 * width), width);
+  for (let y = 0; y < height; y++) rows[y * (1 + 3 * width)] = 4 - (y % 5);
+  const bytes = writePng(header(width, height, 8, RGB), rows);
+  expect(Buffer.compare(readPng(file, width, height).data, decode(bytes).data as Uint8Array)).toBe(0);
+  rows[(height - 1) * (1 + 3 * width)] = 5;
+  writePng(header(width, height, 8, RGB), rows);
+  expect(() => readPng(file, width, height)).toThrow(`row ${height - 1} has the unknown filter 5`);
+});
+
+test("Paeth's predictor is right for every left, above and upper left", () => {
+  const predict = (left: number, above: number, upperLeft: number): number => {
+    const distance = (value: number): number => Math.abs(left + above - upperLeft - value);
+    if (distance(left) <= Math.min(distance(above), distance(upperLeft))) return left;
+    return distance(above) <= distance(upperLeft) ? above : upperLeft;
+  };
+  // Two pixels a row. Rows by pairs: upper left and above as they are; then left, as a difference from upper left, which
+  // is what the first pixel is predicted as, and the prediction alone.
+  const PAIRS = 256 * 256;
+  const rows = new Uint8Array(14 * PAIRS);
+  let wrong = 0;
+  for (let left = 0; left < 256; left++) {
+    for (let pair = 0; pair < PAIRS; pair++) {
+      const at = 14 * pair;
+      rows[at + 7] = 4;
+      for (let channel = 1; channel <= 3; channel++) {
+        rows[at + channel] = pair >> 8;
+        rows[at + 3 + channel] = pair & 255;
+        rows[at + 7 + channel] = left - (pair >> 8);
+      }
+    }
+    const pixels = unfilterRgb(rows, 2, 2 * PAIRS);
+    for (let pair = 0; pair < PAIRS; pair++) {
+      const expected = predict(left, pair & 255, pair >> 8);
+      for (let i = 12 * pair + 9; i < 12 * pair + 12; i++) if (pixels[i] !== expected) wrong++;
+    }
+  }
+  expect(wrong).toBe(0);
+});
+
+test("24 bits of depth are metres, in bands too", () => {
+  const rgb = randomBytes(3 * 300_001, 1);
+  const depth = decodeDepth(rgb, { near: 0.01, far: 3.5 });
+  const step = (3.5 - 0.01) / (2 ** 24 - 1);
+  const expected = Float32Array.from(
+    { length: 300_001 },
+    (_, i) => 0.01 + (65536 * rgb[3 * i] + 256 * rgb[3 * i + 1] + rgb[3 * i + 2]) * step,
+  );
+  expect(Buffer.compare(Buffer.from(depth.buffer), Buffer.from(expected.buffer))).toBe(0);
+  for (const pixels of [0, 1, 2, 3, 5])
+    expect(decodeDepth(rgb.subarray(0, 3 * pixels), { near: 0.01, far: 3.5 })).toEqual(expected.subarray(0, pixels));
 });
 
 test("alpha is not read, a palette is looked up, interlaced rows are put in place", () => {

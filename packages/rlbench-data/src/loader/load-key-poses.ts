@@ -24,7 +24,8 @@ export interface LoadKeyPosesOptions extends KeyPoseDatasetOptions, EpisodeOptio
  * Reads episodes and prepares them for training as `prepareKeyPoses` does, in worker threads. States, and what `onBad`
  * is called with, come in the order of the episodes, whatever the number of workers.
  *
- * @throws DataError as `prepareKeyPoses`, of the first episode that is bad, and naming an episode whose thread ends
+ * @throws DataError as `prepareKeyPoses`, of the first episode that is bad, and, with `onBad` too, naming an episode
+ *   whose thread ends
  */
 export async function loadKeyPoses(
   episodes: readonly EpisodeRef[],
@@ -40,10 +41,11 @@ export async function loadKeyPoses(
     place: number,
   ): Promise<void> => {
     const keep = (error: Error): void => void (outcomes[place] = error);
+    // That a worker ends is not known to be the episode's fault, and ends the loading. What it cannot prepare is tried
+    // again here, where its error is whole.
+    const byWorker = worker && (await worker.run(ref));
     await orSkipAsync(onBad && keep, async () => {
-      // What a worker cannot prepare is tried again here, where its error is whole.
-      const states = (worker && (await worker.run(ref))) ?? (await preparer.prepare(ref));
-      outcomes[place] = embed(states);
+      outcomes[place] = embed(byWorker ?? (await preparer.prepare(ref)));
     });
   };
   const startWorker = (): EpisodeWorker<KeyPoseState[]> =>

@@ -2,6 +2,7 @@ import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { DataError } from "../errors.js";
 import { readPng, type RgbImage } from "../png.js";
+import { scale24Bits } from "../png/kernels.js";
 import { concatPointClouds, type PointCloud, unprojectDepth } from "../point-cloud.js";
 import type { Episode } from "./episodes.js";
 import type { CameraCalibration, LowDim } from "./low-dim.js";
@@ -88,14 +89,7 @@ export function cameraPointCloud(view: CameraFrame, source: string): PointCloud 
  * @param rgb 3 bytes a pixel
  */
 export function decodeDepth(rgb: Uint8Array, { near, far }: Pick<CameraCalibration, "near" | "far">): Float32Array {
-  const depth = new Float32Array(rgb.length / 3);
-  // Metres a step, so that no pixel is divided.
-  const step = (far - near) / DEPTH_STEPS;
-  const words = new DataView(rgb.buffer, rgb.byteOffset, rgb.byteLength);
-  if (depth.length > 0) depth[0] = near + (words.getUint16(0) * 256 + rgb[2]) * step;
-  // Four bytes at once: a pixel, behind the last byte of the one before.
-  for (let i = 1; i < depth.length; i++) depth[i] = near + (words.getUint32(3 * i - 1) & 0xffffff) * step;
-  return depth;
+  return scale24Bits(rgb, near, (far - near) / DEPTH_STEPS);
 }
 
 /**

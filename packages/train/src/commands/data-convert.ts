@@ -25,7 +25,7 @@ export function addDataConvert(data: Command): void {
     .command("convert")
     .description("write the key steps of demonstrations in the compact format or as a LeRobot data set")
     .requiredOption("--from <dir>", "folder of demonstrations, in any format")
-    .requiredOption("--to <dir>", "folder to write; in the compact format an interrupted conversion goes on")
+    .requiredOption("--to <dir>", "folder to write; an interrupted conversion goes on")
     .option("--format <name>", `${FORMATS.join(" or ")}`, FORMATS[0])
     .option("--cameras <names>", "of lerobot: cameras that all episodes have, such as front,wrist; default: all")
     .option(skipBadFlag, skipBadHelp)
@@ -44,16 +44,13 @@ async function run({ from, to, format, cameras, skipBad }: ConvertFlags): Promis
   const result = await abortOnSignals(async (signal) =>
     format === "compact"
       ? convertDataset({ from, to, onBad, onProgress, signal })
-      : { kept: 0, ...(await exportLeRobot({ from, to, cameras: names, onBad, onProgress, signal })) },
+      : exportLeRobot({ from, to, cameras: names, onBad, onProgress, signal }),
   );
   const { finished, written, kept, skipped, bytes } = result;
-  if (finished || format === "compact") {
-    const counts = [`${written} written (${formatBytes(bytes)})`, `${kept} kept`, `${skipped} skipped`].join(", ");
-    console.log(`${to}: ${counts}, each read back, in ${formatSeconds((performance.now() - start) / 1000)}`);
-  }
+  const counts = [`${written} written (${formatBytes(bytes)})`, `${kept} kept`, `${skipped} skipped`].join(", ");
+  console.log(`${to}: ${counts}, each read back, in ${formatSeconds((performance.now() - start) / 1000)}`);
   if (finished) return;
-  const rest = format === "compact" ? "the same command goes on from here" : "nothing was written";
-  console.error(`minidiff: interrupted; ${rest}`);
+  console.error("minidiff: interrupted; the same command goes on from here");
   process.exitCode = exitStatus.interrupted;
 }
 

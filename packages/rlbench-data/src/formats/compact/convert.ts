@@ -1,26 +1,14 @@
-import {
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  realpathSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
-import { join, resolve } from "node:path";
+import { existsSync } from "node:fs";
 import type { EpisodeRef } from "../../episode-source.js";
 import { DataError, type OnBad, orSkip, orSkipAsync } from "../../errors.js";
 import { openDataset } from "../../open-dataset.js";
 import { inLanes } from "../../threads/episode-lanes.js";
 import { EpisodeWorker } from "../../threads/episode-worker.js";
+import { beginConversion, checkConversion, type Conversion, endConversion } from "../conversion-folder.js";
 import { convertEpisode, type ConvertFolders } from "./convert-episode.js";
 import { openCompactEpisode } from "./decode.js";
 import { episodeFile, INDEX_FILE } from "./source.js";
 import { writeCompactIndex } from "./write.js";
-
-/** Says, until the index is written, what an unfinished conversion converts. */
-const UNFINISHED_FILE = "conversion.json";
 
 /** What {@link convertDataset} converts. */
 export interface ConvertOptions {
@@ -70,7 +58,9 @@ export async function convertDataset(options: ConvertOptions): Promise<ConvertRe
   const { from, to, onBad, onProgress, signal } = options;
   const source = openDataset(from, { onBad });
   const episodes = source.listEpisodes();
-  prepareFolder(from, to);
+  const conversion: Conversion = { from, to, format: "compact", indexFile: INDEX_FILE };
+  checkConversion(conversion);
+  beginConversion(conversion, "");
   const result: ConvertResult = { finished: false, written: 0, kept: 0, skipped: 0, bytes: 0 };
   const skipped = new Set<EpisodeRef>();
   let done = 0;
@@ -105,7 +95,7 @@ export async function convertDataset(options: ConvertOptions): Promise<ConvertRe
   const present = episodes.filter((ref) => !skipped.has(ref));
   if (present.length === 0) throw new DataError(from, "has no episode that can be converted");
   writeCompactIndex(to, present);
-  rmSync(join(to, UNFINISHED_FILE));
+  endConversion(conversion);
   return { ...result, finished: true };
 }
 
@@ -114,29 +104,4 @@ function isThere(ref: EpisodeRef, to: string): boolean {
   const file = episodeFile(to, ref.id);
   const ignore = (): void => undefined;
   return existsSync(file) && orSkip(ignore, () => openCompactEpisode({ ...ref, location: file })) !== undefined;
-}
-
-function prepareFolder(from: string, to: string): void {
-  const marker = join(to, UNFINISHED_FILE);
-  const origin = realpathSync(from);
-  if (existsSync(join(to, INDEX_FILE))) throw new DataError(to, `holds a data set already (${INDEX_FILE})`);
-  if (existsSync(marker)) {
-    const begun = readOrigin(marker);
-    if (begun !== origin) throw new DataError(marker, `is of a conversion of ${String(begun)}, not of ${origin}`);
-    return;
-  }
-  if (existsSync(to) && readdirSync(to).length > 0)
-    throw new DataError(to, "is not empty, and of no interrupted conversion");
-  if (`${resolve(to)}/`.startsWith(`${origin}/`)) throw new DataError(to, `lies within ${origin}, which is converted`);
-  mkdirSync(to, { recursive: true });
-  writeFileSync(`${marker}.partial`, `${JSON.stringify({ from: origin })}\n`);
-  renameSync(`${marker}.partial`, marker);
-}
-
-function readOrigin(marker: string): unknown {
-  try {
-    return (JSON.parse(readFileSync(marker, "utf8")) as { from?: unknown } | null)?.from;
-  } catch (error) {
-    throw new DataError(marker, `cannot be read: ${(error as Error).message}`, { cause: error });
-  }
 }

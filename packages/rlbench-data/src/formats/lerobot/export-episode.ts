@@ -1,7 +1,7 @@
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { EpisodeRef, EpisodeSource, RecordedEpisode } from "../../episode-source.js";
-import { DataError } from "../../errors.js";
+import { DataError, orSkipAsync } from "../../errors.js";
 import { keySteps } from "../../key-steps.js";
 import { openLeRobotEpisode } from "./decode.js";
 import { encodeLeRobotEpisode, type Placement } from "./encode.js";
@@ -31,8 +31,10 @@ export interface EpisodePlan {
   place: Placement;
 }
 
-/** An episode that was written. */
+/** An episode in its place. */
 export interface WrittenEpisode {
+  /** An interrupted export had written it. */
+  kept: boolean;
   bytes: number;
   stats: Record<string, FeatureSums>;
 }
@@ -77,8 +79,8 @@ export async function camerasOfEpisode(
 }
 
 /**
- * Writes the key steps of an episode in its place, and reads them back: what is read encodes to the same bytes, or the
- * file does not stay.
+ * Writes the key steps of an episode in its place, unless an interrupted export has; either way they are read back: what
+ * is read encodes to the same bytes, or the file does not stay.
  *
  * @throws DataError when it does not read back, or whatever reading the episode throws
  */
@@ -86,21 +88,37 @@ export async function exportEpisode(
   source: EpisodeSource,
   ref: EpisodeRef,
   to: string,
-  { entry, cameras, place }: EpisodePlan,
+  plan: EpisodePlan,
 ): Promise<WrittenEpisode> {
-  const features = Object.entries(featuresOf(cameras));
-  const stats = new Map(features.map(([name, feature]) => [name, new FeatureStats(feature)]));
-  const bytes = encodeLeRobotEpisode(await read(source, ref), cameras, place, stats);
-  const file = join(to, chunkFile("data", placeOf(place.episodeIndex)));
+  const file = join(to, chunkFile("data", placeOf(plan.place.episodeIndex)));
+  const ignore = (): void => undefined;
+  const kept = existsSync(file) && (await orSkipAsync(ignore, () => readBack(ref, file, plan)));
+  if (kept) return { ...kept, kept: true };
+  const bytes = encodeLeRobotEpisode(await read(source, ref), plan.cameras, plan.place);
   mkdirSync(dirname(file), { recursive: true });
-  writeFileSync(file, bytes);
-  const back = await openLeRobotEpisode({ ...ref, location: file }, entry, cameras, place.episodeIndex);
-  if (!encodeLeRobotEpisode(back, cameras, place).equals(bytes)) {
-    rmSync(file);
-    throw new DataError(file, "does not read back as it was written");
+  const unfinished = `${file}.partial`;
+  try {
+    writeFileSync(unfinished, bytes);
+    const written = await readBack(ref, unfinished, plan);
+    renameSync(unfinished, file);
+    return { ...written, kept: false };
+  } finally {
+    rmSync(unfinished, { force: true });
   }
-  const sums = [...stats].map(([name, { sums }]) => [name, sums] as const);
-  return { bytes: bytes.length, stats: Object.fromEntries(sums) };
+}
+
+async function readBack(
+  ref: EpisodeRef,
+  file: string,
+  { entry, cameras, place }: EpisodePlan,
+): Promise<Omit<WrittenEpisode, "kept">> {
+  const stats = new Map(
+    Object.entries(featuresOf(cameras)).map(([name, feature]) => [name, new FeatureStats(feature)]),
+  );
+  const back = await openLeRobotEpisode({ ...ref, location: file }, entry, cameras, place.episodeIndex);
+  const bytes = encodeLeRobotEpisode(back, cameras, place, stats);
+  if (!readFileSync(file).equals(bytes)) throw new DataError(file, "does not read back as it was written");
+  return { bytes: bytes.length, stats: Object.fromEntries([...stats].map(([name, { sums }]) => [name, sums])) };
 }
 
 const read = async (source: EpisodeSource, ref: EpisodeRef): Promise<RecordedEpisode> =>

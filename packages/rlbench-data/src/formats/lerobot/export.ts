@@ -1,11 +1,11 @@
-import { existsSync, mkdirSync, readdirSync, realpathSync, renameSync, rmSync, rmdirSync } from "node:fs";
-import { resolve } from "node:path";
+import { createHash } from "node:crypto";
 import type { EpisodeRef, EpisodeSource } from "../../episode-source.js";
 import { DataError, type OnBad, orSkipAsync } from "../../errors.js";
 import { openDataset } from "../../open-dataset.js";
 import { inLanes } from "../../threads/episode-lanes.js";
 import { EpisodeWorker } from "../../threads/episode-worker.js";
-import type { ConvertProgress } from "../compact/convert.js";
+import type { ConvertProgress, ConvertResult } from "../compact/convert.js";
+import { beginConversion, checkConversion, type Conversion, endConversion } from "../conversion-folder.js";
 import {
   camerasOfEpisode,
   type EpisodeOutline,
@@ -19,13 +19,14 @@ import {
 } from "./export-episode.js";
 import { featuresOf, type LeRobotCamera } from "./features.js";
 import { writeLeRobotMeta } from "./meta.js";
+import { INFO_FILE } from "./source.js";
 import { FeatureStats } from "./stats.js";
 
 /** What {@link exportLeRobot} exports. */
 export interface LeRobotExportOptions {
   /** Folder of episodes in any format that has images. */
   from: string;
-  /** Folder to write; new or empty. */
+  /** Folder to write; new, empty, or of an export of the same folder that was interrupted. */
   to: string;
   /** Which cameras, as all episodes must have the same. Default: those of the first episode. */
   cameras?: readonly string[];
@@ -35,43 +36,30 @@ export interface LeRobotExportOptions {
   onBad?: OnBad;
   /** Called after each episode. */
   onProgress?: (progress: ConvertProgress) => void;
-  /** Ends the export after the episode at hand; nothing is left of it. */
+  /** Ends the export after the episode at hand. */
   signal?: AbortSignal;
-}
-
-/** Outcome of an export. */
-export interface LeRobotExportResult {
-  /** False when it was aborted. */
-  finished: boolean;
-  written: number;
-  /** Episodes left out because they cannot be read. */
-  skipped: number;
-  /** Of the episodes' files. */
-  bytes: number;
 }
 
 /**
  * Writes the key steps of a data set as a LeRobot v3 data set: an episode a parquet file, with the metadata that
  * LeRobot's tools read and, in `meta/minidiff.json`, what reading it back needs besides. Each episode is read back and
- * compared. The folder appears when it is whole; its bytes do not depend on the number of workers.
+ * compared; `meta/info.json` comes last. The bytes depend neither on the number of workers nor on interruptions.
  *
- * @throws DataError when `to` holds anything, the episodes' cameras differ, there are no images, or an episode cannot be
+ * @throws DataError when `to` holds anything else, the episodes' cameras differ, there are no images, or an episode cannot be
  *   read and there is no `onBad`
  */
-export async function exportLeRobot(options: LeRobotExportOptions): Promise<LeRobotExportResult> {
+export async function exportLeRobot(options: LeRobotExportOptions): Promise<ConvertResult> {
   const { from, to, onBad } = options;
   const source = openDataset(from, { onBad });
-  const unfinished = prepareFolder(from, to);
-  const running = new LeRobotExport(source, unfinished, options);
+  const conversion: Conversion = { from, to, format: "lerobot", indexFile: INFO_FILE };
+  checkConversion(conversion);
+  const running = new LeRobotExport(source, conversion, options);
   try {
     const result = await running.run();
-    if (!result.finished) return result;
-    if (existsSync(to)) rmdirSync(to);
-    renameSync(unfinished, to);
+    if (result.finished) endConversion(conversion);
     return result;
   } finally {
     await running.close();
-    rmSync(unfinished, { recursive: true, force: true });
   }
 }
 
@@ -84,9 +72,7 @@ interface Layout {
 }
 
 /** What a round of writing gave. */
-interface Round {
-  written: number;
-  bytes: number;
+interface Round extends Pick<ConvertResult, "written" | "kept" | "bytes"> {
   stats: ReadonlyMap<string, FeatureStats>;
 }
 
@@ -102,7 +88,7 @@ class LeRobotExport {
 
   constructor(
     private readonly source: EpisodeSource,
-    private readonly unfinished: string,
+    private readonly conversion: Conversion,
     private readonly options: LeRobotExportOptions,
   ) {
     this.refs = source.listEpisodes();
@@ -110,20 +96,21 @@ class LeRobotExport {
 
   // An episode's place depends on those before it. That one of them is bad may show only in its images: then all are
   // written again without it.
-  async run(): Promise<LeRobotExportResult> {
-    const { from, signal } = this.options;
+  async run(): Promise<ConvertResult> {
+    const { from, to, signal } = this.options;
     await this.inLanes(this.refs, (ref, worker) => this.outline(ref, worker));
-    if (signal?.aborted) return { finished: false, written: 0, skipped: 0, bytes: 0 };
+    if (signal?.aborted) return { finished: false, written: 0, kept: 0, skipped: 0, bytes: 0 };
     for (;;) {
       const { cameras, tasks, plans } = await this.layOut();
-      const { written, bytes, stats } = await this.write(cameras, plans);
-      const skipped = this.refs.length - this.outlines.size;
+      const { stats, ...counts } = await this.write(cameras, plans);
+      const result = { finished: false, ...counts, skipped: this.refs.length - this.outlines.size };
       if (this.outlines.size === 0) throw new DataError(from, "has no episode that can be converted");
-      if (written < this.outlines.size) return { finished: false, written, skipped, bytes };
-      if (written < plans.size) continue;
+      const done = counts.written + counts.kept;
+      if (done < this.outlines.size) return result;
+      if (done < plans.size) continue;
       const entries = [...plans.values()].map(({ entry }) => entry);
-      writeLeRobotMeta(this.unfinished, { cameras, entries, tasks, stats });
-      return { finished: true, written, skipped, bytes };
+      writeLeRobotMeta(to, { cameras, entries, tasks, stats });
+      return { ...result, finished: true };
     }
   }
 
@@ -177,20 +164,22 @@ class LeRobotExport {
   }
 
   private async write(cameras: readonly LeRobotCamera[], plans: ReadonlyMap<EpisodeRef, EpisodePlan>): Promise<Round> {
-    rmSync(this.unfinished, { recursive: true });
-    mkdirSync(this.unfinished);
+    const layout = JSON.stringify([cameras, ...plans.values()]);
+    if (plans.size > 0) beginConversion(this.conversion, createHash("sha256").update(layout).digest("hex"));
     const features = Object.entries(featuresOf(cameras));
     const stats = new Map(features.map(([name, feature]) => [name, new FeatureStats(feature)]));
     const waiting = new Map<number, WrittenEpisode>();
-    let [written, bytes, merged] = [0, 0, 0];
+    const round: Round = { written: 0, kept: 0, bytes: 0, stats };
+    let merged = 0;
     await this.inLanes([...plans.keys()], async (ref, worker) => {
       const plan = plans.get(ref)!;
       const byWorker = worker && ((await worker.run({ ...ref, plan })) as WrittenEpisode | null);
-      const write = (): Promise<WrittenEpisode> => exportEpisode(this.source, ref, this.unfinished, plan);
+      const write = (): Promise<WrittenEpisode> => exportEpisode(this.source, ref, this.options.to, plan);
       const episode = byWorker ?? (await orSkipAsync(this.options.onBad, write));
       if (episode) {
-        written++;
-        bytes += episode.bytes;
+        if (episode.kept) round.kept++;
+        else round.written++;
+        if (!episode.kept) round.bytes += episode.bytes;
         waiting.set(plan.place.episodeIndex, episode);
       } else this.outlines.delete(ref);
       if (this.outlines.size < plans.size) waiting.clear();
@@ -199,7 +188,7 @@ class LeRobotExport {
         for (const [name, sums] of Object.entries(next.stats)) stats.get(name)!.merge(sums);
       this.report(ref);
     });
-    return { written, bytes, stats };
+    return round;
   }
 
   // Threads stay for the next round.
@@ -207,8 +196,8 @@ class LeRobotExport {
     refs: readonly EpisodeRef[],
     body: (ref: EpisodeRef, worker: ExportWorker | null) => Promise<void>,
   ): Promise<void> {
-    const { from, workers, signal } = this.options;
-    const folders: ExportFolders = { from, to: this.unfinished };
+    const { from, to, workers, signal } = this.options;
+    const folders: ExportFolders = { from, to };
     const startWorker = (): ExportWorker & { close(): Promise<void> } => {
       const thread = this.idle.pop() ?? new EpisodeWorker("formats/lerobot/export-worker", folders);
       return {
@@ -229,14 +218,4 @@ class LeRobotExport {
     this.reported.add(ref);
     this.options.onProgress?.({ done: this.reported.size, total: this.refs.length, id: ref.id });
   }
-}
-
-function prepareFolder(from: string, to: string): string {
-  const origin = realpathSync(from);
-  if (existsSync(to) && readdirSync(to).length > 0) throw new DataError(to, "is not empty");
-  if (`${resolve(to)}/`.startsWith(`${origin}/`)) throw new DataError(to, `lies within ${origin}, which is converted`);
-  const unfinished = `${resolve(to)}.partial`;
-  if (existsSync(unfinished)) throw new DataError(unfinished, "is left from an interrupted conversion; remove it");
-  mkdirSync(unfinished, { recursive: true });
-  return unfinished;
 }

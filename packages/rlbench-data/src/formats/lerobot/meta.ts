@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { FPS } from "./encode.js";
 import { CODEBASE_VERSION, featuresOf, type LeRobotCamera } from "./features.js";
@@ -23,9 +23,17 @@ export function writeLeRobotMeta(root: string, { cameras, entries, tasks, stats 
     mkdirSync(dirname(join(root, file)), { recursive: true });
     writeFileSync(join(root, file), content);
   };
+  const unfinished = `${INFO_FILE}.partial`;
   const json = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
+  write("meta/stats.json", `${JSON.stringify(Object.fromEntries(stats))}\n`);
+  write("meta/tasks.parquet", encodeTasks(tasks));
+  write(chunkFile("meta/episodes", { chunk: 0, file: 0 }), encodeEpisodes(entries));
+  const lines = entries.map((entry) => JSON.stringify(entry));
+  const head = JSON.stringify({ format: LEROBOT_INDEX_FORMAT, version: LEROBOT_INDEX_VERSION, cameras }).slice(0, -1);
+  write(EXTRA_FILE, `${head},"episodes":[\n${lines.join(",\n")}\n]}\n`);
+  // Last, and whole: it makes the folder a data set.
   write(
-    INFO_FILE,
+    unfinished,
     json({
       codebase_version: CODEBASE_VERSION,
       robot_type: null,
@@ -42,12 +50,7 @@ export function writeLeRobotMeta(root: string, { cameras, entries, tasks, stats 
       features: featuresOf(cameras),
     }),
   );
-  write("meta/stats.json", `${JSON.stringify(Object.fromEntries(stats))}\n`);
-  write("meta/tasks.parquet", encodeTasks(tasks));
-  write(chunkFile("meta/episodes", { chunk: 0, file: 0 }), encodeEpisodes(entries));
-  const lines = entries.map((entry) => JSON.stringify(entry));
-  const head = JSON.stringify({ format: LEROBOT_INDEX_FORMAT, version: LEROBOT_INDEX_VERSION, cameras }).slice(0, -1);
-  write(EXTRA_FILE, `${head},"episodes":[\n${lines.join(",\n")}\n]}\n`);
+  renameSync(join(root, unfinished), join(root, INFO_FILE));
 }
 
 // A pandas frame whose index are the texts.
