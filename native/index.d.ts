@@ -213,8 +213,8 @@ export interface Native {
   interpolateGrad(grad: number, height: number, width: number, alignCorners: boolean): void;
 
   matmul(a: number, b: number): void;
-  /** Outputs: y and, with `save` and an activation, what linearGrad needs. `bias` is -1 for none. */
-  linear(x: number, weight: number, bias: number, activation: number, save: boolean): void;
+  /** Outputs: y and, with `save` and an activation, what linearGrad needs. `bias` and `residual` are -1 for none. */
+  linear(x: number, weight: number, bias: number, residual: number, activation: number, save: boolean): void;
   /** Outputs: the wanted gradients, in the order x, weight, bias. `saved` is -1 for none. */
   linearGrad(
     x: number,

@@ -44,7 +44,7 @@ export {
   mseLoss,
   smoothL1Loss,
 } from "./ops/losses.js";
-export { type Activation, linear, matmul } from "./ops/matmul.js";
+export { type Activation, linear, type LinearCallOptions, matmul } from "./ops/matmul.js";
 export { type AffineOptions, batchNorm, type BatchNormResult, groupNorm, layerNorm, normalize } from "./ops/norms.js";
 export * from "./ops/optimizer.js";
 export * from "./ops/reduce.js";

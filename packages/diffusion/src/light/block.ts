@@ -98,8 +98,8 @@ export class NonInvasiveBlock extends Module {
   condition(hidden: Tensor, normed: Tensor, layout: ConditionLayout, { keyValue }: BlockMemory): Tensor {
     const { rotary, mask } = layout;
     return scope(() => {
-      const attended = hidden.add(this.attention.attend(normed, keyValue, { rotary, mask }));
-      return attended.add(this.mlp.forward(this.mlpNorm.forward(attended)));
+      const attended = this.attention.attend(normed, keyValue, { rotary, mask, residual: hidden });
+      return this.mlp.forward(this.mlpNorm.forward(attended), attended);
     });
   }
 
@@ -117,11 +117,11 @@ export class NonInvasiveBlock extends Module {
       const normed = modulate(this.attentionFilm, this.attentionNorm.forward(actions));
       const own = this.attention.projectKeyValue(normed, rotary);
       const keyValue = { k: cat([own.k, memory.keyValue.k], 2), v: cat([own.v, memory.keyValue.v], 2) };
-      const attended = actions.add(this.attention.attend(normed, keyValue, { rotary, mask }));
+      const attended = this.attention.attend(normed, keyValue, { rotary, mask, residual: actions });
       const located = this.local
         ? attended.add(this.local.forward(neighbours!, memory.voxelMeans!).reshape(attended.shape))
         : attended;
-      return located.add(this.mlp.forward(modulate(this.mlpFilm, this.mlpNorm.forward(located))));
+      return this.mlp.forward(modulate(this.mlpFilm, this.mlpNorm.forward(located)), located);
     });
   }
 }

@@ -128,8 +128,8 @@ export class NeckBlock extends Module {
     return scope(() => {
       const activated = silu(condition);
       const located = this.local ? x.add(this.local.forward(tokens, memory, grid)) : x;
-      const attended = located.add(this.attn.forward(this.norm1.forward(located, activated), tokens, memory.keys));
-      return attended.add(this.mlp.forward(this.norm2.forward(attended, activated)));
+      const attended = this.attn.forward(this.norm1.forward(located, activated), tokens, memory.keys, located);
+      return this.mlp.forward(this.norm2.forward(attended, activated), attended);
     });
   }
 }
