@@ -124,11 +124,13 @@ export interface Native {
   ): void;
 
   /** Outputs: y, mean, rstd. -1 stands for an absent weight or bias, here and below. */
-  layerNorm(x: number, weight: number, bias: number, axes: number, eps: number): void;
-  /** Outputs: dx and, where `affine`, dWeight, dBias. */
+  layerNorm(x: number, weight: number, bias: number, scale: number, shift: number, axes: number, eps: number): void;
+  /** Outputs: dx; where `affine`, dWeight, dBias; with a scale dScale, and dShift unless every row has its own. */
   layerNormGrad(
     x: number,
     weight: number,
+    bias: number,
+    scale: number,
     mean: number,
     rstd: number,
     grad: number,

@@ -29,7 +29,7 @@ export interface QueryGrid {
   cellSize: number;
 }
 
-/** LayerNorm scaled and shifted by a condition: norm(x) · (1 + scale) + shift (Eq. 14). */
+/** LayerNorm scaled and shifted by a condition: norm(x) · (1 + scale) + shift (Eq. 14), in one pass. */
 class ModulatedNorm extends Module {
   private readonly norm: LayerNorm;
   private readonly modulation: Linear;
@@ -43,7 +43,7 @@ class ModulatedNorm extends Module {
   forward(x: Tensor, activated: Tensor): Tensor {
     const width = x.shape[1]!;
     const [shift, scale] = this.modulation.forward(activated).split([width, width]);
-    return this.norm.forward(x).mul(scale!.add(1)).add(shift!);
+    return this.norm.forward(x, { scale, shift });
   }
 }
 
