@@ -124,11 +124,13 @@ export interface Native {
   ): void;
 
   /** Outputs: y, mean, rstd. -1 stands for an absent weight or bias, here and below. */
-  layerNorm(x: number, weight: number, bias: number, axes: number, eps: number): void;
-  /** Outputs: dx and, where `affine`, dWeight, dBias. */
+  layerNorm(x: number, weight: number, bias: number, scale: number, shift: number, axes: number, eps: number): void;
+  /** Outputs: dx; where `affine`, dWeight, dBias; with a scale dScale, and dShift unless every row has its own. */
   layerNormGrad(
     x: number,
     weight: number,
+    bias: number,
+    scale: number,
     mean: number,
     rstd: number,
     grad: number,
@@ -213,8 +215,8 @@ export interface Native {
   interpolateGrad(grad: number, height: number, width: number, alignCorners: boolean): void;
 
   matmul(a: number, b: number): void;
-  /** Outputs: y and, with `save` and an activation, what linearGrad needs. `bias` is -1 for none. */
-  linear(x: number, weight: number, bias: number, activation: number, save: boolean): void;
+  /** Outputs: y and, with `save` and an activation, what linearGrad needs. `bias` and `residual` are -1 for none. */
+  linear(x: number, weight: number, bias: number, residual: number, activation: number, save: boolean): void;
   /** Outputs: the wanted gradients, in the order x, weight, bias. `saved` is -1 for none. */
   linearGrad(
     x: number,

@@ -67,6 +67,23 @@ def linearGradW(inputs, _):
     return plain(lambda: grad.t() @ x)
 
 
+def residual_ways():
+    return {
+        "added": lambda x, weight, bias, residual: residual + F.linear(x, weight, bias),
+        "added in place": lambda x, weight, bias, residual: F.linear(x, weight, bias).add_(residual),
+    }
+
+
+@op
+def linearResidual(inputs, _):
+    return {name: lambda way=way: [way(*inputs)] for name, way in residual_ways().items()}
+
+
+@op
+def linearResidualGrad(inputs, _):
+    return {name: with_gradients(way, inputs, 4) for name, way in residual_ways().items()}
+
+
 @op
 def add(inputs, _):
     a, b = inputs
@@ -107,6 +124,34 @@ def layerNorm(inputs, _):
 @op
 def layerNormGrad(inputs, _):
     return {"": with_gradients(lambda x, weight, bias: F.layer_norm(x, weight.shape, weight, bias), inputs, 3)}
+
+
+def modulation_ways():
+    """A scale and a shift have the leading axes of x that come before those whose rows share them."""
+
+    def norm(x, weight, bias):
+        return F.layer_norm(x, weight.shape, weight, bias)
+
+    def aligned(x, modulation):
+        return modulation.unsqueeze(1) if modulation.dim() < x.dim() else modulation
+
+    def composed(x, weight, bias, scale, shift):
+        return norm(x, weight, bias) * (1 + aligned(x, scale)) + aligned(x, shift)
+
+    def by_addcmul(x, weight, bias, scale, shift):
+        return torch.addcmul(aligned(x, shift), norm(x, weight, bias), 1 + aligned(x, scale))
+
+    return {"composed": composed, "addcmul": by_addcmul}
+
+
+@op
+def modulatedLayerNorm(inputs, _):
+    return {name: lambda way=way: [way(*inputs)] for name, way in modulation_ways().items()}
+
+
+@op
+def modulatedLayerNormGrad(inputs, _):
+    return {name: with_gradients(way, inputs, 5) for name, way in modulation_ways().items()}
 
 
 @op

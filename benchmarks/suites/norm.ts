@@ -43,8 +43,42 @@ function casesOf(rows: number, channels: number, where: string, outOfCache: bool
   });
 }
 
+/** A scale and a shift for each of `conditions`, which `rowsEach` rows of x share. */
+function modulatedCases(conditions: number, rowsEach: number, channels: number, where: string): BenchCase[] {
+  const x = rowsEach === 1 ? [conditions, channels] : [conditions, rowsEach, channels];
+  const modulation = [conditions, channels];
+  const operands = [x, [channels], [channels], modulation, modulation];
+  const inputs = (shapes: number[][]) => () => shapes.map((shape, i) => random(shape, i + 1));
+  const forward = (x: Tensor, weight: Tensor, bias: Tensor, scale: Tensor, shift: Tensor): Tensor =>
+    layerNorm(x, { weight, bias, scale, shift });
+  const size = conditions * rowsEach * channels;
+  const ofConditions = conditions * channels;
+  return [
+    {
+      name: `layerNorm, modulated, ${where}`,
+      inputs: inputs(operands),
+      bind: stateless(forward),
+      peer: { op: "modulatedLayerNorm" },
+      bytes: 4 * (2 * size + 2 * ofConditions),
+    },
+    {
+      name: `layerNorm, modulated, forward and backward, ${where}`,
+      inputs: inputs([...operands, x]),
+      bind: withGradients(forward, operands.length),
+      peer: { op: "modulatedLayerNormGrad" },
+      // The gradient of a row's own shift is the cotangent.
+      bytes: 4 * (5 * size + (rowsEach === 1 ? 4 : 5) * ofConditions),
+    },
+  ];
+}
+
 /** Normalisations over rows or columns. */
 export const normSuite: Suite = {
   name: "norm",
-  cases: [...casesOf(2 ** 17, 256, "128 MiB a tensor", true), ...casesOf(4000, 288, "4000×288", false)],
+  cases: [
+    ...casesOf(2 ** 17, 256, "128 MiB a tensor", true),
+    ...casesOf(4000, 288, "4000×288", false),
+    ...modulatedCases(64, 2 ** 11, 256, "by 64 conditions, 128 MiB a tensor"),
+    ...modulatedCases(4000, 1, 288, "row by row, 4000×288"),
+  ],
 };

@@ -16,9 +16,10 @@ Activation activationAt(const Call& call, size_t i) {
 
 void matmul(Call& call) { call.emit(matmul::matmul(call.context(), call.tensor(0), call.tensor(1), call.op)); }
 
-/// linear(x, weight, bias, activation, save): y, and with `save` and an activation what linearGrad needs.
+/// linear(x, weight, bias, residual, activation, save): y, and with `save` and an activation what linearGrad needs.
 void linear(Call& call) {
-  linear::Outputs out = linear::linear(call.context(), call.tensor(0), call.tensor(1), call.optional(2), activationAt(call, 3), call.flag(4), call.op);
+  linear::Outputs out = linear::linear(call.context(), call.tensor(0), call.tensor(1), call.optional(2), call.optional(3), activationAt(call, 4),
+                                       call.flag(5), call.op);
   call.emit(std::move(out.y));
   if (out.saved.storage) call.emit(std::move(out.saved));
 }

@@ -7,23 +7,23 @@
 namespace md::binding {
 namespace {
 
-/// layerNorm(x, weight, bias, axes, eps): y, mean, rstd
+/// layerNorm(x, weight, bias, scale, shift, axes, eps): y, mean, rstd
 void layerNorm(Call& call) {
-  auto out = layer_norm::layerNorm(call.context(), call.tensor(0), call.optional(1), call.optional(2), call.integer(3), call.number(4), call.op);
+  const layer_norm::Operands operands{call.tensor(0), call.optional(1), call.optional(2), call.optional(3), call.optional(4), call.integer(5)};
+  auto out = layer_norm::layerNorm(call.context(), operands, call.number(6), call.op);
   call.emit(std::move(out.y));
   call.emitWide(std::move(out.mean));
   call.emitWide(std::move(out.rstd));
 }
 
-/// layerNormGrad(x, weight, mean, rstd, grad, axes, affine): dx and, where affine, dWeight, dBias
+/// layerNormGrad(x, weight, bias, scale, mean, rstd, grad, axes, affine): dx; where affine, dWeight, dBias; with a scale dScale,
+/// and dShift unless every row has its own
 void layerNormGrad(Call& call) {
-  const bool affine = call.flag(6);
-  auto out = layer_norm::layerNormGrad(call.context(), call.tensor(0), call.optional(1), call.wide(2), call.wide(3), call.tensor(4),
-                                       call.integer(5), affine, call.op);
-  call.emit(std::move(out.x));
-  if (!affine) return;
-  call.emit(std::move(out.weight));
-  call.emit(std::move(out.bias));
+  const layer_norm::Operands operands{call.tensor(0), call.optional(1), call.optional(2), call.optional(3), nullptr, call.integer(7)};
+  auto out = layer_norm::layerNormGrad(call.context(), operands, call.wide(4), call.wide(5), call.tensor(6), call.flag(8), call.op);
+  for (Tensor* gradient : {&out.x, &out.weight, &out.bias, &out.scale, &out.shift}) {
+    if (gradient->storage) call.emit(std::move(*gradient));
+  }
 }
 
 /// groupNorm(x, weight, bias, groups, eps): y, mean, rstd

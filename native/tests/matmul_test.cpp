@@ -63,7 +63,7 @@ double activated(Activation activation, double x) {
 struct Case {
   int64_t m, n, k, items;
   Layout a, b, c;
-  bool accumulate, bias, pre;
+  bool accumulate, bias, pre, residual;
   Activation activation;
 };
 
@@ -79,6 +79,7 @@ bool holds(Fixture& f, const Case& o) {
   const int64_t spanC = lay(o.c, o.m, o.n, g.cRow, g.cCol), guard = 16;
   const auto a = numbers<T>(static_cast<size_t>(spanA * o.items), 1), b = numbers<T>(static_cast<size_t>(spanB * o.items), 2);
   const auto bias = numbers<T>(static_cast<size_t>(o.n), 3), before = numbers<T>(static_cast<size_t>(spanC * o.items + 2 * guard), 4);
+  const auto residual = numbers<T>(before.size(), 5);
   auto c = before, pre = before;
   g.a = a.data();
   g.b = b.data();
@@ -87,6 +88,7 @@ bool holds(Fixture& f, const Case& o) {
   g.accumulate = o.accumulate;
   if (o.bias) g.bias = bias.data();
   if (o.pre) g.preActivation = pre.data() + guard;
+  if (o.residual) g.residual = residual.data() + guard;
   g.activation = o.activation;
   matmul::Batch batch;
   if (o.items > 1) {
@@ -109,7 +111,8 @@ bool holds(Fixture& f, const Case& o) {
                  static_cast<double>(b[static_cast<size_t>(item * spanB + p * g.bRow + j * g.bCol)]);
         }
         sum = sum * g.alpha + (o.accumulate ? static_cast<double>(before[at]) : 0) + (o.bias ? static_cast<double>(bias[static_cast<size_t>(j)]) : 0);
-        if (!(std::abs(static_cast<double>(c[at]) - activated(o.activation, sum)) <= tolerance)) return false;
+        const double expected = activated(o.activation, sum) + (o.residual ? static_cast<double>(residual[at]) : 0);
+        if (!(std::abs(static_cast<double>(c[at]) - expected) <= tolerance)) return false;
         if (o.pre && !(std::abs(static_cast<double>(pre[at]) - sum) <= tolerance)) return false;
         written[at] = 1;
       }
@@ -132,9 +135,11 @@ TEST(gemmInEveryLayout) {
       for (const Layout a : layouts) {
         for (const Layout b : layouts) {
           for (const Layout c : layouts) {
-            const Case o{m, n, k, 1, a, b, c, false, false, false, Activation::none};
-            CHECK(holds<float>(f, o));
-            CHECK(holds<double>(f, o));
+            for (const bool residual : {false, true}) {
+              const Case o{m, n, k, 1, a, b, c, false, false, false, residual, Activation::none};
+              CHECK(holds<float>(f, o));
+              CHECK(holds<double>(f, o));
+            }
           }
         }
       }
@@ -172,9 +177,10 @@ TEST(gemmEpilogues) {
   for (int activation = 0; activation < static_cast<int>(Activation::count); activation++) {
     for (const auto& [m, n, k] : sizes) {
       for (const int64_t items : {1, 3}) {
-        for (int flags = 0; flags < 8; flags++) {
+        for (int flags = 0; flags < 16; flags++) {
           const bool pre = (flags & 4) && activation > 0;
-          const Case o{m, n, k, items, Layout::rows, Layout::columns, Layout::rows, (flags & 1) != 0, (flags & 2) != 0, pre, static_cast<Activation>(activation)};
+          const Case o{m, n, k, items, Layout::rows, Layout::columns, Layout::rows, (flags & 1) != 0, (flags & 2) != 0, pre, (flags & 8) != 0,
+                       static_cast<Activation>(activation)};
           CHECK(holds<float>(f, o));
           CHECK(holds<double>(f, o));
         }
@@ -195,7 +201,7 @@ TEST(erfAndExpOverADenseRange) {
   Tensor column = x;
   column.shape = {n, 1};
   column.stride = {1, 1};
-  const Tensor gelu = linear::linear(f.context, column, one, nullptr, Activation::gelu, false, "test").y;
+  const Tensor gelu = linear::linear(f.context, column, one, nullptr, nullptr, Activation::gelu, false, "test").y;
   for (int64_t i = 0; i < n; i++) {
     const double value = static_cast<double>(x.data<float>()[i]);
     CHECK(std::abs(static_cast<double>(erf.data<float>()[i]) - std::erf(value)) <= 1e-7);

@@ -28,7 +28,8 @@ template <class S>
 void compareProducts(OnDevice& device, const Product& o) {
   constexpr int64_t items = 2;
   const int64_t span = 2 * 80 * o.pitch;
-  const Tensor a = numbers<S>(device, items * span, 1), b = numbers<S>(device, items * span, 2), bias = numbers<S>(device, o.n, 3);
+  const Tensor a = numbers<S>(device, items * span, 1), b = numbers<S>(device, items * span, 2), bias = numbers<S>(device, o.n, 3),
+               residual = numbers<S>(device, items * o.m * o.n, 5);
   matmul::GemmArgs g;
   g.dtype = a.dtype;
   g.m = o.m;
@@ -43,6 +44,7 @@ void compareProducts(OnDevice& device, const Product& o) {
   if (o.epilogue) {
     g.accumulate = true;
     g.bias = bias.raw();
+    g.residual = residual.raw();
     g.activation = matmul::Activation::gelu;
   }
   const matmul::Batch batch{{items}, {span}, {span}, {o.m * o.n}};

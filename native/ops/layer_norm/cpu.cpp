@@ -2,115 +2,168 @@
 
 #include "../../isa/run.h"
 #include "../../isa/stream.h"
+#include "../../isa/vectors.h"
 #include "op.h"
 
 namespace md::layer_norm::MD_ISA {
 namespace {
 
+using md::MD_ISA::forVectors;
 using md::MD_ISA::kAhead;
+using md::MD_ISA::loadLanes;
 using md::MD_ISA::squaredDistanceOf;
+using md::MD_ISA::storeLanes;
 using md::MD_ISA::streamRows;
 using md::MD_ISA::sumOf;
 using md::MD_ISA::Vec;
 
-// y = (x - mean) · rstd, times weight where Weighted, plus bias where Biased.
-template <class T, bool Weighted, bool Biased>
-void normalizeRow(int64_t n, const T* x, T mean, T rstd, const T* weight, const T* bias, T* y) {
-  constexpr int W = Vec<T>::width;
-  const Vec<T> center = Vec<T>::set(mean), scale = Vec<T>::set(rstd);
-  int64_t i = 0;
-  for (; i + W <= n; i += W) {
+/// How rows are scaled beyond the weight: each by a scale of its own, or several by one.
+enum class Scaled { no, each, together };
+
+/// Operands of all rows; null where a template parameter says that there are none.
+template <class T>
+struct Rows {
+  int64_t n;
+  const T* x;
+  const T* weight;
+  const T* bias;
+  const T* scale;
+  const T* shift;
+  int64_t scaleStride, shiftStride, rowsEach;
+
+  Rows(int64_t n_, const void* x_, const void* weight_, const void* bias_, const Modulation& m)
+      : n(n_), x(static_cast<const T*>(x_)), weight(static_cast<const T*>(weight_)), bias(static_cast<const T*>(bias_)),
+        scale(static_cast<const T*>(m.scale)), shift(static_cast<const T*>(m.shift)), scaleStride(m.scaleStride), shiftStride(m.shiftStride),
+        rowsEach(m.rowsEach) {}
+  const T* scaleOf(int64_t row) const { return scale + row / rowsEach * scaleStride; }
+  const T* shiftOf(int64_t row) const { return shift + row / rowsEach * shiftStride; }
+};
+
+// y = (x - mean) · rstd, times weight where Weighted, plus bias where Biased, times 1 + scale and plus shift where Modulated.
+template <class T, bool Weighted, bool Biased, bool Modulated>
+void normalizeRow(const Rows<T>& of, int64_t row, T mean, T rstd, T* y) {
+  const Vec<T> center = Vec<T>::set(mean), factor = Vec<T>::set(rstd), one = Vec<T>::set(1);
+  const T* const x = of.x + row * of.n;
+  const T* const scale = Modulated ? of.scaleOf(row) : nullptr;
+  const T* const shift = Modulated ? of.shiftOf(row) : nullptr;
+  forVectors<T>(of.n, [&](int64_t i, int lanes) __attribute__((always_inline)) {
     __builtin_prefetch(x + i + kAhead);
-    Vec<T> v = (Vec<T>::load(x + i) - center) * scale;
-    if constexpr (Weighted) v = v * Vec<T>::load(weight + i);
-    if constexpr (Biased) v = v + Vec<T>::load(bias + i);
-    v.store(y + i);
-  }
-  for (; i < n; i++) {
-    T v = (x[i] - mean) * rstd;
-    if constexpr (Weighted) v *= weight[i];
-    if constexpr (Biased) v += bias[i];
-    y[i] = v;
-  }
+    Vec<T> v = (loadLanes(x + i, lanes) - center) * factor;
+    if constexpr (Weighted) v = v * loadLanes(of.weight + i, lanes);
+    if constexpr (Biased) v = v + loadLanes(of.bias + i, lanes);
+    if constexpr (Modulated) v = fma(v, one + loadLanes(scale + i, lanes), loadLanes(shift + i, lanes));
+    storeLanes(v, y + i, lanes);
+  });
 }
 
-template <class T, bool Weighted, bool Biased>
-void forward(int64_t n, T eps, int64_t begin, int64_t end, const T* x, const T* weight, const T* bias, T* y, T* means, T* rstds) {
+template <class T, bool Weighted, bool Biased, bool Modulated>
+void forward(const Rows<T>& of, T eps, int64_t begin, int64_t end, T* y, T* means, T* rstds) {
+  const int64_t n = of.n;
   streamRows(y + begin * n, begin, end, n, [&](int64_t first, int64_t last, T* to) {
     for (int64_t row = first; row < last; row++, to += n) {
-      const T* in = x + row * n;
+      const T* in = of.x + row * n;
       const T mean = sumOf(in, n) / static_cast<T>(n);
       const T rstd = T(1) / std::sqrt(squaredDistanceOf(in, mean, n) / static_cast<T>(n) + eps);
       means[row] = mean;
       rstds[row] = rstd;
-      normalizeRow<T, Weighted, Biased>(n, in, mean, rstd, weight, bias, to);
+      normalizeRow<T, Weighted, Biased, Modulated>(of, row, mean, rstd, to);
     }
   });
 }
 
-// The gradient times the weight, where there is one.
-template <class T, bool Weighted>
-Vec<T> weighted(Vec<T> grad, const T* weight, int64_t i) {
-  if constexpr (Weighted) return grad * Vec<T>::load(weight + i);
-  return grad;
+template <class T>
+void addTo(T* total, Vec<T> x, int lanes) {
+  storeLanes(loadLanes(total, lanes) + x, total, lanes);
 }
 
-// One row: dx, and grad · x̂ and grad added to sumX and sumG where Affine.
-template <class T, bool Weighted, bool Affine>
-void gradRow(int64_t n, const T* x, const T* weight, T mean, T rstd, const T* g, T* dx, T* sumX, T* sumG) {
-  constexpr int W = Vec<T>::width;
-  const Vec<T> center = Vec<T>::set(mean), scale = Vec<T>::set(rstd);
+/// What a row adds to, n elements each: h · x̂ and h with h = g · (1 + scale), and the gradients of its scale and shift.
+template <class T>
+struct Sums {
+  T* weight;
+  T* bias;
+  T* scale;
+  T* shift;
+};
+
+// dx of a row; a scale that is its own gets its gradient stored rather than added.
+template <class T, bool Weighted, bool Affine, Scaled S>
+void gradRow(const Rows<T>& of, int64_t row, T mean, T rstd, const T* g, T* dx, const Sums<T>& sums) {
+  const int64_t n = of.n;
+  const Vec<T> center = Vec<T>::set(mean), factor = Vec<T>::set(rstd), one = Vec<T>::set(1);
+  const T* const x = of.x + row * n;
+  const T* const scale = S == Scaled::no ? nullptr : of.scaleOf(row);
+  const auto scaled = [&](Vec<T> grad, int64_t i, int lanes) __attribute__((always_inline)) {
+    if constexpr (S != Scaled::no) return grad * (one + loadLanes(scale + i, lanes));
+    return grad;
+  };
+  const auto weighted = [&](Vec<T> grad, int64_t i, int lanes) __attribute__((always_inline)) {
+    if constexpr (Weighted) return grad * loadLanes(of.weight + i, lanes);
+    return grad;
+  };
   Vec<T> total = Vec<T>::zero(), totalX = total;
-  int64_t i = 0;
-  for (; i + W <= n; i += W) {
-    const Vec<T> hat = (Vec<T>::load(x + i) - center) * scale, grad = Vec<T>::load(g + i);
-    const Vec<T> wg = weighted<T, Weighted>(grad, weight, i);
-    total = total + wg;
-    totalX = fma(wg, hat, totalX);
+  forVectors<T>(n, [&](int64_t i, int lanes) __attribute__((always_inline)) {
+    const Vec<T> hat = (loadLanes(x + i, lanes) - center) * factor, grad = loadLanes(g + i, lanes), h = scaled(grad, i, lanes);
+    const Vec<T> wh = weighted(h, i, lanes);
+    total = total + wh;
+    totalX = fma(wh, hat, totalX);
     if constexpr (Affine) {
-      fma(grad, hat, Vec<T>::load(sumX + i)).store(sumX + i);
-      (grad + Vec<T>::load(sumG + i)).store(sumG + i);
+      addTo(sums.weight + i, h * hat, lanes);
+      addTo(sums.bias + i, h, lanes);
     }
-  }
-  T a = total.sum(), b = totalX.sum();
-  for (int64_t k = i; k < n; k++) {
-    const T hat = (x[k] - mean) * rstd, wg = Weighted ? g[k] * weight[k] : g[k];
-    a += wg;
-    b += wg * hat;
-    if constexpr (Affine) {
-      sumX[k] += g[k] * hat;
-      sumG[k] += g[k];
+    if constexpr (S != Scaled::no) {
+      const Vec<T> ofScale = grad * fma(hat, loadLanes(of.weight + i, lanes), loadLanes(of.bias + i, lanes));
+      if constexpr (S == Scaled::each) {
+        storeLanes(ofScale, sums.scale + i, lanes);
+      } else {
+        addTo(sums.scale + i, ofScale, lanes);
+        addTo(sums.shift + i, grad, lanes);
+      }
     }
-  }
-  // dx = rstd (w g - a/n - x̂ b/n)
-  a /= static_cast<T>(n);
-  b /= static_cast<T>(n);
-  const Vec<T> meanA = Vec<T>::set(a), meanB = Vec<T>::set(b);
-  for (i = 0; i + W <= n; i += W) {
-    const Vec<T> hat = (Vec<T>::load(x + i) - center) * scale, grad = Vec<T>::load(g + i);
-    const Vec<T> wg = weighted<T, Weighted>(grad, weight, i);
+  });
+  // dx = rstd (w h - a - x̂ b), a and b the means of w h and w h x̂
+  const Vec<T> meanA = Vec<T>::set(total.sum() / static_cast<T>(n)), meanB = Vec<T>::set(totalX.sum() / static_cast<T>(n));
+  forVectors<T>(n, [&](int64_t i, int lanes) __attribute__((always_inline)) {
+    const Vec<T> hat = (loadLanes(x + i, lanes) - center) * factor;
+    const Vec<T> wh = weighted(scaled(loadLanes(g + i, lanes), i, lanes), i, lanes);
     __builtin_prefetch(x + i + kAhead);
     __builtin_prefetch(g + i + kAhead);
-    ((wg - meanA - hat * meanB) * scale).store(dx + i);
-  }
-  for (; i < n; i++) {
-    const T hat = (x[i] - mean) * rstd, wg = Weighted ? g[i] * weight[i] : g[i];
-    dx[i] = (wg - a - hat * b) * rstd;
-  }
+    storeLanes((wh - meanA - hat * meanB) * factor, dx + i, lanes);
+  });
 }
 
-template <class T, bool Weighted, bool Affine>
-void gradBlocks(int64_t rows, int64_t n, int64_t begin, int64_t end, const T* x, const T* weight, const T* mean, const T* rstd, const T* grad, T* dx, T* partial) {
-  const int64_t from = begin * kBlockRows, to = end * kBlockRows < rows ? end * kBlockRows : rows;
-  streamRows(dx + from * n, from, to, n, [&](int64_t first, int64_t last, T* out) {
+template <class T>
+void toZero(T* x, int64_t n) {
+  for (int64_t i = 0; i < n; i++) x[i] = 0;
+}
+
+int64_t beginOf(const Blocks& b, int64_t block) { return block / b.each * b.stretch + block % b.each * b.blockRows; }
+int64_t endOf(const Blocks& b, int64_t block) { return block + 1 < b.count ? beginOf(b, block + 1) : b.rows; }
+
+template <class T, bool Weighted, bool Affine, Scaled S>
+void gradBlocks(const Rows<T>& of, const Blocks& blocks, int64_t begin, int64_t end, const T* mean, const T* rstd, const T* grad, T* dx, T* partial,
+                const ModulationSums& to) {
+  const int64_t n = of.n, from = beginOf(blocks, begin), until = endOf(blocks, end - 1);
+  const bool several = blocks.each > 1;
+  int64_t block = begin;
+  streamRows(dx + from * n, from, until, n, [&](int64_t first, int64_t last, T* out) {
     for (int64_t row = first; row < last; row++, out += n) {
-      T* sumX = Affine ? partial + row / kBlockRows * 2 * n : nullptr;
-      T* sumG = Affine ? sumX + n : nullptr;
+      if (row == endOf(blocks, block)) block++;
+      const bool opens = row == beginOf(blocks, block);
+      Sums<T> sums{};
       if constexpr (Affine) {
-        if (row % kBlockRows == 0)
-          for (int64_t i = 0; i < 2 * n; i++) sumX[i] = 0;
+        sums.weight = partial + block * 2 * n;
+        sums.bias = sums.weight + n;
+        if (opens) toZero(sums.weight, 2 * n);
       }
-      gradRow<T, Weighted, Affine>(n, x + row * n, weight, mean[row], rstd[row], grad + row * n, out, sumX, sumG);
+      if constexpr (S != Scaled::no) sums.scale = static_cast<T*>(to.scale) + (several ? block : row / of.rowsEach) * to.stride;
+      if constexpr (S == Scaled::together) {
+        sums.shift = static_cast<T*>(to.shift) + (several ? block : row / of.rowsEach) * to.stride;
+        if (several ? opens : row % of.rowsEach == 0) {
+          toZero(sums.scale, n);
+          toZero(sums.shift, n);
+        }
+      }
+      gradRow<T, Weighted, Affine, S>(of, row, mean[row], rstd[row], grad + row * n, out, sums);
     }
   });
 }
@@ -118,39 +171,43 @@ void gradBlocks(int64_t rows, int64_t n, int64_t begin, int64_t end, const T* x,
 }  // namespace
 
 void layerNormRows(DType dtype, int64_t n, double eps, int64_t begin, int64_t end, const void* x, const void* weight, const void* bias,
-                   void* y, void* mean, void* rstd) {
+                   const Modulation& modulation, void* y, void* mean, void* rstd) {
   dispatchFloat(dtype, "layerNorm", [&](auto tag) {
     using T = typename decltype(tag)::type;
-    const auto run = weight ? (bias ? forward<T, true, true> : forward<T, true, false>)
-                            : (bias ? forward<T, false, true> : forward<T, false, false>);
-    run(n, static_cast<T>(eps), begin, end, static_cast<const T*>(x), static_cast<const T*>(weight), static_cast<const T*>(bias),
-        static_cast<T*>(y), static_cast<T*>(mean), static_cast<T*>(rstd));
+    const auto run = modulation.scale ? forward<T, true, true, true>
+                     : weight         ? (bias ? forward<T, true, true, false> : forward<T, true, false, false>)
+                                      : (bias ? forward<T, false, true, false> : forward<T, false, false, false>);
+    run(Rows<T>(n, x, weight, bias, modulation), static_cast<T>(eps), begin, end, static_cast<T*>(y), static_cast<T*>(mean), static_cast<T*>(rstd));
   });
 }
 
-void layerNormGradBlocks(DType dtype, int64_t rows, int64_t n, int64_t begin, int64_t end, const void* x, const void* weight,
-                         const void* mean, const void* rstd, const void* grad, void* dx, void* partial) {
+void layerNormGradBlocks(DType dtype, const Blocks& blocks, int64_t n, int64_t begin, int64_t end, const void* x, const void* weight,
+                         const void* bias, const Modulation& modulation, const void* mean, const void* rstd, const void* grad, void* dx, void* partial,
+                         const ModulationSums& sums) {
   dispatchFloat(dtype, "layerNormGrad", [&](auto tag) {
     using T = typename decltype(tag)::type;
-    const auto run = weight ? (partial ? gradBlocks<T, true, true> : gradBlocks<T, true, false>)
-                            : (partial ? gradBlocks<T, false, true> : gradBlocks<T, false, false>);
-    run(rows, n, begin, end, static_cast<const T*>(x), static_cast<const T*>(weight), static_cast<const T*>(mean),
-        static_cast<const T*>(rstd), static_cast<const T*>(grad), static_cast<T*>(dx), static_cast<T*>(partial));
+    constexpr auto no = Scaled::no, each = Scaled::each, together = Scaled::together;
+    const auto run = sums.shift   ? (partial ? gradBlocks<T, true, true, together> : gradBlocks<T, true, false, together>)
+                     : sums.scale ? (partial ? gradBlocks<T, true, true, each> : gradBlocks<T, true, false, each>)
+                     : weight     ? (partial ? gradBlocks<T, true, true, no> : gradBlocks<T, true, false, no>)
+                                  : (partial ? gradBlocks<T, false, true, no> : gradBlocks<T, false, false, no>);
+    run(Rows<T>(n, x, weight, bias, modulation), blocks, begin, end, static_cast<const T*>(mean), static_cast<const T*>(rstd),
+        static_cast<const T*>(grad), static_cast<T*>(dx), static_cast<T*>(partial), sums);
   });
 }
 
-void layerNormCombine(DType dtype, int64_t blocks, int64_t n, int64_t begin, int64_t end, const void* partial, void* dWeight, void* dBias) {
+void layerNormCombine(DType dtype, int64_t blocks, int64_t n, int64_t begin, int64_t end, const void* partial, void* a, void* b) {
   dispatchFloat(dtype, "layerNormGrad", [&](auto tag) {
     using T = typename decltype(tag)::type;
     const T* in = static_cast<const T*>(partial);
     for (int64_t i = begin; i < end; i++) {
-      double w = 0, b = 0;
+      double first = 0, second = 0;
       for (int64_t block = 0; block < blocks; block++) {
-        w += static_cast<double>(in[block * 2 * n + i]);
-        b += static_cast<double>(in[block * 2 * n + n + i]);
+        first += static_cast<double>(in[block * 2 * n + i]);
+        second += static_cast<double>(in[block * 2 * n + n + i]);
       }
-      static_cast<T*>(dWeight)[i] = static_cast<T>(w);
-      static_cast<T*>(dBias)[i] = static_cast<T>(b);
+      static_cast<T*>(a)[i] = static_cast<T>(first);
+      static_cast<T*>(b)[i] = static_cast<T>(second);
     }
   });
 }

@@ -55,16 +55,23 @@ Tensor sumOfRows(Context& context, const Tensor& matrix, const char* op) {
 
 }  // namespace
 
-Outputs linear(Context& context, const Tensor& x, const Tensor& weight, const Tensor* bias, Activation activation, bool save, const char* op) {
+Outputs linear(Context& context, const Tensor& x, const Tensor& weight, const Tensor* bias, const Tensor* residual, Activation activation, bool save,
+               const char* op) {
   requireOperands(x, weight, op);
   if (bias) {
     requireDType(*bias, x.dtype, op, "bias");
     requireShape(*bias, {weight.dim(0)}, op, "bias");
   }
+  Tensor added;
+  if (residual) {
+    requireDType(*residual, x.dtype, op, "residual");
+    requireShape(*residual, outputShape(x, weight), op, "residual");
+    added = contiguous(context, *residual, op);
+  }
   const Tensor rows = asMatrix(context, x, op);
   Outputs out;
   out.y = empty(context, x.dtype, outputShape(x, weight), op);
-  const Saved saved = save ? savedFor(activation) : Saved::nothing;
+  const Saved saved = save ? savedFor(activation, residual) : Saved::nothing;
   if (saved == Saved::output) out.saved = out.y;
   if (saved == Saved::preActivation) out.saved = empty(context, x.dtype, out.y.shape, op);
   GemmArgs g;
@@ -82,6 +89,7 @@ Outputs linear(Context& context, const Tensor& x, const Tensor& weight, const Te
   }
   g.activation = activation;
   if (saved == Saved::preActivation) g.preActivation = out.saved.raw();
+  if (residual) g.residual = added.raw();
   matmul::gemm(context, g, op);
   return out;
 }
@@ -91,7 +99,7 @@ Gradients linearGrad(Context& context, const Tensor& x, const Tensor& weight, co
   requireOperands(x, weight, op);
   requireDType(gradient, x.dtype, op, "grad");
   requireShape(gradient, outputShape(x, weight), op, "grad");
-  if ((saved != nullptr) != (savedFor(activation) != Saved::nothing)) fail(ErrorKind::value, op, "saved does not fit the activation");
+  if ((saved != nullptr) != (activation != Activation::none)) fail(ErrorKind::value, op, "saved does not fit the activation");
   if (saved) {
     requireDType(*saved, x.dtype, op, "saved");
     requireShape(*saved, gradient.shape, op, "saved");

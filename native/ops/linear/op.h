@@ -1,4 +1,5 @@
-// y = act(x Wᵀ + b): one GEMM whose epilogue adds the bias and applies the activation while a tile is in registers.
+// y = residual + act(x Wᵀ + b): one GEMM whose epilogue adds the bias, applies the activation and adds the residual while a
+// tile is in registers.
 #pragma once
 #include "../matmul/op.h"
 
@@ -9,10 +10,10 @@ using matmul::Activation;
 /// What the derivative of the activation is computed from.
 enum class Saved { nothing, output, preActivation };
 
-/// relu's derivative can be read from its output; those of gelu and silu need x Wᵀ + b.
-constexpr Saved savedFor(Activation activation) {
+/// relu's derivative can be read from its output, unless a residual was added to it; others need x Wᵀ + b.
+constexpr Saved savedFor(Activation activation, bool residual) {
   if (activation == Activation::none) return Saved::nothing;
-  return activation == Activation::relu ? Saved::output : Saved::preActivation;
+  return activation == Activation::relu && !residual ? Saved::output : Saved::preActivation;
 }
 
 /// `saved` holds what linearGrad needs, empty where it needs nothing or the caller asked for nothing.
@@ -20,8 +21,10 @@ struct Outputs {
   Tensor y, saved;
 };
 
-/// x [..., in], weight [out, in], bias [out] or null, of a dtype that gemm takes. Where y itself is saved, both share storage.
-Outputs linear(Context& context, const Tensor& x, const Tensor& weight, const Tensor* bias, Activation activation, bool save, const char* op);
+/// x [..., in], weight [out, in], bias [out] or null, residual [..., out] or null, of a dtype that gemm takes. Where y itself
+/// is saved, both share storage.
+Outputs linear(Context& context, const Tensor& x, const Tensor& weight, const Tensor* bias, const Tensor* residual, Activation activation, bool save,
+               const char* op);
 
 struct Wanted {
   bool x, weight, bias;
@@ -31,7 +34,7 @@ struct Gradients {
   Tensor x, weight, bias;
 };
 
-/// Gradients for the cotangent `grad` [..., out]. `saved` is null for Activation::none.
+/// Gradients for the cotangent `grad` [..., out]. `saved` is null for Activation::none. That of a residual is `grad`.
 Gradients linearGrad(Context& context, const Tensor& x, const Tensor& weight, const Tensor* saved, const Tensor& grad, Activation activation,
                      Wanted wanted, const char* op);
 

@@ -29,6 +29,7 @@ struct Product {
   int64_t biasRow, biasCol;
   Activation activation;
   S* preActivation;
+  const S* residual;
   int64_t items;
   Strides batch;
 };
@@ -70,7 +71,9 @@ __device__ void store(const Product<S>& g, int64_t offset, int64_t row, int64_t 
   if (g.accumulate) value += static_cast<T>(g.c[at]);
   if (g.bias) value += static_cast<T>(g.bias[row * g.biasRow + col * g.biasCol]);
   if (g.preActivation) g.preActivation[at] = static_cast<S>(value);
-  g.c[at] = static_cast<S>(activated(value, g.activation));
+  value = activated(value, g.activation);
+  if (g.residual) value += static_cast<T>(g.residual[at]);
+  g.c[at] = static_cast<S>(value);
 }
 
 /// The kernel of cuda_fragments.cu on one thread block a tile; f16 and bf16.

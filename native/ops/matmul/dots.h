@@ -66,9 +66,12 @@ void dotRows(const Finish<T>& f, const GemmArgs& g, const T* a, int64_t aRow, co
 template <class T>
 void dots(const GemmArgs& g, T* scratch) {
   Finish<T> f(g);
-  // Rows of C are activated whole, in full vectors.
-  const bool wholeRows = g.cCol == 1;
-  if (wholeRows) f.activation = Activation::none;
+  // Rows of C are activated whole, in full vectors; what is added to that waits for it.
+  const bool wholeRows = g.cCol == 1 && g.activation != Activation::none;
+  if (wholeRows) {
+    f.activation = Activation::none;
+    f.residual = nullptr;
+  }
   const T* a = static_cast<const T*>(g.a);
   const T* b = static_cast<const T*>(g.b);
   int64_t aRow = g.aRow, bCol = g.bCol;
@@ -91,7 +94,13 @@ void dots(const GemmArgs& g, T* scratch) {
     case 1: dotRows<T, 1, 8>(f, g, a, aRow, b, bCol, i); break;
   }
   if (!wholeRows) return;
-  for (int64_t r = 0; r < g.m; r++) activate(g.activation, f.c + r * f.cRow, g.n);
+  for (int64_t r = 0; r < g.m; r++) {
+    T* const row = f.c + r * f.cRow;
+    activate(g.activation, row, g.n);
+    if (!g.residual) continue;
+    const T* const residual = static_cast<const T*>(g.residual) + r * f.cRow;
+    for (int64_t s = 0; s < g.n; s++) row[s] += residual[s];
+  }
 }
 
 }  // namespace

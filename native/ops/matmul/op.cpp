@@ -66,6 +66,7 @@ GemmArgs part(GemmArgs g, int64_t i, int64_t rows, int64_t j, int64_t cols) {
   g.b = advance(g.b, j * g.bCol, g.dtype);
   g.c = advance(g.c, i * g.cRow + j * g.cCol, g.dtype);
   g.preActivation = advance(g.preActivation, i * g.cRow + j * g.cCol, g.dtype);
+  g.residual = advance(g.residual, i * g.cRow + j * g.cCol, g.dtype);
   g.bias = advance(g.bias, i * g.biasRow + j * g.biasCol, g.dtype);
   return g;
 }
@@ -94,7 +95,7 @@ bool wantsTranspose(const GemmArgs& g) {
 
 /// Whether Cᵀ fills its tiles so much better that it repays turning it at the end.
 bool wantsTurned(const GemmArgs& g) {
-  if (g.k < kSplitDepth || g.cCol != 1 || g.cRow != g.n || g.accumulate || g.bias || g.activation != Activation::none) return false;
+  if (g.k < kSplitDepth || g.cCol != 1 || g.cRow != g.n || g.accumulate || g.bias || g.residual || g.activation != Activation::none) return false;
   const int64_t lanes = MD_CALL(gemmTile)(g.dtype).cols / 2;
   return 20 * g.n * divideUp(g.m, lanes) < 19 * g.m * divideUp(g.n, lanes);
 }
@@ -130,6 +131,7 @@ GemmArgs itemAt(GemmArgs g, const Batch& batch, int64_t item) {
   g.b = advance(g.b, b, g.dtype);
   g.c = advance(g.c, c, g.dtype);
   g.preActivation = advance(g.preActivation, c, g.dtype);
+  g.residual = advance(g.residual, c, g.dtype);
   return g;
 }
 
@@ -191,6 +193,7 @@ void runGrid(Context& context, const GemmArgs& g, const Batch& batch, int64_t it
         one.bias = nullptr;
         one.activation = Activation::none;
         one.preActivation = nullptr;
+        one.residual = nullptr;
       }
       MD_CALL(gemmSerial)(part(one, i, iEnd - i, j, jEnd - j), scratch.at(begin));
     }

@@ -8,9 +8,9 @@ namespace md::matmul {
 /// Order shared with `activations` in packages/tensor/src/ops/matmul.ts.
 enum class Activation : int32_t { none, relu, gelu, geluTanh, silu, count };
 
-/// C[m,n] = act(alpha · A[m,k] B[k,n] + bias), or with `accumulate` act(C + alpha · A B + bias). Strides are in
-/// elements and may be anything for A and B (0 and transposed included): nothing is copied beforehand. C must not
-/// overlap A, B or bias. f32 and f64; on a CUDA device also f16 and bf16, whose sums are f32.
+/// C[m,n] = act(alpha · A[m,k] B[k,n] + bias) + residual, or with `accumulate` act(C + alpha · A B + bias) + residual.
+/// Strides are in elements and may be anything for A and B (0 and transposed included): nothing is copied beforehand. C
+/// must not overlap A, B, bias or residual. f32 and f64; on a CUDA device also f16 and bf16, whose sums are f32.
 struct GemmArgs {
   DType dtype = DType::f32;
   int64_t m = 0, n = 0, k = 0;
@@ -28,6 +28,8 @@ struct GemmArgs {
   Activation activation = Activation::none;
   /// Where not null: gets what the activation was applied to, in the layout of C.
   void* preActivation = nullptr;
+  /// In the layout of C; null for none.
+  const void* residual = nullptr;
 };
 
 /// Axes over which a product is repeated: extents, and the element strides of each operand (0 broadcasts).

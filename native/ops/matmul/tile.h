@@ -43,11 +43,13 @@ struct Finish {
   int64_t biasRow, biasCol;
   Activation activation;
   T* pre;
+  const T* residual;
   bool add, last = true;
 
   explicit Finish(const GemmArgs& g)
       : c(static_cast<T*>(g.c)), cRow(g.cRow), cCol(g.cCol), alpha(static_cast<T>(g.alpha)), bias(static_cast<const T*>(g.bias)),
-        biasRow(g.biasRow), biasCol(g.biasCol), activation(g.activation), pre(static_cast<T*>(g.preActivation)), add(g.accumulate) {}
+        biasRow(g.biasRow), biasCol(g.biasCol), activation(g.activation), pre(static_cast<T*>(g.preActivation)), residual(static_cast<const T*>(g.residual)),
+        add(g.accumulate) {}
 
   bool rowMajor() const { return cCol == 1 && (!bias || biasCol == 1); }
 
@@ -67,6 +69,9 @@ struct Finish {
         for (int64_t s = 0; s < cols; s++) pre[(i + r) * cRow + (j + s) * cCol] = row[s];
       }
       if (last) activate(activation, row, cols);
+      if (last && residual) {
+        for (int64_t s = 0; s < cols; s++) row[s] += residual[(i + r) * cRow + (j + s) * cCol];
+      }
       for (int64_t s = 0; s < cols; s++) to[s * cCol] = row[s];
     }
   }
@@ -86,7 +91,7 @@ inline void storeColumns(Vec<T> x, T* p, int n) {
   }
 }
 
-/// Scales, adds, biases, activates and stores a tile of a row-major C at (i, j) straight from its registers.
+/// Scales, adds, biases, activates, adds the residual and stores a tile of a row-major C at (i, j) straight from its registers.
 template <bool WHOLE, class T, int ROWS, int VECTORS>
 inline __attribute__((always_inline)) void finishTile(const Finish<T>& f, Vec<T> (&acc)[ROWS][VECTORS], int64_t i, int64_t j, int cols) {
   constexpr int W = kWidth<T>;
@@ -129,6 +134,14 @@ inline __attribute__((always_inline)) void finishTile(const Finish<T>& f, Vec<T>
     for (int r = 0; r < ROWS; r++) {
 #pragma GCC unroll 16
       for (int v = 0; v < VECTORS; v++) acc[r][v] = Vec<T>::load(buffer + (r * VECTORS + v) * W);
+    }
+  }
+  if (f.last && f.residual) {
+    const T* const residual = f.residual + i * f.cRow + j;
+#pragma GCC unroll 16
+    for (int r = 0; r < ROWS; r++) {
+#pragma GCC unroll 16
+      for (int v = 0; v < VECTORS; v++) acc[r][v] = acc[r][v] + loadColumns<WHOLE>(residual + r * f.cRow + v * W, cols - v * W);
     }
   }
 #pragma GCC unroll 16

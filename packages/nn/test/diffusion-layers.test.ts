@@ -25,18 +25,18 @@ describe("FiLM", () => {
     ]);
     const z = random([2, 2, 5, 3]);
     const condition = random([2, 2, 4], 9);
-    const { gamma, beta } = layer.modulation(condition);
-    const [g, b, values] = [gamma.toFlatArray(), beta.toFlatArray(), z.toFlatArray()];
+    const { scale, shift } = layer.modulation(condition);
+    const [s, b, values] = [scale.toFlatArray(), shift.toFlatArray(), z.toFlatArray()];
     const expected = values.map((value, i) => {
       const channel = Math.floor(i / 15) * 3 + (i % 3);
-      return value * g[channel]! + b[channel]!;
+      return value * (1 + s[channel]!) + b[channel]!;
     });
     compareNumbers("film", layer.forward(z, condition).toFlatArray(), expected, 1e-12);
     const [first, second] = [layer.mlp.layers.at(0), layer.mlp.layers.at(1)];
     const hidden = silu(matmul(condition, first.weight.transpose()).add(first.bias!));
     const raw = matmul(hidden, second.weight.transpose()).add(second.bias!);
-    compareNumbers("gamma", g, raw.narrow(-1, 0, 3).add(1).toFlatArray(), 1e-12);
-    compareNumbers("beta", b, raw.narrow(-1, 3, 3).toFlatArray(), 1e-12);
+    compareNumbers("scale", s, raw.narrow(-1, 0, 3).toFlatArray(), 1e-12);
+    compareNumbers("shift", b, raw.narrow(-1, 3, 3).toFlatArray(), 1e-12);
     const leaves = new Map<string, Tensor>([
       ["z", new Parameter(z)],
       ["condition", new Parameter(condition)],

@@ -128,6 +128,15 @@ describe("LayerNorm", () => {
     near(plain.forward(x), reference(x, [1, 2], 1e-5), 1e-10);
     expect(names(plain)).toEqual([]);
   });
+  it("is modulated by a scale and a shift, with and without an affine map", () => {
+    const x = random([2, 3, 3, 4]);
+    const [scale, shift] = [random([2, 3, 4], 5), random([2, 3, 4], 6)];
+    for (const affine of [true, false]) {
+      const layer = shuffle(new LayerNorm([3, 4], { affine, ...f64 }));
+      const modulate = (normed: Tensor): Tensor => normed.mul(scale.add(1).unsqueeze(1)).add(shift.unsqueeze(1));
+      near(layer.forward(x, { scale, shift }), modulate(layer.forward(x)), 1e-10);
+    }
+  });
   it("starts as the identity map after normalising, and refuses another shape", () => {
     const layer = new LayerNorm(4);
     expect([layer.weight!.toFlatArray(), layer.bias!.toFlatArray()]).toEqual([

@@ -44,8 +44,16 @@ export {
   mseLoss,
   smoothL1Loss,
 } from "./ops/losses.js";
-export { type Activation, linear, matmul } from "./ops/matmul.js";
-export { type AffineOptions, batchNorm, type BatchNormResult, groupNorm, layerNorm, normalize } from "./ops/norms.js";
+export { type Activation, linear, type LinearCallOptions, matmul } from "./ops/matmul.js";
+export {
+  type AffineOptions,
+  batchNorm,
+  type BatchNormResult,
+  groupNorm,
+  layerNorm,
+  type ModulationOptions,
+  normalize,
+} from "./ops/norms.js";
 export * from "./ops/optimizer.js";
 export * from "./ops/reduce.js";
 export { applyRotary, rotaryEmbedding3d, type RotaryOptions, rotaryTable } from "./ops/rotary.js";

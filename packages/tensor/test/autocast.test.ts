@@ -71,6 +71,18 @@ describe.each(["f16", "bf16"] as const)("autocast to %s", (dtype) => {
     expect(md.matmul(x, x).dtype).toBe("f32");
   });
 
+  it("keeps the residual of a linear layer in f32, or fuses one of the low dtype", () => {
+    const [x, weight, residual] = [randn([5, 4], 1), randn([3, 4], 2), randn([5, 3], 3)];
+    md.autocast(dtype, () => {
+      const kept = md.linear(x, weight, null, { residual });
+      expect(kept.dtype).toBe("f32");
+      expect(kept.data()).toEqual(md.add(residual, md.linear(x, weight)).data());
+      const low = md.linear(x, weight, null, { residual: residual.to(dtype) });
+      expect(low.dtype).toBe(dtype);
+      expect(relative(low, kept)).toBeLessThan(2 * epsilon[dtype]);
+    });
+  });
+
   it("gives f32 parameters f32 gradients, near those of f32", () => {
     const { parameters, loss } = network();
     loss().backward();

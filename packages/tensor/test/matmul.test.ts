@@ -8,6 +8,7 @@ import {
   matmul,
   mulberry32,
   noGrad,
+  ones,
   ShapeError,
   sum,
   tensor,
@@ -137,11 +138,41 @@ describe("linear", () => {
     expect(noGrad(() => linear(x, weight, null, { activation: "gelu" })).data()).toEqual(recorded.data());
   });
 
+  it("passes the gradient of a residual on, beside those that come another way", () => {
+    const [x, weight] = [cast(matrix(6, 9), "f64"), cast(matrix(9, 9), "f64")];
+    const gradients = (layer: (x: Tensor, weight: Tensor) => Tensor): number[][] => {
+      const leaves = [x.detach(), weight.detach()];
+      for (const leaf of leaves) leaf.requiresGrad = true;
+      const hidden = leaves[0]!.mul(2);
+      const y = layer(layer(hidden, leaves[1]!), leaves[1]!);
+      const cotangent = ones(y.shape, { dtype: "f64" });
+      for (let i = 0; i < 2; i++) y.backward({ gradient: cotangent, retainGraph: true });
+      expect(cotangent.toFlatArray()).toEqual(new Array(54).fill(1));
+      return leaves.map((leaf) => leaf.grad!.toFlatArray());
+    };
+    for (const activation of ["none", "relu", "gelu"] as const) {
+      const fused = gradients((h, w) => linear(h, w, null, { activation, residual: h }));
+      const composed = gradients((h, w) => h.add(linear(h, w, null, { activation })));
+      fused.forEach((values, i) => values.forEach((value, j) => expect(value).toBeCloseTo(composed[i]![j]!, 12)));
+    }
+  });
+
+  it("differentiates the residual alone", () => {
+    const residual = matrix(4, 5);
+    residual.requiresGrad = true;
+    sum(linear(matrix(4, 3), matrix(5, 3), null, { activation: "relu", residual })).backward();
+    expect(residual.grad!.toFlatArray()).toEqual(new Array(20).fill(1));
+  });
+
   it("names what does not fit", () => {
     expect(() => linear(matrix(2, 3), matrix(4, 5))).toThrow(
       "[linear] x has shape [2,3], expected [*,5] for weight [4,5]",
     );
     expect(() => linear(matrix(2, 3), matrix(4, 3), matrix(3))).toThrow("[linear] bias has shape [3], expected [4]");
+    expect(() => linear(matrix(2, 3), matrix(4, 3), null, { residual: matrix(4) })).toThrow(
+      "[linear] residual has shape [4], expected [2,4]",
+    );
+    expect(() => linear(matrix(2, 3), matrix(4, 3), null, { residual: cast(matrix(2, 4), "f64") })).toThrow(DTypeError);
     expect(() => linear(matrix(2, 3), matrix(3))).toThrow(ShapeError);
     expect(() => linear(matrix(2, 3), cast(matrix(4, 3), "f64"))).toThrow(DTypeError);
   });

@@ -98,8 +98,8 @@ export class NonInvasiveBlock extends Module {
   condition(hidden: Tensor, normed: Tensor, layout: ConditionLayout, { keyValue }: BlockMemory): Tensor {
     const { rotary, mask } = layout;
     return scope(() => {
-      const attended = hidden.add(this.attention.attend(normed, keyValue, { rotary, mask }));
-      return attended.add(this.mlp.forward(this.mlpNorm.forward(attended)));
+      const attended = this.attention.attend(normed, keyValue, { rotary, mask, residual: hidden });
+      return this.mlp.forward(this.mlpNorm.forward(attended), attended);
     });
   }
 
@@ -109,19 +109,19 @@ export class NonInvasiveBlock extends Module {
    */
   act(actions: Tensor, layout: ActionLayout, memory: BlockMemory, neighbours: LocalKernelMap | null): Tensor {
     const { rotary, mask } = layout;
-    const modulate = (film: FiLM, x: Tensor): Tensor =>
-      film
-        .forward(x.reshape([x.shape[0]!, layout.samples, layout.tokensPerSample, -1]), layout.timestep)
-        .reshape(x.shape);
+    const modulated = (norm: LayerNorm, film: FiLM, x: Tensor): Tensor => {
+      const bySample = x.reshape([x.shape[0]!, layout.samples, layout.tokensPerSample, -1]);
+      return norm.forward(bySample, film.modulation(layout.timestep)).reshape(x.shape);
+    };
     return scope(() => {
-      const normed = modulate(this.attentionFilm, this.attentionNorm.forward(actions));
+      const normed = modulated(this.attentionNorm, this.attentionFilm, actions);
       const own = this.attention.projectKeyValue(normed, rotary);
       const keyValue = { k: cat([own.k, memory.keyValue.k], 2), v: cat([own.v, memory.keyValue.v], 2) };
-      const attended = actions.add(this.attention.attend(normed, keyValue, { rotary, mask }));
+      const attended = this.attention.attend(normed, keyValue, { rotary, mask, residual: actions });
       const located = this.local
         ? attended.add(this.local.forward(neighbours!, memory.voxelMeans!).reshape(attended.shape))
         : attended;
-      return located.add(this.mlp.forward(modulate(this.mlpFilm, this.mlpNorm.forward(located))));
+      return this.mlp.forward(modulated(this.mlpNorm, this.mlpFilm, located), located);
     });
   }
 }

@@ -63,7 +63,7 @@ export class SceneEncoder extends Module {
     const { device } = this;
     const points = tensor(observation.points, { shape: [size, pointsPerScene, 3], device });
     const colors = tensor(observation.colors, { shape: [size, pointsPerScene, 3], device });
-    const scene = this.point.forward(features(points)).add(this.color.forward(colors.mul(2).sub(1)));
+    const scene = this.color.forward(colors.mul(2).sub(1), this.point.forward(features(points)));
 
     const proprio = tensor(gripperNumbers(observation.proprio, size), { shape: [size, 1, 10], device });
     const gripper = this.gripper.forward(cat([features(proprio.narrow(-1, 0, 3)), proprio.narrow(-1, 3, 7)], -1));

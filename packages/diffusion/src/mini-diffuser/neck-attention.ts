@@ -99,8 +99,8 @@ export class NeckAttention extends Module {
     return { k: pad(placed.k), v: pad(placed.v), lengths };
   }
 
-  /** x [B·S, dim] to the same. */
-  forward(x: Tensor, { items, samples, positions }: ActionTokens, keys: NeckKeys): Tensor {
+  /** x [B·S, dim] to the same, plus `residual`. */
+  forward(x: Tensor, { items, samples, positions }: ActionTokens, keys: NeckKeys, residual: Tensor): Tensor {
     const queries = { qNorm: headNorm(this.qNorm), normEps: this.qNorm.eps };
     const q = this.q.forward(x);
     if (!this.ownKv) {
@@ -110,7 +110,7 @@ export class NeckAttention extends Module {
         rotateFirst: true,
         mask: varlenOf(items, samples, keys.lengths),
       });
-      return this.proj.forward(fromHeads(out));
+      return this.proj.forward(fromHeads(out), residual);
     }
     const rotary = this.rotary(positions);
     const byItem = (part: Tensor): Tensor => toHeads(part, this.numHeads, items);
@@ -126,7 +126,7 @@ export class NeckAttention extends Module {
         conditionLengths: keys.lengths,
       }),
     });
-    return this.proj.forward(fromHeads(out));
+    return this.proj.forward(fromHeads(out), residual);
   }
 
   // Of positions [B, tokens, 3]; undefined without rotary embedding.

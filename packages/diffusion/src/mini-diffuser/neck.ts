@@ -29,7 +29,7 @@ export interface QueryGrid {
   cellSize: number;
 }
 
-/** LayerNorm scaled and shifted by a condition: norm(x) · (1 + scale) + shift (Eq. 14). */
+/** LayerNorm scaled and shifted by a condition: norm(x) · (1 + scale) + shift (Eq. 14), in one pass. */
 class ModulatedNorm extends Module {
   private readonly norm: LayerNorm;
   private readonly modulation: Linear;
@@ -43,7 +43,7 @@ class ModulatedNorm extends Module {
   forward(x: Tensor, activated: Tensor): Tensor {
     const width = x.shape[1]!;
     const [shift, scale] = this.modulation.forward(activated).split([width, width]);
-    return this.norm.forward(x).mul(scale!.add(1)).add(shift!);
+    return this.norm.forward(x, { scale, shift });
   }
 }
 
@@ -128,8 +128,8 @@ export class NeckBlock extends Module {
     return scope(() => {
       const activated = silu(condition);
       const located = this.local ? x.add(this.local.forward(tokens, memory, grid)) : x;
-      const attended = located.add(this.attn.forward(this.norm1.forward(located, activated), tokens, memory.keys));
-      return attended.add(this.mlp.forward(this.norm2.forward(attended, activated)));
+      const attended = this.attn.forward(this.norm1.forward(located, activated), tokens, memory.keys, located);
+      return this.mlp.forward(this.norm2.forward(attended, activated), attended);
     });
   }
 }

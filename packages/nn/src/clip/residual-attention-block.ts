@@ -16,8 +16,9 @@ class QuickGeluMlp extends Module {
     this.cFc = this.registerModule("c_fc", new Linear(width, 4 * width, options));
     this.cProj = this.registerModule("c_proj", new Linear(4 * width, width, options));
   }
-  forward(x: Tensor): Tensor {
-    return this.cProj.forward(this.gelu.forward(this.cFc.forward(x)));
+  /** Plus `residual`, like x. */
+  forward(x: Tensor, residual: Tensor): Tensor {
+    return this.cProj.forward(this.gelu.forward(this.cFc.forward(x)), residual);
   }
 }
 
@@ -36,7 +37,7 @@ export class ResidualAttentionBlock extends Module {
     this.ln2 = this.registerModule("ln_2", new LayerNorm(width, options));
   }
   forward(x: Tensor): Tensor {
-    const attended = x.add(this.attn.forward(this.ln1.forward(x), { mask: masks.causal() }));
-    return attended.add(this.mlp.forward(this.ln2.forward(attended)));
+    const attended = this.attn.forward(this.ln1.forward(x), { mask: masks.causal(), residual: x });
+    return this.mlp.forward(this.ln2.forward(attended), attended);
   }
 }

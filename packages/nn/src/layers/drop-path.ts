@@ -18,9 +18,21 @@ export class DropPath extends Module {
     this.#generator = generator;
   }
 
+  /**
+   * `residual` plus what remains of a branch. Where nothing is dropped, the branch gets `residual` to add in its last pass
+   * over memory, else null.
+   */
+  add(residual: Tensor, branch: (residual: Tensor | null) => Tensor): Tensor {
+    return this.drops ? residual.add(this.forward(branch(null))) : branch(residual);
+  }
+
   forward(x: Tensor): Tensor {
-    if (!this.training || this.p === 0) return x;
+    if (!this.drops) return x;
     const rows = ones([x.shape[0]!, ...x.shape.slice(1).map(() => 1)], { dtype: x.dtype, device: x.device });
     return x.mul(dropout(rows, this.p, this.#generator));
+  }
+
+  private get drops(): boolean {
+    return this.training && this.p > 0;
   }
 }

@@ -29,10 +29,13 @@ export class FiLM extends Module {
     zeros(bias!);
   }
 
-  /** gamma and beta, each [..., featureDim], of `condition` [..., conditionDim]. */
-  modulation(condition: Tensor): { gamma: Tensor; beta: Tensor } {
-    const [scale, beta] = this.mlp.forward(condition).split([this.featureDim, this.featureDim]);
-    return { gamma: scale!.add(1), beta: beta! };
+  /**
+   * gamma - 1 and beta, each [..., featureDim], of `condition` [..., conditionDim], as {@link LayerNorm} takes them: what is
+   * normed before it is modulated.
+   */
+  modulation(condition: Tensor): { scale: Tensor; shift: Tensor } {
+    const [scale, shift] = this.mlp.forward(condition).split([this.featureDim, this.featureDim]);
+    return { scale: scale!, shift: shift! };
   }
 
   /** z [...lead, ...tokens, featureDim] by `condition` [...lead, conditionDim]: the same gamma and beta for all tokens. */
@@ -43,8 +46,8 @@ export class FiLM extends Module {
         `[FiLM] z has shape [${z.shape}], expected [${[...lead, "...", this.featureDim]}] for condition [${condition.shape}]`,
       );
     }
-    const { gamma, beta } = this.modulation(condition);
+    const { scale, shift } = this.modulation(condition);
     const aligned = [...lead, ...new Array<number>(z.rank - condition.rank).fill(1), this.featureDim];
-    return z.mul(gamma.reshape(aligned)).add(beta.reshape(aligned));
+    return z.mul(scale.add(1).reshape(aligned)).add(shift.reshape(aligned));
   }
 }

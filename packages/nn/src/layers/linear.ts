@@ -32,7 +32,8 @@ export class Linear extends Module {
       : null;
     this.activation = activation;
   }
-  forward(x: Tensor): Tensor {
-    return linear(x, this.weight, this.bias, { activation: this.activation });
+  /** @param residual added to the result in the same pass, [..., outFeatures] */
+  forward(x: Tensor, residual: Tensor | null = null): Tensor {
+    return linear(x, this.weight, this.bias, { activation: this.activation, residual });
   }
 }

@@ -25,9 +25,11 @@ export class MLP extends Module {
         .map((size, i) => new Linear(sizes[i]!, size, { ...options, activation: i < last ? activation : "none" })),
     );
   }
-  forward(x: Tensor): Tensor {
+  /** @param residual added to the result in the last layer's pass, [..., sizes.at(-1)] */
+  forward(x: Tensor, residual: Tensor | null = null): Tensor {
     let value = x;
-    for (const layer of this.layers) value = layer.forward(value);
+    const last = this.layers.at(-1);
+    for (const layer of this.layers) value = layer.forward(value, layer === last ? residual : null);
     return value;
   }
 }

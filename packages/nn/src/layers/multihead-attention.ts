@@ -36,6 +36,8 @@ export interface AttendOptions {
   mask?: AttentionMask;
   /** Rotary table of the queries, see RotaryEmbedding3d. Default: not rotated. */
   rotary?: Tensor;
+  /** Added to the result in the same pass, [batch, Tq, embedDim]. Default: none. */
+  residual?: Tensor;
 }
 export interface AttentionOptions extends AttendOptions {
   /** What keys and values are made of, [batch, Tk, embedDim]. Default: the queries' input. */
@@ -86,16 +88,12 @@ export class MultiheadAttention extends Module {
   }
 
   /** Self-attention of x [batch, Tq, embedDim], or cross-attention to `keyValue`. */
-  forward(x: Tensor, { keyValue, keyRotary, rotary, mask }: AttentionOptions = {}): Tensor {
+  forward(x: Tensor, { keyValue, keyRotary, rotary, mask, residual }: AttentionOptions = {}): Tensor {
     const from = keyValue ?? x;
     const kRotary = keyValue ? keyRotary : (keyRotary ?? rotary);
     const kv = { k: toHeads(this.#project(from, 1)), v: toHeads(this.#project(from, 2)) };
-    return this.#attend(x, kv, {
-      mask,
-      qRotary: rotary,
-      kNorm: this.kNorm ? headNorm(this.kNorm) : undefined,
-      kRotary,
-    });
+    const kNorm = this.kNorm ? headNorm(this.kNorm) : undefined;
+    return this.#attend(x, kv, { mask, qRotary: rotary, kNorm, kRotary }, residual);
   }
 
   /** Keys and values of x [batch, tokens, embedDim], keys normed and then rotated by `rotary`. */
@@ -106,17 +104,17 @@ export class MultiheadAttention extends Module {
   }
 
   /** Attention of the queries of x [batch, Tq, embedDim] to given keys and values. */
-  attend(x: Tensor, keyValue: KeyValue, { mask, rotary }: AttendOptions = {}): Tensor {
-    return this.#attend(x, keyValue, { mask, qRotary: rotary });
+  attend(x: Tensor, keyValue: KeyValue, { mask, rotary, residual }: AttendOptions = {}): Tensor {
+    return this.#attend(x, keyValue, { mask, qRotary: rotary }, residual);
   }
 
-  #attend(x: Tensor, { k, v }: KeyValue, options: MaskedAttentionOptions): Tensor {
+  #attend(x: Tensor, { k, v }: KeyValue, options: MaskedAttentionOptions, residual?: Tensor): Tensor {
     const heads = maskedAttention(toHeads(this.#project(x, 0)), k, v, {
       ...options,
       qNorm: this.qNorm ? headNorm(this.qNorm) : undefined,
       dropout: this.training ? { p: this.dropout, generator: this.#generator } : undefined,
     });
-    return this.outProj.forward(heads.permute([0, 2, 1, 3]).flatten(2));
+    return this.outProj.forward(heads.permute([0, 2, 1, 3]).flatten(2), residual);
   }
 
   // Part 0, 1 or 2 of the joint projection: [batch, tokens, heads, headDim].

@@ -3,6 +3,7 @@ import {
   batchNorm,
   groupNorm,
   layerNorm,
+  type ModulationOptions,
   noGrad,
   ones,
   scope,
@@ -35,7 +36,10 @@ abstract class AffineModule extends Module {
   }
 }
 
-/** Normalises the last axes (Ba et al., 2016): [..., ...normalizedShape] -> the same. Weight and bias have that shape. */
+/**
+ * Normalises the last axes (Ba et al., 2016): [..., ...normalizedShape] -> the same. Weight and bias have that shape; a
+ * condition may scale and shift the result in the same pass.
+ */
 export class LayerNorm extends AffineModule {
   readonly normalizedShape: readonly number[];
 
@@ -44,14 +48,16 @@ export class LayerNorm extends AffineModule {
     super(shape, options);
     this.normalizedShape = shape;
   }
-  forward(x: Tensor): Tensor {
+  forward(x: Tensor, modulation: ModulationOptions = {}): Tensor {
     const { weight, bias, eps, normalizedShape } = this;
     if (String(x.shape.slice(-normalizedShape.length)) !== String(normalizedShape)) {
       throw new ShapeError(`[LayerNorm] x has shape [${x.shape}], expected [..., ${normalizedShape}]`);
     }
-    if (weight || normalizedShape.length === 1) return layerNorm(x, { weight, bias, eps });
-    const flat = x.reshape([...x.shape.slice(0, -normalizedShape.length), -1]);
-    return layerNorm(flat, { eps }).reshape(x.shape);
+    if (weight || normalizedShape.length === 1) return layerNorm(x, { weight, bias, eps, ...modulation });
+    const flat = (part: Tensor): Tensor => part.reshape([...part.shape.slice(0, -normalizedShape.length), -1]);
+    const { scale, shift } = modulation;
+    const flatModulation = { scale: scale && flat(scale), shift: shift && flat(shift) };
+    return layerNorm(flat(x), { eps, ...flatModulation }).reshape(x.shape);
   }
 }
 

@@ -43,9 +43,10 @@ export class ContextAttention extends Module {
 
   /**
    * @param offsets [B + 1], rows of each item in x
+   * @param residual added to the result in the same pass, [V, dim]
    * @throws ShapeError or ValueError where rows, tokens and items do not fit each other
    */
-  forward(x: Tensor, offsets: Int32Array, context: Context): Tensor {
+  forward(x: Tensor, offsets: Int32Array, context: Context, residual: Tensor | null = null): Tensor {
     requireRows("ContextAttention", "x", x, offsets.at(-1)!, this.dim);
     requireRows("ContextAttention", "context.tokens", context.tokens, context.offsets.at(-1)!, this.kv.inFeatures);
     if (context.offsets.length !== offsets.length) {
@@ -60,6 +61,6 @@ export class ContextAttention extends Module {
       kNorm: headNorm(this.kNorm),
       normEps: this.qNorm.eps,
     });
-    return this.proj.forward(fromHeads(out));
+    return this.proj.forward(fromHeads(out), residual);
   }
 }

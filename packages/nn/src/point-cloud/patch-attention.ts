@@ -44,8 +44,11 @@ export class PatchAttention extends Module {
     this.kNorm = this.registerModule("k_norm", headLayerNorm(headDim, options));
   }
 
-  /** ShapeError unless x is [V, dim]. */
-  forward(cloud: PointCloud, x: Tensor, curve: Curve): Tensor {
+  /**
+   * @param residual added to the result in the same pass, [V, dim]
+   * @throws ShapeError unless x is [V, dim]
+   */
+  forward(cloud: PointCloud, x: Tensor, curve: Curve, residual: Tensor | null = null): Tensor {
     requireRows("PatchAttention", "x", x, cloud.size, this.dim);
     const { order, inverse } = cloud.order(curve);
     const { cuSeqlensQ, cuSeqlensK, keys } = cloud.patches(this.patchSize, this.patchRule);
@@ -62,6 +65,6 @@ export class PatchAttention extends Module {
       kNorm: headNorm(this.kNorm),
       normEps: this.qNorm.eps,
     });
-    return this.proj.forward(permuteRows(out.permute([0, 2, 1, 3]).reshape(x.shape), 0, inverse, order));
+    return this.proj.forward(permuteRows(out.permute([0, 2, 1, 3]).reshape(x.shape), 0, inverse, order), residual);
   }
 }

@@ -72,8 +72,10 @@ export class PointBlock extends Module {
   forward(cloud: PointCloud, x: Tensor, curve: Curve, convolved = x): Tensor {
     return scope(() => {
       const placed = x.add(this.cpe.forward(cloud, convolved));
-      const attended = placed.add(this.dropPath.forward(this.attn.forward(cloud, this.norm1.forward(placed), curve)));
-      return attended.add(this.dropPath.forward(this.mlp.forward(this.norm2.forward(attended))));
+      const attended = this.dropPath.add(placed, (residual) =>
+        this.attn.forward(cloud, this.norm1.forward(placed), curve, residual),
+      );
+      return this.dropPath.add(attended, (residual) => this.mlp.forward(this.norm2.forward(attended), residual));
     });
   }
 }
@@ -99,8 +101,10 @@ export class ContextBlock extends Module {
   /** @param offsets [B + 1], rows of each item in x */
   forward(x: Tensor, offsets: Int32Array, context: Context): Tensor {
     return scope(() => {
-      const attended = x.add(this.dropPath.forward(this.attn.forward(this.norm1.forward(x), offsets, context)));
-      return attended.add(this.dropPath.forward(this.mlp.forward(this.norm2.forward(attended))));
+      const attended = this.dropPath.add(x, (residual) =>
+        this.attn.forward(this.norm1.forward(x), offsets, context, residual),
+      );
+      return this.dropPath.add(attended, (residual) => this.mlp.forward(this.norm2.forward(attended), residual));
     });
   }
 }

@@ -1,8 +1,9 @@
 import { native } from "@md/native";
-import { lowered } from "../autocast.js";
+import { autocastDType, lowered } from "../autocast.js";
 import { gradEnabled } from "../autograd.js";
 import { execute, executeAll } from "../primitives.js";
 import type { Tensor } from "../tensor.js";
+import { add } from "./elementwise.js";
 
 /** In the order of `enum class Activation` in native/ops/matmul/op.h. */
 export const activations = ["none", "relu", "gelu", "geluTanh", "silu"] as const;
@@ -29,31 +30,45 @@ export function matmul(a: Tensor, b: Tensor): Tensor {
   return execute("matmul", [a, b], {}, () => native.matmul(a.slot, b.slot));
 }
 
+export interface LinearCallOptions {
+  /** Default "none". */
+  activation?: Activation;
+  /** Added to the result, [..., out]. In autocast, one of another dtype is added afterwards, as {@link add} does. */
+  residual?: Tensor | null;
+}
+
 /**
- * act(x weightᵀ + bias) in one pass over the result: x is [..., in], weight [out, in], bias [out] or absent; any float.
- * Where a gradient will be wanted, gelu, geluTanh and silu also keep x weightᵀ + bias for it; relu keeps its result.
+ * residual + act(x weightᵀ + bias) in one pass over the result: x is [..., in], weight [out, in], bias [out] or absent; any
+ * float. Where a gradient will be wanted, gelu, geluTanh and silu also keep x weightᵀ + bias for it; relu keeps its result,
+ * or the same beside a residual.
  *
- * @param options.activation default "none"
  * @throws ShapeError, DTypeError
  */
 export function linear(
   x: Tensor,
   weight: Tensor,
   bias: Tensor | null = null,
-  { activation = "none" }: { activation?: Activation } = {},
+  { activation = "none", residual = null }: LinearCallOptions = {},
 ): Tensor {
   [x, weight, bias] = lowered(x, weight, bias);
-  const operands = [x, weight, bias];
+  // A residual stream that is kept in f32 stays so.
+  if (residual && residual.dtype !== x.dtype && autocastDType() !== "f32")
+    return add(residual, linear(x, weight, bias, { activation }));
+  const operands = [x, weight, bias, residual];
   const code = activations.indexOf(activation);
   const recorded = gradEnabled() && operands.some((operand) => operand?.requiresGrad);
-  const run = (save: boolean) => () => native.linear(x.slot, weight.slot, bias?.slot ?? -1, code, save);
+  const run = (save: boolean) => () =>
+    native.linear(x.slot, weight.slot, bias?.slot ?? -1, residual?.slot ?? -1, code, save);
   if (activation === "none" || !recorded) return execute("linear", operands, {}, run(false));
   const [y, saved] = executeAll("linearActivation", operands, { activation }, 2, run(true));
   saved!.dispose();
   return y!;
 }
 
-/** Gradients of x, weight and bias for the cotangent `grad`, null where not wanted; `saved` is null without an activation. */
+/**
+ * Gradients of x, weight, bias and residual for the cotangent `grad`, null where not wanted; `saved` is null without an
+ * activation.
+ */
 export function linearGrad(
   [x, weight]: readonly (Tensor | null)[],
   saved: Tensor | null,
@@ -62,9 +77,11 @@ export function linearGrad(
   needs: readonly boolean[],
 ): (Tensor | null)[] {
   const code = activations.indexOf(activation);
-  const wanted = needs.filter(Boolean).length;
-  const grads = executeAll("linearGrad", [x!, weight!, saved, grad], {}, wanted, () =>
-    native.linearGrad(x!.slot, weight!.slot, saved?.slot ?? -1, grad.slot, code, needs[0]!, needs[1]!, needs[2]!),
-  );
+  const [ofX, ofWeight, ofBias, ofResidual] = needs as [boolean, boolean, boolean, boolean];
+  const wanted = [ofX, ofWeight, ofBias].filter(Boolean).length;
+  const run = (): void =>
+    native.linearGrad(x!.slot, weight!.slot, saved?.slot ?? -1, grad.slot, code, ofX, ofWeight, ofBias);
+  const grads = wanted > 0 ? executeAll("linearGrad", [x!, weight!, saved, grad], {}, wanted, run) : [];
+  if (ofResidual) grads.push(grad);
   return needs.map((need) => (need ? grads.shift()! : null));
 }

@@ -4,6 +4,8 @@ import { executeAll } from "../primitives.js";
 import type { Tensor } from "../tensor.js";
 import { clamp, div, sqrt, square } from "./elementwise.js";
 import { sum } from "./reduce.js";
+import { product } from "./shape.js";
+import { reshape } from "./views.js";
 
 export interface NormAttrs {
   layerNorm: { axes: number };
@@ -24,34 +26,54 @@ export interface AffineOptions {
 
 const slotOf = (x: Tensor | null | undefined): number => x?.slot ?? -1;
 
+/** What a condition makes of a normed x: x · (1 + scale) + shift; both or none. */
+export interface ModulationOptions {
+  /** The first of x's leading axes, as many as it has, then the normalised ones: x [B, T, d] takes [B, T, d], [B, d], [d]. */
+  scale?: Tensor | null;
+  /** Like scale. */
+  shift?: Tensor | null;
+}
+
 /**
  * (x - mean) / √(variance + eps) · weight + bias over the last axes, as many as weight or bias have, or the last one
- * (Ba et al., 2016); f32 and f64. ShapeError where weight or bias do not match those axes.
+ * (Ba et al., 2016), then modulated (Perez et al., "FiLM", 2018; adaptive LayerNorm) in the same pass; f32 and f64.
+ *
+ * @throws ShapeError where operands do not match x, ValueError for one of scale and shift
  */
-export function layerNorm(x: Tensor, { weight = null, bias = null, eps = 1e-5 }: AffineOptions = {}): Tensor {
+export function layerNorm(
+  x: Tensor,
+  { weight = null, bias = null, scale = null, shift = null, eps = 1e-5 }: AffineOptions & ModulationOptions = {},
+): Tensor {
   const axes = weight?.rank ?? bias?.rank ?? 1;
-  [x, weight, bias] = raised(x, weight, bias);
-  const [y, mean, rstd] = executeAll("layerNorm", [x, weight, bias], { axes }, 3, () =>
-    native.layerNorm(x.slot, slotOf(weight), slotOf(bias), axes, eps),
+  [x, weight, bias, scale, shift] = raised(x, weight, bias, scale, shift);
+  const [y, mean, rstd] = executeAll("layerNorm", [x, weight, bias, scale, shift], { axes }, 3, () =>
+    native.layerNorm(x.slot, slotOf(weight), slotOf(bias), slotOf(scale), slotOf(shift), axes, eps),
   );
   mean!.dispose();
   rstd!.dispose();
   return y!;
 }
 
-/** Gradients of x and, where `affine`, of weight and bias. */
+/** Gradients of x, of weight and bias where `affine`, and of scale and shift where there is a scale; else null. */
 export function layerNormGrad(
-  x: Tensor,
-  weight: Tensor | null,
+  [x, weight, bias, scale]: readonly (Tensor | null)[],
   mean: Tensor,
   rstd: Tensor,
   grad: Tensor,
   axes: number,
   affine: boolean,
-): Tensor[] {
-  return executeAll("layerNormGrad", [x, weight, mean, rstd, grad], {}, affine ? 3 : 1, () =>
-    native.layerNormGrad(x.slot, slotOf(weight), mean.slot, rstd.slot, grad.slot, axes, affine),
+): (Tensor | null)[] {
+  // Where every row has a shift of its own, its gradient is the cotangent.
+  const own = scale && product(x!.shape.slice(scale.rank - axes, x!.rank - axes)) === 1;
+  const outputs = 1 + (affine ? 2 : 0) + (scale ? (own ? 1 : 2) : 0);
+  const [w, b, s] = [weight, bias, scale].map(slotOf) as [number, number, number];
+  const operands = [x!, weight!, bias!, scale!, mean, rstd, grad];
+  const [ofX, ...others] = executeAll("layerNormGrad", operands, {}, outputs, () =>
+    native.layerNormGrad(x!.slot, w, b, s, mean.slot, rstd.slot, grad.slot, axes, affine),
   );
+  const [ofWeight, ofBias] = affine ? others.splice(0, 2) : [null, null];
+  const [ofScale, ofShift] = others;
+  return [ofX!, ofWeight!, ofBias!, ofScale ?? null, own ? reshape(grad, scale.shape) : (ofShift ?? null)];
 }
 
 /**

@@ -47,18 +47,27 @@ const linearRow = (
   lead: number[],
   inSize: number,
   outSize: number,
-  withBias = true,
+  { bias: withBias = true, residual: withResidual = false } = {},
 ): OpCase => ({
   primitives: activation === "none" ? ["linear", "linearGrad"] : ["linearActivation", "linearGrad"],
-  name: `linear: ${activation}, [${lead}] x ${inSize} -> ${outSize}${withBias ? "" : ", no bias"}`,
-  inputs: [{ shape: [...lead, inSize] }, { shape: [outSize, inSize] }, ...(withBias ? [{ shape: [outSize] }] : [])],
-  run: (x, weight, bias) => md.linear(x, weight, bias, { activation }),
-  reference: (x, weight, bias) =>
+  name: `linear: ${activation}, [${lead}] x ${inSize} -> ${outSize}${withBias ? "" : ", no bias"}${withResidual ? ", residual" : ""}`,
+  inputs: [
+    { shape: [...lead, inSize] },
+    { shape: [outSize, inSize] },
+    ...(withResidual ? [{ shape: [...lead, outSize] }] : []),
+    ...(withBias ? [{ shape: [outSize] }] : []),
+  ],
+  run: (x, weight, ...rest) => {
+    const [residual, bias] = withResidual ? rest : [null, ...rest];
+    return md.linear(x, weight, bias, { activation, residual });
+  },
+  reference: (x, weight, ...rest) =>
     Array.from({ length: lead.reduce((n, extent) => n * extent, 1) * outSize }, (_, index) => {
       const [row, j] = [Math.floor(index / outSize), index % outSize];
+      const [residual, bias] = withResidual ? rest : [null, ...rest];
       let total = bias?.[j] ?? 0;
       for (let p = 0; p < inSize; p++) total += x[row * inSize + p]! * weight[j * inSize + p]!;
-      return functions[activation](total);
+      return functions[activation](total) + (residual?.[index] ?? 0);
     }),
 });
 
@@ -81,11 +90,18 @@ export const matmulCases: OpCase[] = [
   matmulRow("an empty sum", [3, 0], [0, 5], product(3, 0, 5)),
   matmulRow("an empty batch", [0, 3, 4], [0, 4, 5], product(3, 4, 5, 0)),
   ...(["none", "relu", "gelu", "geluTanh", "silu"] as const).map((activation) => linearRow(activation, [2, 5], 7, 9)),
-  linearRow("none", [6], 3, 17, false),
+  linearRow("none", [6], 3, 17, { bias: false }),
   linearRow("gelu", [], 30, 6),
-  linearRow("silu", [14], 2, 33, false),
+  linearRow("silu", [14], 2, 33, { bias: false }),
   linearRow("relu", [0], 4, 3),
   linearRow("none", [3], 0, 4),
+  ...(["none", "relu", "gelu", "geluTanh", "silu"] as const).map((activation) =>
+    linearRow(activation, [3, 5], 7, 19, { residual: true }),
+  ),
+  linearRow("none", [13], 40, 3, { residual: true }),
+  linearRow("gelu", [2], 40, 35, { bias: false, residual: true }),
+  linearRow("none", [0], 4, 3, { residual: true }),
+  linearRow("relu", [3], 0, 4, { residual: true }),
   {
     primitives: ["matmul"],
     name: "einsum: attention scores",

@@ -21,6 +21,51 @@ function standardize(
   });
 }
 
+/** layerNorm of x [...lead, width] by a scale and a shift that have `shared` of the leading axes. */
+const modulatedRow = (
+  lead: number[],
+  width: number,
+  shared: number,
+  { weight: withWeight = true, bias: withBias = true } = {},
+): OpCase => {
+  const parameters = (withWeight ? 1 : 0) + (withBias ? 1 : 0);
+  const split = <X>(rest: X[]): { weight?: X; bias?: X; scale: X; shift: X } => ({
+    weight: withWeight ? rest[0] : undefined,
+    bias: withBias ? rest[parameters - 1] : undefined,
+    scale: rest[parameters]!,
+    shift: rest[parameters + 1]!,
+  });
+  const modulation = { shape: [...lead.slice(0, shared), width] };
+  const rowsEach = lead.slice(shared).reduce((n, extent) => n * extent, 1);
+  const without = `${withWeight ? "" : ", no weight"}${withBias ? "" : ", no bias"}`;
+  return {
+    primitives: ["layerNorm", "layerNormGrad"],
+    name: `layerNorm of [${[...lead, width]}] modulated by [${modulation.shape}]${without}`,
+    inputs: [
+      { shape: [...lead, width] },
+      ...new Array<{ shape: number[] }>(parameters).fill({ shape: [width] }),
+      modulation,
+      modulation,
+    ],
+    run: (x, ...rest) => md.layerNorm(x, split(rest)),
+    reference: (x, ...rest) => {
+      const { weight, bias, scale, shift } = split(rest);
+      const normed = standardize(
+        x,
+        (i) => Math.floor(i / width),
+        (i) => i % width,
+        1e-5,
+        weight,
+        bias,
+      );
+      return normed.map((value, i) => {
+        const at = Math.floor(i / width / rowsEach) * width + (i % width);
+        return value * (1 + scale[at]!) + shift[at]!;
+      });
+    },
+  };
+};
+
 export const normCases: OpCase[] = [
   ...[18, 32].map((width): OpCase => ({
     primitives: ["layerNorm", "layerNormGrad"],
@@ -37,6 +82,17 @@ export const normCases: OpCase[] = [
         bias,
       ),
   })),
+  modulatedRow([2, 5], 18, 2),
+  modulatedRow([2, 5], 7, 2, { weight: false, bias: false }),
+  modulatedRow([2, 5], 18, 1),
+  modulatedRow([2, 3, 2], 9, 2, { weight: false, bias: false }),
+  modulatedRow([7], 33, 0, { bias: false }),
+  modulatedRow([3, 1], 5, 1, { weight: false }),
+  modulatedRow([2, 131], 4, 1),
+  modulatedRow([45, 3], 3, 1),
+  modulatedRow([2, 0], 5, 1),
+  modulatedRow([0, 2], 5, 1),
+  modulatedRow([2, 3], 0, 1),
   {
     primitives: ["layerNorm", "layerNormGrad"],
     name: "layerNorm over two axes with weight",
