@@ -1,15 +1,7 @@
-import {
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  realpathSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { existsSync, mkdirSync, readdirSync, realpathSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { DataError } from "../errors.js";
+import { readJson } from "../taskvar.js";
 
 /** A conversion of one folder into another. */
 export interface Conversion {
@@ -19,6 +11,8 @@ export interface Conversion {
   format: string;
   /** Below `to`; written last, it makes the folder a data set. */
   indexFile: string;
+  /** Below `to`, where the place of an episode depends on others: folder of the episodes. */
+  episodeFolder?: string;
 }
 
 /** Says, until the conversion ends, what it converts. */
@@ -45,13 +39,13 @@ export function checkConversion({ from, to, format, indexFile }: Conversion): vo
 /**
  * Begins a conversion that {@link checkConversion} allows, or goes on with it.
  *
- * @param layout what the place of each episode depends on. Files of another one are removed
+ * @param layout what the place of each episode depends on; default: nothing. Episodes of another layout are removed
  */
-export function beginConversion({ from, to, format }: Conversion, layout: string): void {
+export function beginConversion({ from, to, format, episodeFolder }: Conversion, layout?: string): void {
   const marker = join(to, MARKER_FILE);
   if (existsSync(marker)) {
     if (readMarker(marker).layout === layout) return;
-    for (const name of readdirSync(to)) if (name !== MARKER_FILE) rmSync(join(to, name), { recursive: true });
+    if (episodeFolder) rmSync(join(to, episodeFolder), { recursive: true, force: true });
   }
   mkdirSync(to, { recursive: true });
   writeFileSync(`${marker}.partial`, `${JSON.stringify({ from: realpathSync(from), format, layout })}\n`);
@@ -61,10 +55,4 @@ export function beginConversion({ from, to, format }: Conversion, layout: string
 /** To be called once the index is written. */
 export const endConversion = ({ to }: Conversion): void => rmSync(join(to, MARKER_FILE));
 
-function readMarker(marker: string): Record<string, unknown> {
-  try {
-    return (JSON.parse(readFileSync(marker, "utf8")) ?? {}) as Record<string, unknown>;
-  } catch (error) {
-    throw new DataError(marker, `cannot be read: ${(error as Error).message}`, { cause: error });
-  }
-}
+const readMarker = (marker: string): Record<string, unknown> => (readJson(marker) ?? {}) as Record<string, unknown>;

@@ -60,7 +60,7 @@ export async function convertDataset(options: ConvertOptions): Promise<ConvertRe
   const episodes = source.listEpisodes();
   const conversion: Conversion = { from, to, format: "compact", indexFile: INDEX_FILE };
   checkConversion(conversion);
-  beginConversion(conversion, "");
+  beginConversion(conversion);
   const result: ConvertResult = { finished: false, written: 0, kept: 0, skipped: 0, bytes: 0 };
   const skipped = new Set<EpisodeRef>();
   let done = 0;

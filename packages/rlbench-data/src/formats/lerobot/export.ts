@@ -45,13 +45,13 @@ export interface LeRobotExportOptions {
  * LeRobot's tools read and, in `meta/minidiff.json`, what reading it back needs besides. Each episode is read back and
  * compared; `meta/info.json` comes last. The bytes depend neither on the number of workers nor on interruptions.
  *
- * @throws DataError when `to` holds anything else, the episodes' cameras differ, there are no images, or an episode cannot be
- *   read and there is no `onBad`
+ * @throws DataError when `to` holds anything else, the episodes' cameras differ, there are no images, or an episode
+ *   cannot be read and there is no `onBad`
  */
 export async function exportLeRobot(options: LeRobotExportOptions): Promise<ConvertResult> {
   const { from, to, onBad } = options;
   const source = openDataset(from, { onBad });
-  const conversion: Conversion = { from, to, format: "lerobot", indexFile: INFO_FILE };
+  const conversion: Conversion = { from, to, format: "lerobot", indexFile: INFO_FILE, episodeFolder: "data" };
   checkConversion(conversion);
   const running = new LeRobotExport(source, conversion, options);
   try {
