@@ -46,8 +46,8 @@ export interface CudaInfo {
   cub: boolean;
   /** Why there is no device; empty where there is one. */
   reason: string;
-  /** In the order of their index; compute capability major.minor. */
-  devices: { name: string; major: number; minor: number; totalBytes: number }[];
+  /** In the order of their index; compute capability major.minor. `matrixUnits`: whether kernels for tensor cores run there. */
+  devices: { name: string; major: number; minor: number; totalBytes: number; matrixUnits: boolean }[];
 }
 
 export interface Native {
@@ -59,13 +59,14 @@ export interface Native {
   cuda(): CudaInfo;
   /** Waits for all that the device was given. */
   synchronize(device: number): void;
-  /** What the CUDA device is given from here on is captured instead of done. */
-  beginGraph(device: number): void;
+  /** What the CUDA device is given from here on is captured instead of done. Random draws are those of these seeds. */
+  beginGraph(device: number, seeds: Float64Array): void;
   /** The number of what was captured. */
   endGraph(device: number): number;
   /** Drops what was captured. */
   abortGraph(device: number): void;
-  replayGraph(graph: number): void;
+  /** `moved`: how many blocks the stream of each seed has moved on since the capture. */
+  replayGraph(graph: number, moved: Float64Array): void;
   freeGraph(graph: number): void;
   getNumThreads(): number;
   setNumThreads(threads: number): void;
@@ -191,16 +192,15 @@ export interface Native {
     grads: Int32Array,
     expAvgs: Int32Array,
     expAvgSqs: Int32Array,
-    lr: number,
     beta1: number,
     beta2: number,
     eps: number,
     weightDecay: number,
-    step: number,
-    gradScale: number,
+    /** [learning rate, step, gradient scale], or the slots of tensors that hold them. */
+    numbers: Float64Array | Int32Array,
   ): void;
   emaUpdate(averages: Int32Array, tensors: Int32Array, decay: number): void;
-  globalNorm(tensors: Int32Array): number;
+  globalNorm(tensors: Int32Array): void;
 
   /** `options`: stride, padding, dilation (y and x each), groups. */
   conv2d(x: number, weight: number, bias: number, options: Int32Array): void;

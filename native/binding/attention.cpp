@@ -35,7 +35,10 @@ Mask maskAt(const Call& call, size_t i) {
 
 /// Twelve arguments from `i` on: scale, slots of the norm's weight and bias and of the rotary table for q and for k, eps,
 /// rotateFirst, and of dropout p, seed, offset.
-masked_attention::Options optionsAt(const Call& call, size_t i) {
+masked_attention::Options optionsAt(Call& call, size_t i) {
+  if (call.environment().capturing && call.number(i + 9) > 0) {
+    fail(ErrorKind::unsupported, call.op, "draws dropout while a graph is captured, and replays would repeat it: expected dropout of 0");
+  }
   const auto side = [&](size_t at) { return masked_attention::RowPreparation{call.optionalWide(at), call.optionalWide(at + 1), call.optionalWide(at + 2)}; };
   return {call.number(i), side(i + 1),         side(i + 4), call.number(i + 7), call.flag(i + 8), call.number(i + 9),
           {natural(call, i + 10), natural(call, i + 11)}};

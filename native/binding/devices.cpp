@@ -5,7 +5,7 @@
 namespace md::binding {
 namespace {
 
-/// cuda() => { compiled, emulated, driver, runtime, architectures, cublas, cub, reason, devices: [{ name, major, minor, totalBytes }] }
+/// cuda() => { compiled, emulated, driver, runtime, architectures, cublas, cub, reason, devices: [{ name, major, minor, totalBytes, matrixUnits }] }
 Napi::Value cuda(Call& call) {
   const CudaStatus& status = cudaStatus();
   const Napi::Env env = call.napi();
@@ -16,6 +16,7 @@ Napi::Value cuda(Call& call) {
     device.Set("major", info.major);
     device.Set("minor", info.minor);
     device.Set("totalBytes", static_cast<double>(info.totalBytes));
+    device.Set("matrixUnits", info.matrixUnits);
     devices.Set(devices.Length(), device);
   }
   auto out = Napi::Object::New(env);

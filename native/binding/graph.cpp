@@ -13,12 +13,20 @@ DeviceQueue& queueAt(Call& call, size_t i) {
   fail(ErrorKind::device, call.op, "found cpu, expected a CUDA device");
 }
 
-/// beginGraph(device): what the device is given from here on is captured.
+/// Argument `i`, a Float64Array of integers within ±2^53; those below 0 wrap around.
+std::vector<uint64_t> integersAt(const Call& call, size_t i) {
+  const auto numbers = call.value(i).As<Napi::Float64Array>();
+  std::vector<uint64_t> out;
+  for (size_t k = 0; k < numbers.ElementLength(); k++) out.push_back(static_cast<uint64_t>(static_cast<int64_t>(numbers[k])));
+  return out;
+}
+
+/// beginGraph(device, seeds of the generators that are drawn from): what the device is given from here on is captured.
 void beginGraph(Call& call) {
   Environment& env = call.environment();
   DeviceQueue& queue = queueAt(call, 0);
   if (env.capturing) fail(ErrorKind::unsupported, call.op, "found a graph that is being captured, expected one at a time");
-  queue.beginCapture(call.op);
+  queue.beginCapture(integersAt(call, 1), call.op);
   env.capturing = std::make_unique<Graph>();
 }
 
@@ -39,12 +47,12 @@ void abortGraph(Call& call) {
   call.environment().capturing.reset();
 }
 
-/// replayGraph(graph)
+/// replayGraph(graph, blocks that each generator has moved on since the capture)
 void replayGraph(Call& call) {
   Environment& env = call.environment();
   const auto found = env.graphs.find(call.integer(0));
   if (found == env.graphs.end()) fail(ErrorKind::disposed, call.op, "the graph was disposed, expected a live one");
-  found->second.work->replay(call.op);
+  found->second.work->replay(integersAt(call, 1), call.op);
 }
 
 /// freeGraph(graph)

@@ -14,25 +14,34 @@ std::vector<Tensor> tensorsAt(Call& call, size_t i) {
   return out;
 }
 
-/// adamwStep(parameters, grads, expAvgs, expAvgSqs, learningRate, beta1, beta2, eps, weightDecay, step, gradScale)
+/// adamwStep(parameters, grads, expAvgs, expAvgSqs, beta1, beta2, eps, weightDecay, [learningRate, step, gradScale]), the
+/// last a Float64Array of them or an Int32Array of their slots
 void adamwStep(Call& call) {
-  const optimizer::AdamW options{call.number(4), call.number(5), call.number(6), call.number(7), call.number(8), call.integer64(9), call.number(10)};
-  optimizer::adamwStep(call.context(), tensorsAt(call, 0), tensorsAt(call, 1), tensorsAt(call, 2), tensorsAt(call, 3), options, call.op);
+  const std::vector<Tensor> parameters = tensorsAt(call, 0), grads = tensorsAt(call, 1), expAvgs = tensorsAt(call, 2), expAvgSqs = tensorsAt(call, 3);
+  const optimizer::AdamWConstants constants{call.number(4), call.number(5), call.number(6), call.number(7)};
+  const auto step = [&](const auto& values) { optimizer::adamwStep(call.context(), parameters, grads, expAvgs, expAvgSqs, constants, values, call.op); };
+  if (call.value(8).As<Napi::TypedArray>().TypedArrayType() == napi_int32_array) {
+    const std::vector<Tensor> values = tensorsAt(call, 8);
+    return step(optimizer::AdamWTensors{values.at(0), values.at(1), values.at(2)});
+  }
+  if (call.environment().capturing) {
+    fail(ErrorKind::unsupported, call.op, "has its step and learning rate from the host while a graph is captured, and replays would repeat them: expected tensors, as of a capturable AdamW");
+  }
+  const auto values = call.value(8).As<Napi::Float64Array>();
+  step(optimizer::AdamWNumbers{values[0], static_cast<int64_t>(values[1]), values[2]});
 }
 /// emaUpdate(averages, tensors, decay)
 void emaUpdate(Call& call) { optimizer::emaUpdate(call.context(), tensorsAt(call, 0), tensorsAt(call, 1), call.number(2), call.op); }
-/// globalNorm(tensors) => number
-Napi::Value globalNorm(Call& call) {
-  return Napi::Number::New(call.napi(), optimizer::globalNorm(call.context(), tensorsAt(call, 0), call.op));
-}
+/// globalNorm(tensors)
+void globalNorm(Call& call) { call.emit(optimizer::globalNorm(call.context(), tensorsAt(call, 0), call.op)); }
 
 }  // namespace
 
 void registerOptimizer(Napi::Env env, Napi::Object exports, Environment& environment) {
   // In place: a widened copy would be updated in vain.
   define(env, exports, environment,
-         {Entry{"adamwStep", adamwStep, Runs::everywhere, Halves::stored}, Entry{"emaUpdate", emaUpdate, Runs::everywhere, Halves::stored}});
-  define(env, exports, environment, {ValueEntry{"globalNorm", globalNorm, Runs::everywhere}});
+         {Entry{"adamwStep", adamwStep, Runs::everywhere, Halves::stored}, Entry{"emaUpdate", emaUpdate, Runs::everywhere, Halves::stored},
+          Entry{"globalNorm", globalNorm, Runs::everywhere}});
 }
 
 }  // namespace md::binding

@@ -23,8 +23,13 @@ int64_t bound(const Call& call, size_t i, const char* name) {
   return static_cast<int64_t>(value);
 }
 
-/// The last two arguments of every function: seed and counter.
-random::Stream streamAt(const Call& call, size_t i) { return {natural(call, i, "seed"), natural(call, i + 1, "offset")}; }
+/// The last two arguments of every function but the device: seed and counter.
+random::Stream streamAt(Call& call, size_t i) {
+  if (call.environment().capturing && !call.context().onCuda()) {
+    fail(ErrorKind::unsupported, call.op, "draws random numbers on the cpu while a graph is captured, and replays would repeat them: expected a draw on the graph's device, or before the capture");
+  }
+  return {natural(call, i, "seed"), natural(call, i + 1, "offset")};
+}
 
 /// rand(dtype, shape, low, high, seed, offset, device)
 void rand(Call& call) {
@@ -48,7 +53,8 @@ void bernoulli(Call& call) {
 }
 /// dropout(x, p, seed, offset)
 void dropout(Call& call) {
-  call.emit(random::dropout(call.context(), call.tensor(0), call.number(1), streamAt(call, 2), call.op));
+  const Tensor& x = call.tensor(0);
+  call.emit(random::dropout(call.context(), x, call.number(1), streamAt(call, 2), call.op));
 }
 /// childSeed(seed, index) => seed
 Napi::Value childSeed(Call& call) {

@@ -123,33 +123,34 @@ Napi::Value hasNaN(Call& call) {
 /// Tells the garbage collector of bytes that unreachable tensors would give back.
 void adjustExternalMemory(Call& call) { Napi::MemoryManagement::AdjustExternalMemory(call.napi(), call.integer64(0)); }
 
+/// The allocator of the device whose code argument `i` is; not that of a graph that is being captured.
+Allocator& allocatorOf(Call& call, size_t i) {
+  call.onDevice(i);
+  DeviceQueue* const queue = call.context().stream.queue;
+  return queue ? queue->deviceAllocator() : *call.context().allocator;
+}
+
 /// memory(device) => [live tensors, live bytes, peak bytes, cached bytes, limit]; tensors are counted over all devices.
 Napi::Value memory(Call& call) {
-  call.onDevice(0);
-  const MemoryStats& stats = call.context().allocator->stats();
+  const Allocator& allocator = allocatorOf(call, 0);
+  const MemoryStats& stats = allocator.stats();
   auto out = Napi::Float64Array::New(call.napi(), 5);
   out[0] = static_cast<double>(call.environment().slots.live());
   out[1] = static_cast<double>(stats.liveBytes);
   out[2] = static_cast<double>(stats.peakBytes);
   out[3] = static_cast<double>(stats.cachedBytes);
-  out[4] = static_cast<double>(call.context().allocator->limit());
+  out[4] = static_cast<double>(allocator.limit());
   return out;
 }
 
 // These end in a device code, the CPU's where it is absent.
-void resetPeakMemory(Call& call) {
-  call.onDevice(0);
-  call.context().allocator->resetPeak();
-}
-void emptyCache(Call& call) {
-  call.onDevice(0);
-  call.context().allocator->flush();
-}
+void resetPeakMemory(Call& call) { allocatorOf(call, 0).resetPeak(); }
+void emptyCache(Call& call) { allocatorOf(call, 0).flush(); }
 void setMemoryLimit(Call& call) {
-  call.onDevice(1);
+  Allocator& allocator = allocatorOf(call, 1);
   const double bytes = call.number(0);
   if (!(bytes >= 0)) fail(ErrorKind::value, call.op, "found ", bytes, ", expected a number of bytes");
-  call.context().allocator->setLimit(static_cast<size_t>(bytes));
+  allocator.setLimit(static_cast<size_t>(bytes));
 }
 
 }  // namespace

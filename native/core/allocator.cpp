@@ -39,7 +39,7 @@ BlockSource& hostMemory() {
   return memory;
 }
 
-Allocator::Allocator(BlockSource& source) : source_(source), checked_(source.checked()), limitBytes_(source.capacity()) {}
+Allocator::Allocator(BlockSource& source) : source_(source), checked_(source.checked()), caching_(!checked_), limitBytes_(source.capacity()) {}
 
 Allocator::~Allocator() { flush(); }
 
@@ -81,9 +81,14 @@ Block Allocator::allocate(size_t bytes, const char* op) {
 
 void Allocator::release(Block block, size_t bytes) {
   stats_.liveBytes -= sizeClass(bytes);
-  if (checked_) return source_.release(block.data);
+  if (!caching_) return source_.release(block.data);
   stats_.cachedBytes += block.size;
   free_[block.size].push_back(block.data);
+}
+
+void Allocator::stopCaching() {
+  flush();
+  caching_ = false;
 }
 
 void Allocator::flush() {

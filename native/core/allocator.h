@@ -45,6 +45,8 @@ class Allocator {
   Block allocate(size_t bytes, const char* op);
   void release(Block block, size_t bytes);
   void flush();
+  /// Flushes, and from here on gives released blocks back to the source at once.
+  void stopCaching();
   void setLimit(size_t bytes) { limitBytes_ = bytes; }
   size_t limit() const { return limitBytes_; }
   void resetPeak() { stats_.peakBytes = stats_.liveBytes; }
@@ -53,7 +55,7 @@ class Allocator {
  private:
   size_t sizeClass(size_t bytes) const;
   BlockSource& source_;
-  bool checked_;
+  bool checked_, caching_;
   std::map<size_t, std::vector<void*>> free_;
   MemoryStats stats_;
   size_t limitBytes_;

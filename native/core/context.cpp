@@ -19,6 +19,7 @@ Tensor empty(Context& context, DType dtype, const Dims& shape, const char* op) {
   out.device = context.stream.device;
   out.shape = shape;
   out.stride = contiguousStrides(shape);
+  if (context.onCuda()) cuda::requireLive(context, op);  // memory that a lost device refuses is no lack of memory
   out.storage = std::make_shared<Storage>(*context.allocator, static_cast<size_t>(n) * itemSize(dtype), op);
   return out;
 }

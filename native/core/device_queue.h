@@ -2,6 +2,7 @@
 // in the order they were given. core/cuda/ has the one implementation; a build without it has none.
 #pragma once
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -14,8 +15,9 @@ namespace md {
 class DeviceGraph {
  public:
   virtual ~DeviceGraph() = default;
-  /// Queues all of it once more, with the addresses and numbers of the capture.
-  virtual void replay(const char* op) = 0;
+  /// Queues all of it once more, with the addresses and numbers of the capture; random draws `moved[i]` blocks further on
+  /// in the stream of the capture's key i.
+  virtual void replay(std::span<const uint64_t> moved, const char* op) = 0;
 };
 
 class DeviceQueue {
@@ -23,6 +25,8 @@ class DeviceQueue {
   virtual ~DeviceQueue() = default;
   /// Blocks are reused in the order of the queue: a released one is safe for whatever is queued after that.
   virtual Allocator& allocator() = 0;
+  /// The device's own, of which a graph that is being captured takes its memory too.
+  virtual Allocator& deviceAllocator() = 0;
   /// Copies from host memory, which may change as soon as the call returns.
   virtual void upload(const void* host, void* device, size_t bytes, const char* op) = 0;
   /// Copies to host memory; waits for all that is queued.
@@ -34,8 +38,9 @@ class DeviceQueue {
   virtual void synchronize(const char* op) = 0;
 
   /// From here on work is captured. allocator() is the graph's own: what it gave stays the graph's until that is deleted,
-  /// also where a tensor is freed. Whatever would wait for the device is an Error (unsupported) that names the op.
-  virtual void beginCapture(const char* op) = 0;
+  /// also where a tensor is freed. Whatever would wait for the device is an Error (unsupported) that names the op; so is a
+  /// random draw by another key than these, which replays would repeat.
+  virtual void beginCapture(std::span<const uint64_t> keys, const char* op) = 0;
   /// The graph must not outlive the queue.
   virtual std::unique_ptr<DeviceGraph> endCapture(const char* op) = 0;
   /// Drops what was captured.
@@ -46,6 +51,7 @@ struct DeviceInfo {
   std::string name;
   int major = 0, minor = 0;  // compute capability
   size_t totalBytes = 0;
+  bool matrixUnits = false;  // whether it has the instructions of core/cuda/fragments.h
 };
 
 /// What this build and machine have of CUDA.

@@ -20,6 +20,13 @@ int deviceCount() {
   return wanted ? std::atoi(wanted) : kDevices;
 }
 
+// The CUDA that the emulation stands for. MD_EMULATED_DRIVER=11040 stands for a driver of CUDA 11.4.
+constexpr int kRuntime = 12000;
+int driver() {
+  const char* wanted = std::getenv("MD_EMULATED_DRIVER");
+  return wanted ? std::atoi(wanted) : kRuntime;
+}
+
 cudaError_t state() { return lastFault().empty() ? cudaSuccess : cudaErrorLaunchFailure; }
 
 // Waiting for a device that captures a graph.
@@ -44,6 +51,7 @@ cudaError_t queued(std::function<void()> work) {
 int md::emulation::currentDevice() { return current; }
 
 cudaError_t cudaGetDeviceCount(int* count) {
+  if (driver() < kRuntime) return cudaErrorInsufficientDriver;
   *count = deviceCount();
   return *count > 0 ? cudaSuccess : cudaErrorNoDevice;
 }
@@ -61,11 +69,11 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   return cudaSuccess;
 }
 cudaError_t cudaDriverGetVersion(int* version) {
-  *version = 0;
+  *version = driver();
   return cudaSuccess;
 }
 cudaError_t cudaRuntimeGetVersion(int* version) {
-  *version = 0;
+  *version = kRuntime;
   return cudaSuccess;
 }
 cudaError_t cudaGetLastError() { return state(); }
@@ -73,6 +81,7 @@ const char* cudaGetErrorString(cudaError_t error) {
   switch (error) {
     case cudaSuccess: return "no error";
     case cudaErrorMemoryAllocation: return "out of memory";
+    case cudaErrorInsufficientDriver: return "CUDA driver version is insufficient for CUDA runtime version";
     case cudaErrorNoDevice: return "no CUDA-capable device is detected";
     case cudaErrorInvalidDevice: return "invalid device ordinal";
     case cudaErrorLaunchFailure: return lastFault().c_str();

@@ -6,9 +6,11 @@
 #include <ucontext.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <memory>
 #include <random>
 #include <sstream>
+#include <string_view>
 #include <vector>
 
 #include "emulation.h"
@@ -320,6 +322,11 @@ void run(int device, const char* op, dim3 grid, dim3 block, void (*body)(const v
   }
   Scheduler& s = scheduler();
   if (!s.fault.empty()) return;
+  // MD_EMULATED_FAULT=op stands for a fault in that op's kernels.
+  if (const char* wanted = std::getenv("MD_EMULATED_FAULT"); wanted && std::string_view(wanted) == op) {
+    s.fault = "block (0,0,0) thread (0,0,0) was told to fault";
+    return;
+  }
   const unsigned threads = block.x * block.y * block.z;
   const uint64_t blocks = uint64_t{grid.x} * grid.y * grid.z;
   if (threads == 0 || threads > kMostThreads || threads % kWarp != 0 || blocks == 0 || grid.y > 65535 || grid.z > 65535 || bytes > 4096) {

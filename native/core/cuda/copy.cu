@@ -52,6 +52,8 @@ void copyStrided(Context& context, const Tensor& strided, const void* from, void
 
 }  // namespace
 
+void requireLive(const Context& context, const char* op) { useDevice(context, op); }
+
 void gatherStrided(Context& context, const Tensor& x, void* out, const char* op) { copyStrided<true>(context, x, x.raw(), out, op); }
 void scatterStrided(Context& context, const void* from, const Tensor& to, const char* op) { copyStrided<false>(context, to, from, to.raw(), op); }
 

@@ -13,7 +13,7 @@ namespace md::cuda {
 
 /// Whether the device has the instructions below.
 inline bool hasMatrixUnits(const Context& context) {
-  return cudaStatus().devices[static_cast<size_t>(context.stream.device.index)].major >= 8;
+  return cudaStatus().devices[static_cast<size_t>(context.stream.device.index)].matrixUnits;
 }
 
 /// Calls f(std::type_identity<S>{}) for f16, else for bf16.

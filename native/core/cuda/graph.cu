@@ -10,10 +10,12 @@ constexpr size_t kHostAlignment = 64;
 
 }  // namespace
 
-GraphMemory::~GraphMemory() {
-  close();
-  blocks_.flush();
+GraphMemory::GraphMemory(Allocator& device, bool checked, std::span<const uint64_t> keys)
+    : device_(device), checked_(checked), keys_(keys.begin(), keys.end()), blocks_(*this) {
+  if (!keys_.empty()) moved_ = blocks_.allocate(keys_.size() * sizeof(uint64_t), "graph");
 }
+
+GraphMemory::~GraphMemory() { close(); }
 
 const void* GraphMemory::keep(const void* host, size_t bytes) {
   if (host_.empty() || hostUsed_ + bytes > kHostBytes) {
@@ -31,7 +33,8 @@ const void* GraphMemory::keep(const void* host, size_t bytes) {
 void GraphMemory::close() {
   if (closed_) return;
   closed_ = true;
-  blocks_.flush();
+  if (moved_.data) blocks_.release(moved_, keys_.size() * sizeof(uint64_t));
+  blocks_.stopCaching();
   for (void* data : freed_) giveBack(data);
   for (void* buffer : host_) cudaFreeHost(buffer);
 }

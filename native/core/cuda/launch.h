@@ -30,11 +30,15 @@ void useDevice(const Context& context, const char* op);
 /// Throws what a launch just before this reported; with MD_SYNC=1 also what the kernel did.
 void checkLaunch(const Context& context, const char* op);
 
+/// How far draws by `key` have moved on since the graph that is being captured was: a number of Philox blocks on the
+/// device, set before each replay. Null where nothing is captured; UnsupportedError for a key that the graph was not given.
+const uint64_t* movedOf(const Context& context, uint64_t key, const char* op);
+
 /// What cuBLAS keeps for the context's queue; null at first.
 void*& cublasHandleOf(const Context& context);
 
 /// What a kernel may find wrong with the elements it reads.
-enum class Wrong : int { index, notAnInteger, row, offsets, order, emptySegment, pairStarts, pair };
+enum class Wrong : int { index, notAnInteger, row, offsets, order, emptySegment, pairStarts, pair, notFinite };
 
 /// Where kernels note the first element that they cannot take, without the host waiting for them: whoever waits for the
 /// device next throws it as a ValueError, under the op's name.
@@ -42,7 +46,7 @@ struct Complaint {
   const char* op;  // of the host; null for none
   Wrong wrong;
   int64_t element, value, limit;  // index: value is not in [0, limit)
-  const char* expected;           // row: of the host
+  const char* expected;           // row, notFinite: of the host
 };
 Complaint* complaintOf(const Context& context);
 

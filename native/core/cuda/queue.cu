@@ -32,6 +32,7 @@ bool synchronous() {
     case Wrong::order: bad("order[", c.element, "] is ", c.value, ", expected each row from 0 to ", c.limit - 1, " once"); break;
     case Wrong::emptySegment: bad("segment ", c.element, " is empty, expected at least one row"); break;
     case Wrong::pairStarts: bad("the map's starts do not rise from 0 within its ", c.limit, " pairs"); break;
+    case Wrong::notFinite: bad(c.expected, " is not finite: nothing was changed"); break;
     case Wrong::pair: bad("the map's pair ", c.element, " is outside of its block or of the inputs and outputs"); break;
     default: break;
   }
@@ -85,7 +86,7 @@ class Graph final : public DeviceGraph {
  public:
   Graph(Queue& queue, GraphMemory& memory, cudaGraphExec_t work) : queue_(queue), memory_(memory), work_(work) {}
   ~Graph() override;
-  void replay(const char* op) override;
+  void replay(std::span<const uint64_t> moved, const char* op) override;
 
  private:
   Queue& queue_;
@@ -107,6 +108,7 @@ class Queue final : public DeviceQueue {
   }
 
   ~Queue() override {
+    abortCapture();
     cudaSetDevice(device_.index);
     cudaStreamSynchronize(stream_);
     destroyCublas(cublas);
@@ -120,6 +122,7 @@ class Queue final : public DeviceQueue {
   }
 
   Allocator& allocator() override { return capturing_ ? capturing_->allocator() : allocator_; }
+  Allocator& deviceAllocator() override { return allocator_; }
 
   void upload(const void* host, void* device, size_t bytes, const char* op) override {
     use(op);
@@ -191,14 +194,15 @@ class Queue final : public DeviceQueue {
     throwComplaint(op);
   }
 
-  void beginCapture(const char* op) override {
+  void beginCapture(std::span<const uint64_t> keys, const char* op) override {
     use(op);
     refuseInCapture("starts a graph", op);
     if (hasCublas()) openCublas(cublas, stream_, op);  // which allocates
     std::erase_if(memories_, [](const auto& memory) { return memory->spent(); });
-    memories_.push_back(std::make_unique<GraphMemory>(allocator_, memory_.checked()));
+    auto memory = std::make_unique<GraphMemory>(allocator_, memory_.checked(), keys);
     // Relaxed: allocating is no work of the stream.
     check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeRelaxed), op);
+    memories_.push_back(std::move(memory));
     capturing_ = memories_.back().get();
   }
 
@@ -215,7 +219,9 @@ class Queue final : public DeviceQueue {
       dropCapture();
       fail(error == cudaErrorMemoryAllocation ? ErrorKind::outOfMemory : ErrorKind::unsupported, op, device_.str(), ": no graph was captured: ", what);
     }
-    return std::make_unique<Graph>(*this, *std::exchange(capturing_, nullptr), work);
+    auto graph = std::make_unique<Graph>(*this, *std::exchange(capturing_, nullptr), work);
+    releaseRetired();
+    return graph;
   }
 
   void abortCapture() override {
@@ -227,14 +233,19 @@ class Queue final : public DeviceQueue {
     dropCapture();
   }
 
-  void launchGraph(cudaGraphExec_t work, const char* op) {
+  void launchGraph(cudaGraphExec_t work, const GraphMemory& memory, std::span<const uint64_t> moved, const char* op) {
     use(op);
     refuseInCapture("replays a graph", op);
+    const size_t streams = memory.keys().size();
+    if (moved.size() != streams) fail(ErrorKind::value, op, "found ", moved.size(), " random streams, expected the ", streams, " of the capture");
+    if (streams > 0) upload(moved.data(), memory.moved(), moved.size_bytes(), op);
     check(cudaGraphLaunch(work, stream_), op);
     checkLaunch(op);
   }
 
   void releaseGraph(cudaGraphExec_t work, GraphMemory& memory) {
+    // Waiting would end the capture.
+    if (capturing_) return retired_.push_back({work, &memory});
     cudaSetDevice(device_.index);
     cudaStreamSynchronize(stream_);
     cudaGraphExecDestroy(work);
@@ -244,6 +255,14 @@ class Queue final : public DeviceQueue {
   void* cublas = nullptr;
 
   cudaStream_t stream() const { return stream_; }
+  const uint64_t* moved(uint64_t key, const char* op) const {
+    if (!capturing_) return nullptr;
+    const std::vector<uint64_t>& keys = capturing_->keys();
+    const auto found = std::find(keys.begin(), keys.end(), key);
+    if (found != keys.end()) return capturing_->moved() + (found - keys.begin());
+    fail(ErrorKind::unsupported, op, "draws random numbers while ", device_.str(), " captures a graph, and replays would repeat them: ",
+         "expected their generator among the graph's");
+  }
   Complaint* complaint() const { return complaint_; }
   /// Before any work: the device's turn, unless a fault has ended it.
   void use(const char* op) {
@@ -275,6 +294,11 @@ class Queue final : public DeviceQueue {
   void dropCapture() {
     cudaGetLastError();  // why it cannot be captured is no fault of the device
     std::exchange(capturing_, nullptr)->close();
+    releaseRetired();
+  }
+
+  void releaseRetired() {
+    for (const auto& [work, memory] : std::exchange(retired_, {})) releaseGraph(work, *memory);
   }
 
   /// The staging buffer to use next, free of what it was used for before.
@@ -304,10 +328,12 @@ class Queue final : public DeviceQueue {
   std::string lost_;
   std::vector<std::unique_ptr<GraphMemory>> memories_;  // of all graphs, and of tensors that outlive theirs
   GraphMemory* capturing_ = nullptr;                    // of the graph that is being captured
+  /// Graphs that were given up while another was captured.
+  std::vector<std::pair<cudaGraphExec_t, GraphMemory*>> retired_;
 };
 
 Graph::~Graph() { queue_.releaseGraph(work_, memory_); }
-void Graph::replay(const char* op) { queue_.launchGraph(work_, op); }
+void Graph::replay(std::span<const uint64_t> moved, const char* op) { queue_.launchGraph(work_, memory_, moved, op); }
 
 namespace {
 Queue& queueOf(const Context& context) { return static_cast<Queue&>(*context.stream.queue); }
@@ -317,9 +343,14 @@ cudaStream_t streamOf(const Context& context) { return queueOf(context).stream()
 void useDevice(const Context& context, const char* op) { queueOf(context).use(op); }
 void checkLaunch(const Context& context, const char* op) { queueOf(context).checkLaunch(op); }
 void*& cublasHandleOf(const Context& context) { return queueOf(context).cublas; }
+const uint64_t* movedOf(const Context& context, uint64_t key, const char* op) { return queueOf(context).moved(key, op); }
 Complaint* complaintOf(const Context& context) { return queueOf(context).complaint(); }
 
 DeviceQueue* openQueue(int index, const char* op) { return new Queue(index, op); }
+
+namespace {
+std::string versionOf(int code) { return std::to_string(code / 1000) + "." + std::to_string(code % 1000 / 10); }
+}  // namespace
 
 CudaStatus readStatus() {
   CudaStatus status;
@@ -335,14 +366,20 @@ CudaStatus readStatus() {
   int count = 0;
   const cudaError_t error = cudaGetDeviceCount(&count);
   if (error != cudaSuccess) {
-    status.reason = status.driver == 0 && !status.emulated ? "no NVIDIA driver was found" : cudaGetErrorString(error);
+    if (status.driver == 0) {
+      status.reason = "no NVIDIA driver was found";
+    } else if (error == cudaErrorInsufficientDriver) {
+      status.reason = "the NVIDIA driver is too old: found one for CUDA " + versionOf(status.driver) + ", expected one for CUDA " + versionOf(status.runtime) + " or later";
+    } else {
+      status.reason = cudaGetErrorString(error);
+    }
     cudaGetLastError();
     return status;
   }
   for (int i = 0; i < count; i++) {
     cudaDeviceProp properties;
     if (cudaGetDeviceProperties(&properties, i) != cudaSuccess) continue;
-    status.devices.push_back({properties.name, properties.major, properties.minor, properties.totalGlobalMem});
+    status.devices.push_back({properties.name, properties.major, properties.minor, properties.totalGlobalMem, properties.major >= 8});
   }
   if (status.devices.empty()) status.reason = "the driver names no device";
   return status;

@@ -67,6 +67,36 @@ TEST(memoryRunsOutAsATypedError) {
   empty(device.context, DType::u8, {50 << 20}, "test");
 }
 
+__global__ void count(int* at) {
+  if (threadIdx.x == 0) ++*at;
+}
+
+TEST(aGraphMayEndWhileAnotherIsCaptured) {
+  OnDevice device(0);
+  DeviceQueue& queue = *device.queue;
+  const size_t before = queue.deviceAllocator().stats().liveBytes;
+  const auto capture = [&](std::unique_ptr<DeviceGraph> ending) {
+    queue.beginCapture({}, "capture");
+    CHECK(&queue.allocator() != &queue.deviceAllocator());
+    Context captured{&queue.allocator(), device.pool, device.context.stream};
+    const Tensor own = empty(captured, DType::i32, {1000}, "test");
+    clear(captured, own, "test");
+    ending.reset();
+    launch(captured, "count", count, 1, kWarp, own.data<int>());
+    return queue.endCapture("capture");
+  };
+  std::unique_ptr<DeviceGraph> graph = capture(nullptr);
+  graph->replay({}, "replay");
+  graph = capture(std::move(graph));
+  graph->replay({}, "replay");
+  queue.synchronize("wait");
+  CHECK(queue.deviceAllocator().stats().liveBytes == before + 4000);
+  queue.beginCapture({}, "capture");
+  graph.reset();
+  queue.abortCapture();
+  CHECK(queue.deviceAllocator().stats().liveBytes == before);
+}
+
 TEST(anIndexWithoutADeviceIsATypedError) {
   CHECK(messageOf([] { md::openQueue({DeviceType::cuda, 7}, "test"); }) == "[test] found cuda:7, expected cuda:0 to cuda:1");
 }

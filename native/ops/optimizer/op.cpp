@@ -54,8 +54,10 @@ void overAll(Context& context, const std::vector<Tensor>& tensors, Range&& range
 
 }  // namespace
 
-void adamwStep(Context& context, const std::vector<Tensor>& parameters, const std::vector<Tensor>& gradients,
-               const std::vector<Tensor>& expAvgs, const std::vector<Tensor>& expAvgSqs, const AdamW& o, const char* op) {
+namespace {
+
+void requireStep(const std::vector<Tensor>& parameters, const std::vector<Tensor>& gradients, const std::vector<Tensor>& expAvgs,
+                 const std::vector<Tensor>& expAvgSqs, const AdamWConstants& c, const char* op) {
   requireLength(gradients.size(), parameters.size(), op, "grads");
   requireLength(expAvgs.size(), parameters.size(), op, "expAvgs");
   requireLength(expAvgSqs.size(), parameters.size(), op, "expAvgSqs");
@@ -67,17 +69,22 @@ void adamwStep(Context& context, const std::vector<Tensor>& parameters, const st
     requireLike(expAvgs[i], parameters[i], op, "expAvgs", i);
     requireLike(expAvgSqs[i], parameters[i], op, "expAvgSqs", i);
   }
-  if (o.step < 1) fail(ErrorKind::value, op, "step is ", o.step, ", expected at least 1");
-  for (double beta : {o.beta1, o.beta2}) {
+  for (double beta : {c.beta1, c.beta2}) {
     if (!(beta >= 0 && beta < 1)) fail(ErrorKind::value, op, "beta is ", beta, ", expected 0 <= beta < 1");
   }
-  if (!(o.gradScale >= 0) || !std::isfinite(o.gradScale)) fail(ErrorKind::value, op, "gradient scale is ", o.gradScale, ", expected a finite number of at least 0");
-  if (!std::isfinite(o.learningRate) || !(o.eps >= 0) || !(o.weightDecay >= 0)) {
-    fail(ErrorKind::value, op, "learning rate ", o.learningRate, ", eps ", o.eps, ", weight decay ", o.weightDecay,
-         ": expected finite numbers, the last two at least 0");
-  }
-  const double correction1 = 1 - std::pow(o.beta1, static_cast<double>(o.step)), correction2 = 1 - std::pow(o.beta2, static_cast<double>(o.step));
-  const AdamWFactors factors{o.gradScale, 1 - o.learningRate * o.weightDecay, o.beta1, o.beta2, o.learningRate / correction1, 1 / std::sqrt(correction2), o.eps};
+  if (!(c.eps >= 0) || !(c.weightDecay >= 0)) fail(ErrorKind::value, op, "eps ", c.eps, ", weight decay ", c.weightDecay, ": expected numbers of at least 0");
+}
+
+}  // namespace
+
+void adamwStep(Context& context, const std::vector<Tensor>& parameters, const std::vector<Tensor>& gradients, const std::vector<Tensor>& expAvgs,
+               const std::vector<Tensor>& expAvgSqs, const AdamWConstants& c, const AdamWNumbers& numbers, const char* op) {
+  requireStep(parameters, gradients, expAvgs, expAvgSqs, c, op);
+  const auto& [learningRate, step, gradScale] = numbers;
+  if (step < 1) fail(ErrorKind::value, op, "step is ", step, ", expected at least 1");
+  if (!(gradScale >= 0) || !std::isfinite(gradScale)) fail(ErrorKind::value, op, "gradient scale is ", gradScale, ", expected a finite number of at least 0");
+  if (!std::isfinite(learningRate)) fail(ErrorKind::value, op, "learning rate is ", learningRate, ", expected a finite number");
+  const AdamWFactors factors = factorsOf(c, learningRate, step, gradScale);
   const std::vector<Tensor> grads = contiguousAll(context, gradients, op);
   if (context.onCuda()) return adamwCuda(context, parameters, grads, expAvgs, expAvgSqs, factors, op);
   overAll(context, parameters, [&](size_t i, int64_t from, int64_t n) {
@@ -85,7 +92,26 @@ void adamwStep(Context& context, const std::vector<Tensor>& parameters, const st
   });
 }
 
-double globalNorm(Context& context, const std::vector<Tensor>& tensors, const char* op) {
+void adamwStep(Context& context, const std::vector<Tensor>& parameters, const std::vector<Tensor>& gradients, const std::vector<Tensor>& expAvgs,
+               const std::vector<Tensor>& expAvgSqs, const AdamWConstants& c, const AdamWTensors& tensors, const char* op) {
+  const auto requireScalar = [&](const Tensor& x, DType dtype, const char* name) {
+    requireDType(x, dtype, op, name);
+    requireShape(x, {}, op, name);
+  };
+  requireScalar(tensors.learningRate, DType::f64, "learning rate");
+  requireScalar(tensors.step, DType::i64, "step");
+  requireScalar(tensors.gradScale, DType::f64, "gradient scale");
+  if (context.onCuda()) {
+    requireStep(parameters, gradients, expAvgs, expAvgSqs, c, op);
+    return adamwCuda(context, parameters, contiguousAll(context, gradients, op), expAvgs, expAvgSqs, c, tensors, op);
+  }
+  int64_t& steps = *tensors.step.data<int64_t>();
+  const AdamWNumbers numbers{*tensors.learningRate.data<double>(), steps + 1, *tensors.gradScale.data<double>()};
+  adamwStep(context, parameters, gradients, expAvgs, expAvgSqs, c, numbers, op);
+  steps++;
+}
+
+Tensor globalNorm(Context& context, const std::vector<Tensor>& tensors, const char* op) {
   struct Chunk {
     const Tensor* x;
     int64_t from, n;
@@ -93,7 +119,11 @@ double globalNorm(Context& context, const std::vector<Tensor>& tensors, const ch
   };
   for (const Tensor& x : tensors) requireFloat(x, op, "x");
   const std::vector<Tensor> all = contiguousAll(context, tensors, op);
-  if (context.onCuda()) return std::sqrt(squaresCuda(context, all, op));
+  const Tensor norm = empty(context, DType::f64, {}, op);
+  if (context.onCuda()) {
+    globalNormCuda(context, all, norm, op);
+    return norm;
+  }
   std::vector<Chunk> chunks;
   for (const Tensor& x : all) {
     for (int64_t from = 0; from < x.numel(); from += kChunk) chunks.push_back({&x, from, std::min(kChunk, x.numel() - from), 0});
@@ -106,7 +136,8 @@ double globalNorm(Context& context, const std::vector<Tensor>& tensors, const ch
   });
   double total = 0;
   for (const Chunk& chunk : chunks) total += chunk.squares;
-  return std::sqrt(total);
+  *norm.data<double>() = std::sqrt(total);
+  return norm;
 }
 
 void emaUpdate(Context& context, const std::vector<Tensor>& averages, const std::vector<Tensor>& tensors, double decay, const char* op) {

@@ -69,20 +69,25 @@ struct Bernoulli {
   }
 };
 
+/// Where the stream stands as the kernel runs.
+__device__ inline uint64_t counterOf(Stream stream, const uint64_t* moved) { return stream.counter + (moved ? *moved : 0); }
+
 /// A thread makes the `perBlock` elements of one Philox block.
 template <int perBlock, class T, class F>
-__global__ void generateKernel(int64_t n, Stream stream, F f, T* __restrict__ out) {
+__global__ void generateKernel(int64_t n, Stream stream, const uint64_t* moved, F f, T* __restrict__ out) {
+  const uint64_t counter = counterOf(stream, moved);
   gridStride((n + perBlock - 1) / perBlock, [&](int64_t block) {
     T values[perBlock];
-    f(philox(stream.key, stream.counter + static_cast<uint64_t>(block)), values);
+    f(philox(stream.key, counter + static_cast<uint64_t>(block)), values);
     for (int i = 0; i < perBlock && block * perBlock + i < n; i++) out[block * perBlock + i] = values[i];
   });
 }
 
 template <class T>
-__global__ void dropoutKernel(int64_t n, Stream stream, uint64_t threshold, T scale, const T* __restrict__ x, T* __restrict__ out) {
+__global__ void dropoutKernel(int64_t n, Stream stream, const uint64_t* moved, uint64_t threshold, T scale, const T* __restrict__ x, T* __restrict__ out) {
+  const uint64_t counter = counterOf(stream, moved);
   gridStride((n + 3) / 4, [&](int64_t block) {
-    const Philox4 bits = philox(stream.key, stream.counter + static_cast<uint64_t>(block));
+    const Philox4 bits = philox(stream.key, counter + static_cast<uint64_t>(block));
     for (int w = 0; w < 4 && block * 4 + w < n; w++) out[block * 4 + w] = bits.v[w] < threshold ? x[block * 4 + w] * scale : T(0);
   });
 }
@@ -91,7 +96,8 @@ template <int perBlock, class T, class F>
 void generate(Context& context, Stream stream, F f, const Tensor& out, const char* op) {
   const int64_t n = out.numel();
   if (n == 0) return;
-  launch(context, op, generateKernel<perBlock, T, F>, blocksFor((n + perBlock - 1) / perBlock), kThreads, n, stream, f, out.data<T>());
+  launch(context, op, generateKernel<perBlock, T, F>, blocksFor((n + perBlock - 1) / perBlock), kThreads, n, stream,
+         movedOf(context, stream.key, op), f, out.data<T>());
 }
 
 }  // namespace
@@ -119,7 +125,7 @@ void dropoutCuda(Context& context, Stream stream, uint64_t threshold, double sca
   if (n == 0) return;
   dispatchFloat(x.dtype, op, [&](auto tag) {
     using T = typename decltype(tag)::type;
-    launch(context, op, dropoutKernel<T>, blocksFor((n + 3) / 4), kThreads, n, stream, threshold, static_cast<T>(scale), x.data<T>(), out.data<T>());
+    launch(context, op, dropoutKernel<T>, blocksFor((n + 3) / 4), kThreads, n, stream, movedOf(context, stream.key, op), threshold, static_cast<T>(scale), x.data<T>(), out.data<T>());
   });
 }
 

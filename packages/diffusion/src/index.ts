@@ -1,6 +1,6 @@
 export { ConfigKeyError, type Field, type Fields } from "./config.js";
 export { type DiffuserActorConfig } from "./diffuser-actor/config.js";
-export { DiffuserActor, diffuserActor } from "./diffuser-actor/diffuser-actor.js";
+export { type ActorStep, assignStep, DiffuserActor, diffuserActor } from "./diffuser-actor/diffuser-actor.js";
 export type { ActorStack, EncodedActorScene } from "./diffuser-actor/network.js";
 export { drawLevel2, type Level2Draws, type Level2Options } from "./level2.js";
 export { type ActionLayout, type BlockMemory, type ConditionLayout, NonInvasiveBlock } from "./light/block.js";

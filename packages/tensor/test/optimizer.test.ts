@@ -20,7 +20,7 @@ describe("optimizer ops", () => {
           { lr: 1e-3, betas: [0.9, 0.98], eps: 1e-8, weightDecay: 0.01, step: 1 },
         );
         md.emaUpdate(expAvgs, parameters, 0.9);
-        return [norm, ...[...parameters, ...expAvgs].flatMap((x) => x.toFlatArray())];
+        return [norm.item(), ...[...parameters, ...expAvgs].flatMap((x) => x.toFlatArray())];
       });
     expect(run(3)).toEqual(run(1));
   });
@@ -40,6 +40,20 @@ describe("optimizer ops", () => {
     expect(() =>
       md.adamwStep({ parameters: [], grads: [], expAvgs: [], expAvgSqs: [] }, { ...options, step: 0 }),
     ).toThrow(/step is 0/);
+    const scalar = (value: number, dtype: md.DType = "f64"): md.Tensor => md.full([], value, { dtype });
+    const tensors = { lr: scalar(0.1), step: scalar(4, "i64"), gradScale: scalar(1) };
+    const stepBy = (changed: Partial<md.AdamWTensors>): void =>
+      md.adamwStep({ ...state, grads: parameters }, { ...options, ...tensors, ...changed });
+    expect(() => stepBy({ gradScale: scalar(NaN) })).toThrow(/gradient scale is nan/);
+    expect(() => stepBy({ lr: scalar(Infinity) })).toThrow(/learning rate is inf/);
+    expect(() => stepBy({ step: scalar(4) })).toThrow(/step has dtype f64, expected i64/);
+    expect(() => stepBy({ lr: md.ones([1], { dtype: "f64" }) })).toThrow(
+      /learning rate has shape \[1\], expected \[\]/,
+    );
+    expect(tensors.step.item()).toBe(4);
+    expect(parameters[0]!.toFlatArray()).toEqual([1, 1]);
+    stepBy({});
+    expect(tensors.step.item()).toBe(5);
     const strided = md.transpose(md.ones([2, 3]));
     expect(() => md.emaUpdate([strided], [md.ones([3, 2])], 0.5)).toThrow(md.UnsupportedError);
     expect(() => md.emaUpdate([md.ones([2])], [md.ones([2])], 1.5)).toThrow(/decay is 1.5/);

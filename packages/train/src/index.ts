@@ -30,7 +30,7 @@ export { aggregate, drawCandidates, type Prediction, type PredictOptions } from 
 export { formatTable, type Group, groupResults, percent } from "./evaluate/groups.js";
 export { type Score, summarize, type Summary } from "./evaluate/score.js";
 export { AdamW, type AdamWOptions } from "./optim/adamw.js";
-export { clipFactor, clipGradNorm, gradNorm } from "./optim/clip-grad-norm.js";
+export { clipFactor, clipFactorOf, clipGradNorm, gradNorm } from "./optim/clip-grad-norm.js";
 export { Ema } from "./optim/ema.js";
 export { GradScaler, type GradScalerOptions, type GradScalerState } from "./optim/grad-scaler.js";
 export { cosineWithWarmup, type LearningRateSchedule } from "./optim/lr-schedule.js";

@@ -121,7 +121,7 @@ export class Trainer {
     const losses = batches.map((batch) => scope(() => this.backward(batch)));
     this.scaler?.unscale(this.policy.parameters());
     // Waits for the device; the losses are there then.
-    const norm = gradNorm(this.policy.parameters());
+    const norm = gradNorm(this.policy.parameters()).item();
     const mean = averageLosses(losses);
     const finite = this.checkFinite(mean.loss, norm);
     const learningRate = this.schedule(this.step, this.progress);

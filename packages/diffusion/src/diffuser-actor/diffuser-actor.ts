@@ -1,5 +1,6 @@
 import { Module } from "@md/nn";
 import {
+  assign,
   binaryCrossEntropyWithLogits,
   cat,
   type Generator,
@@ -7,11 +8,14 @@ import {
   mseLoss,
   noGrad,
   scope,
+  ShapeError,
   sigmoid,
   tensor,
   type Tensor,
+  ValueError,
   zeros,
 } from "@md/tensor";
+import type { ObservationTensors } from "../light/scene-encoder.js";
 import { checkCandidates, checkTargets } from "../check-batch.js";
 import { concatenate } from "../concatenate.js";
 import { denoiser } from "../denoiser.js";
@@ -23,6 +27,46 @@ import { createSampler, runSampler, type Solver, solversFor } from "../sampler.j
 import { type DiffuserActorConfig, diffuserActorDefaults, resolveDiffuserActorConfig } from "./config.js";
 import { diffuserActorStepFlops } from "./flops.js";
 import { DiffuserActorNetwork, type EncodedActorScene, POSE_DIM } from "./network.js";
+
+/** What one training step reads besides the parameters, where they lie. */
+export interface ActorStep {
+  observation: ObservationTensors;
+  /** Of each sample, [B·M]. */
+  timesteps: Tensor;
+  /** Noised poses, [B, M, L, 9]. */
+  noisy: Tensor;
+  /** What the network shall make of them, [B·M, L, 9]. */
+  target: Tensor;
+  /** 1 open, 0 closed, [B·M, L]. */
+  open: Tensor;
+}
+
+/**
+ * Overwrites the tensors of one step by those of another.
+ *
+ * @throws ShapeError where sizes differ, ValueError where the instructions' lengths do: they decide what is computed
+ */
+export function assignStep(to: ActorStep, from: ActorStep): void {
+  const lengths = [to, from].map(({ observation }) => observation.instructionLengths.join(", "));
+  if (lengths[0] !== lengths[1])
+    throw new ValueError(`[assignStep] found instructions of ${lengths[1]} tokens, expected ${lengths[0]}`);
+  const pairs: [name: string, to: Tensor, from: Tensor][] = [
+    ...(["points", "colors", "gripper", "instruction"] as const).map((name): [string, Tensor, Tensor] => [
+      name,
+      to.observation[name],
+      from.observation[name],
+    ]),
+    ...(["timesteps", "noisy", "target", "open"] as const).map((name): [string, Tensor, Tensor] => [
+      name,
+      to[name],
+      from[name],
+    ]),
+  ];
+  for (const [name, { shape }, { shape: found }] of pairs)
+    if (String(found) !== String(shape))
+      throw new ShapeError(`[assignStep] ${name} has shape [${found}], expected [${shape}]`);
+  for (const [, target, source] of pairs) assign(target, source);
+}
 
 /**
  * 3D Diffuser Actor (Ke et al., 2024) with Level-2 batching, the paper's A.2 and Table 3's "w.o. PTv3 backbone": position
@@ -57,7 +101,7 @@ export class DiffuserActor extends Module implements Policy {
 
   /** Runs scenes through all layers, once for all denoising steps. */
   encode(observation: Observation): EncodedActorScene {
-    return this.network.encode(observation);
+    return this.network.encode(this.network.read(observation));
   }
 
   /** See {@link DiffuserActorNetwork.predict}. */
@@ -67,10 +111,15 @@ export class DiffuserActor extends Module implements Policy {
 
   /** Rotations are learned from `targetQuaternion`, or where it is absent from the centres of `targetRotationBins`. */
   loss(batch: PolicyBatch, generator: Generator): { loss: Tensor; parts: Record<string, Tensor> } {
+    return this.lossOf(this.prepare(batch, generator));
+  }
+
+  /** The host's part of {@link loss}: all that differs from one training step to the next. */
+  prepare(batch: PolicyBatch, generator: Generator): ActorStep {
     const { size, targetQuaternion, targetRotationBins } = batch;
-    const { horizon, samples, numTrainTimesteps, denoisingLoss } = this.settings;
+    const { horizon, samples, numTrainTimesteps } = this.settings;
     checkTargets("DiffuserActor", batch, horizon);
-    const scene = this.encode(batch);
+    const observation = this.network.read(batch);
     const { continuousTimesteps } = this.objective;
     const { device } = this;
     const shape = [horizon, POSE_DIM];
@@ -81,14 +130,28 @@ export class DiffuserActor extends Module implements Policy {
     const rotations = tensor(columns, { shape: [size, horizon, 6], device });
     const pose = cat([this.network.normalizer.normalize(target), rotations], -1);
     const clean = draws.repeat(pose);
-    const noisy = this.objective.addNoise(clean, draws.noise, draws.timesteps);
-    const predicted = this.predict(scene, noisy.reshape([size, samples, ...shape]), draws.timesteps);
+    return {
+      observation,
+      timesteps: draws.timesteps.to(device),
+      noisy: this.objective.addNoise(clean, draws.noise, draws.timesteps).reshape([size, samples, ...shape]),
+      target: this.objective.target(clean, draws.noise, draws.timesteps),
+      open: draws.repeat(tensor(batch.targetOpen, { shape: [size, horizon], device })),
+    };
+  }
 
-    const expected = this.objective.target(clean, draws.noise, draws.timesteps);
+  /**
+   * The device's part of {@link loss}. Without local query it waits for nothing, so that a `CudaGraph` can hold a training
+   * step: {@link assignStep} gives it another batch of the same sizes and instruction lengths.
+   */
+  lossOf({ observation, timesteps, noisy, target: expected, open: opened }: ActorStep): {
+    loss: Tensor;
+    parts: Record<string, Tensor>;
+  } {
+    const { denoisingLoss } = this.settings;
+    const predicted = this.predict(this.network.encode(observation), noisy, timesteps);
     const prediction = predicted.prediction.reshape(expected.shape);
     const denoising = (from: number, count: number): Tensor =>
       (denoisingLoss === "l1" ? l1Loss : mseLoss)(prediction.narrow(-1, from, count), expected.narrow(-1, from, count));
-    const opened = draws.repeat(tensor(batch.targetOpen, { shape: [size, horizon], device }));
     const position = denoising(0, 3);
     const rotation = denoising(3, POSE_DIM - 3);
     const open = binaryCrossEntropyWithLogits(predicted.open.reshape(opened.shape), opened);

@@ -2,7 +2,7 @@ import { LayerNorm, Linear, MLP, Module, type Parameter, parameter, TimestepEmbe
 import { cat, type Generator, randn, rotaryTable, type Tensor, type VoxelHash } from "@md/tensor";
 import { actionMask, type BlockMemory, type ConditionLayout, NonInvasiveBlock } from "../light/block.js";
 import { BlockStack } from "../light/block-stack.js";
-import { SceneEncoder } from "../light/scene-encoder.js";
+import { type ObservationTensors, SceneEncoder } from "../light/scene-encoder.js";
 import { itemOfRow } from "../item-of-row.js";
 import type { Observation } from "../policy.js";
 import { positionFeatureDim, positionFeatures, PositionNormalizer } from "../positions.js";
@@ -78,8 +78,13 @@ export class DiffuserActorNetwork extends Module {
     this.open = new MLP([d, d, 1], options);
   }
 
-  /** Runs the condition tokens through all layers. ShapeError and ValueError for an observation that does not fit. */
-  encode(observation: Observation): EncodedActorScene {
+  /** Brings scenes to the device. ShapeError and ValueError for those that do not fit. */
+  read(observation: Observation): ObservationTensors {
+    return this.scene.read(observation);
+  }
+
+  /** Runs the condition tokens through all layers. */
+  encode(observation: ObservationTensors): EncodedActorScene {
     const { hidden, gripper, layout, voxels: bySize } = this.scene.forward(observation);
     const voxels = bySize.get(this.config.localVoxelSize) ?? null;
     const run = (stack: BlockStack, tokens: Tensor, updating: number): ReturnType<BlockStack["remember"]> =>
@@ -90,7 +95,13 @@ export class DiffuserActorNetwork extends Module {
     const [position, rotation] = [this.position, this.rotation].map(
       (branch) => run(branch, read, branch.length - 1).memories,
     ) as [BlockMemory[], BlockMemory[]];
-    return { size: observation.size, layout, gripper, voxels, memories: { cross, self, position, rotation } };
+    return {
+      size: observation.points.shape[0]!,
+      layout,
+      gripper,
+      voxels,
+      memories: { cross, self, position, rotation },
+    };
   }
 
   /**

@@ -105,7 +105,7 @@ export class MiniDiffuserLight extends Module implements Policy {
 
   /** Runs the condition tokens through all layers. */
   encode(observation: Observation): EncodedScene {
-    const tokens = this.scene.forward(observation);
+    const tokens = this.scene.forward(this.scene.read(observation));
     const { binCells, gridSize, numLayers } = this.settings;
     const sizes = Array.from({ length: numLayers }, (_, layer) => (binCells[layer] ?? binCells[0]!) * gridSize);
     const voxels = sizes.map((size) => tokens.voxels.get(size)!);

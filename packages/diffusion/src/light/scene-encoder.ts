@@ -18,6 +18,20 @@ export interface ConditionTokens {
   voxels: Map<number, VoxelHash>;
 }
 
+/** An {@link Observation} as the network reads it, on its device. */
+export interface ObservationTensors {
+  /** World frame, metres, [B, N, 3]. */
+  points: Tensor;
+  /** RGB in [0, 1], [B, N, 3]. */
+  colors: Tensor;
+  /** Position, two columns of the rotation matrix and opening of the gripper, [B, 1, 10]. */
+  gripper: Tensor;
+  /** [B, T, D]. */
+  instruction: Tensor;
+  /** [B]; the host's. */
+  instructionLengths: Int32Array;
+}
+
 /** Sizes and settings of {@link SceneEncoder}; see {@link MiniDiffuserLightConfig}. */
 export interface SceneEncoderConfig extends Pick<
   MiniDiffuserLightConfig,
@@ -54,20 +68,35 @@ export class SceneEncoder extends Module {
     this.modality = parameter(() => randn([2, d], options).mul(0.1));
   }
 
-  forward(observation: Observation): ConditionTokens {
+  /** Brings scenes to the device. ShapeError and ValueError for those that do not fit. */
+  read(observation: Observation): ObservationTensors {
     checkObservation(this.owner, observation, this.config);
     const { size, pointsPerScene, instructionTokens, instructionDim, instructionLengths } = observation;
+    const { device } = this;
+    return {
+      points: tensor(observation.points, { shape: [size, pointsPerScene, 3], device }),
+      colors: tensor(observation.colors, { shape: [size, pointsPerScene, 3], device }),
+      gripper: tensor(gripperNumbers(observation.proprio, size), { shape: [size, 1, 10], device }),
+      instruction: tensor(observation.instruction, { shape: [size, instructionTokens, instructionDim], device }),
+      instructionLengths,
+    };
+  }
+
+  forward({
+    points,
+    colors,
+    gripper: state,
+    instruction: words,
+    instructionLengths,
+  }: ObservationTensors): ConditionTokens {
+    const [size, pointsPerScene] = points.shape as [number, number, number];
+    const instructionTokens = words.shape[1]!;
     const { embedDim, numHeads, positionFrequencies, ropeScale } = this.config;
     const features = (world: Tensor): Tensor => positionFeatures(this.normalizer.normalize(world), positionFrequencies);
 
     const { device } = this;
-    const points = tensor(observation.points, { shape: [size, pointsPerScene, 3], device });
-    const colors = tensor(observation.colors, { shape: [size, pointsPerScene, 3], device });
     const scene = this.color.forward(colors.mul(2).sub(1), this.point.forward(features(points)));
-
-    const proprio = tensor(gripperNumbers(observation.proprio, size), { shape: [size, 1, 10], device });
-    const gripper = this.gripper.forward(cat([features(proprio.narrow(-1, 0, 3)), proprio.narrow(-1, 3, 7)], -1));
-    const words = tensor(observation.instruction, { shape: [size, instructionTokens, instructionDim], device });
+    const gripper = this.gripper.forward(cat([features(state.narrow(-1, 0, 3)), state.narrow(-1, 3, 7)], -1));
     const instruction = this.instruction.forward(words);
     const context = [gripper, instruction].map((tokens, kind) => tokens.add(this.modality.narrow(0, kind, 1)));
 

@@ -10,6 +10,8 @@ function uniform(shape: number[], seed: number): Tensor {
   const values = Array.from({ length: shape.reduce((a, b) => a * b, 1) }, () => 2 * random() - 1);
   return md.tensor(values, { shape, device });
 }
+const attend = (x: Tensor): Tensor =>
+  md.maskedAttention(x, x, x, { mask: md.masks.causal(), dropout: { p: 0.5, generator: new md.Generator(1) } });
 const bits = (tensors: readonly Tensor[]): unknown[][] => tensors.map((x) => [...x.data()]);
 
 describe.skipIf(devices.length === 0)("a graph on cuda", () => {
@@ -73,12 +75,25 @@ describe.skipIf(devices.length === 0)("a graph on cuda", () => {
       const hash = md.VoxelHash.build(points, item, { voxelSize: 0.5 });
       const refused: [string, () => unknown][] = [
         ["toBytes", () => points.data()],
-        ["globalNorm", () => md.globalNorm([points])],
+        ["toBytes", () => md.globalNorm([points]).item()],
         ["voxelHash", () => md.VoxelHash.build(points, item, { voxelSize: 0.5 })],
         ["mapPairs", () => hash.neighbourMap()],
         ["synchronize", () => md.synchronize(device)],
         ["toDevice", () => points.to("cpu")],
         ["beginGraph", () => md.CudaGraph.capture(device, () => points.add(1))],
+        // What replays would repeat.
+        ["randn", () => md.randn([3], { generator: new md.Generator(1), device })],
+        ["randint", () => md.randint(0, 5, [3], { generator: new md.Generator(1) })],
+        ["dropout", () => md.dropout(points, 0.5, new md.Generator(1))],
+        ["maskedAttention", () => attend(points.reshape([1, 1, 9, 3]))],
+        [
+          "adamwStep",
+          () =>
+            md.adamwStep(
+              { parameters: [points], grads: [points], expAvgs: [points], expAvgSqs: [points] },
+              { lr: 1, betas: [0.9, 0.98], eps: 1e-8, weightDecay: 0, step: 1 },
+            ),
+        ],
       ];
       for (const [op, wait] of refused) {
         const capture = (): unknown =>
@@ -97,6 +112,106 @@ describe.skipIf(devices.length === 0)("a graph on cuda", () => {
       graph.replay();
       expect(bits([graph.result])).toEqual(bits([points.add(1)]));
     });
+  });
+
+  it("draws on where its generators stand, forward and backward, on the numbers of the same work without it", () => {
+    md.scope(() => {
+      const x = uniform([6, 8], 1);
+      const step = (generator: md.Generator, other: md.Generator): Tensor[] => {
+        const leaf = md.detach(x);
+        leaf.requiresGrad = true;
+        const dropped = md.dropout(leaf, 0.4, generator).add(md.randn([6, 8], { generator, device }));
+        md.sum(dropped.mul(md.rand([8], { generator: other, device }))).backward();
+        return [dropped, leaf.grad!.mul(1), md.bernoulli([9], 0.5, { generator, device })];
+      };
+      const [own, other] = [new md.Generator(1), new md.Generator(2)];
+      own.state = { seed: 1, offset: 40 };
+      const graph = md.CudaGraph.capture(device, () => step(own, other), { generators: [own, other] });
+      expect([own.state.offset, other.state.offset]).toEqual([40, 0]);
+      const [ownAlone, otherAlone] = [new md.Generator(1), new md.Generator(2)];
+      ownAlone.state = own.state;
+      const drawn = new Set<string>();
+      for (let i = 0; i < 3; i++) {
+        graph.replay();
+        const found = bits(graph.result);
+        expect(found).toEqual(md.scope(() => bits(step(ownAlone, otherAlone))));
+        drawn.add(JSON.stringify(found));
+        // Draws between replays count too, and a state may be put back.
+        for (const generator of [own, ownAlone]) generator.take(5, 1);
+        if (i === 1) for (const generator of [own, ownAlone]) generator.state = { seed: 1, offset: 7 };
+        expect([own.state, other.state]).toEqual([ownAlone.state, otherAlone.state]);
+      }
+      expect(drawn.size).toBe(3);
+      other.state = { seed: 3, offset: 0 };
+      expect(() => graph.replay()).toThrow(md.ValueError);
+      expect(() => md.CudaGraph.capture(device, () => x, { generators: [own, ownAlone] })).toThrow(md.ValueError);
+    });
+  });
+
+  it("reports and limits the device's memory while it is captured", () => {
+    md.scope(() => {
+      md.emptyCache(device);
+      const { limitBytes, liveBytes } = md.memory(device);
+      md.resetPeakMemory(device);
+      const graph = md.CudaGraph.capture(device, () => {
+        const made = [md.zeros([1 << 12], { device }), md.zeros([1 << 12], { device })];
+        const inside = md.memory(device);
+        expect(inside.limitBytes).toBe(limitBytes);
+        expect(inside.liveBytes).toBeGreaterThanOrEqual(liveBytes + (2 << 14));
+        expect(inside.peakBytes).toBe(inside.liveBytes);
+        md.emptyCache(device);
+        expect(md.memory(device).cachedBytes).toBe(0);
+        md.setMemoryLimit(inside.liveBytes + 1000, device);
+        expect(() => md.zeros([1 << 12], { device })).toThrow(md.OutOfMemoryError);
+        return made;
+      });
+      expect(md.memory(device).limitBytes).toBeLessThan(limitBytes);
+      expect(() => md.zeros([1 << 12], { device })).toThrow(md.OutOfMemoryError);
+      md.setMemoryLimit(limitBytes, device);
+      graph.replay();
+      expect(
+        bits(graph.result)
+          .flat()
+          .every((value) => value === 0),
+      ).toBe(true);
+    });
+  });
+
+  it("may be disposed while another is captured", () => {
+    md.scope(() => {
+      const x = uniform([5], 1);
+      const first = md.CudaGraph.capture(device, () => x.add(1));
+      first.replay();
+      const second = md.CudaGraph.capture(device, () => {
+        const out = x.mul(3);
+        first.dispose();
+        return out;
+      });
+      second.replay();
+      expect(bits([second.result])).toEqual(bits([x.mul(3)]));
+      const third = md.CudaGraph.capture(device, () => x.sub(1));
+      const failed = (): unknown =>
+        md.CudaGraph.capture(device, () => {
+          third.dispose();
+          x.data();
+        });
+      expect(failed).toThrow("[toBytes]");
+      expect(() => third.replay()).toThrow(md.DisposedError);
+    });
+  });
+
+  it("leaves the device as it was where memory runs out within it", () => {
+    const before = md.memory(device);
+    md.scope(() => {
+      const x = uniform([1 << 12], 1);
+      md.setMemoryLimit(md.memory(device).liveBytes + (3 << 14), device);
+      const capture = (): unknown => md.CudaGraph.capture(device, () => Array.from({ length: 9 }, (_, i) => x.mul(i)));
+      expect(capture).toThrow(md.OutOfMemoryError);
+      expect(capture).toThrow("[unary]");
+      md.setMemoryLimit(before.limitBytes, device);
+      expect(bits([x.mul(2).div(2)])).toEqual(bits([x]));
+    });
+    expect(md.memory(device).liveBytes).toBe(before.liveBytes);
   });
 
   it("captures a local query, whose pairs are counted on the device", () => {

@@ -4,32 +4,44 @@ import type { OpCase } from "../../src/index.js";
 const copy = (x: md.Tensor): md.Tensor => md.tensor(x.data(), { shape: x.shape, device: x.device });
 const operand = { shape: [3, 11], grad: false };
 const positive = { ...operand, range: [0.1, 1] as const };
-const options = { lr: 0.01, betas: [0.9, 0.98] as const, eps: 1e-8, weightDecay: 0.1, step: 3, gradScale: 0.3 };
+const constants = { betas: [0.9, 0.98] as const, eps: 1e-8, weightDecay: 0.1 };
+const numbersOfStep = { lr: 0.01, step: 3, gradScale: 0.3 };
+
+type Numbers = (device: md.Device) => md.AdamWNumbers | md.AdamWTensors;
+
+const adamwCase = (name: string, numbers: Numbers): OpCase => ({
+  primitives: ["adamwStep"],
+  name,
+  inputs: [operand, operand, operand, positive],
+  run: (p, g, m, v) => {
+    const [parameter, expAvg, expAvgSq] = [copy(p!), copy(m!), copy(v!)];
+    const state = { parameters: [parameter], grads: [g!], expAvgs: [expAvg], expAvgSqs: [expAvgSq] };
+    md.adamwStep(state, { ...constants, ...numbers(p!.device) });
+    return [parameter, expAvg, expAvgSq];
+  },
+  reference: (p, g, m, v) => {
+    const { betas, eps, weightDecay } = constants;
+    const { lr, step, gradScale } = numbersOfStep;
+    const means = m.map((value, i) => betas[0] * value + (1 - betas[0]) * gradScale * g[i]!);
+    const squares = v.map((value, i) => betas[1] * value + (1 - betas[1]) * (gradScale * g[i]!) ** 2);
+    const parameters = p.map((value, i) => {
+      const mean = means[i]! / (1 - betas[0] ** step);
+      const square = squares[i]! / (1 - betas[1] ** step);
+      return value * (1 - lr * weightDecay) - (lr * mean) / (Math.sqrt(square) + eps);
+    });
+    return [parameters, means, squares];
+  },
+  gradient: false,
+  halfTolerance: null,
+});
 
 export const optimizerCases: OpCase[] = [
-  {
-    primitives: ["adamwStep"],
-    name: "adamwStep",
-    inputs: [operand, operand, operand, positive],
-    run: (p, g, m, v) => {
-      const [parameter, expAvg, expAvgSq] = [copy(p!), copy(m!), copy(v!)];
-      md.adamwStep({ parameters: [parameter], grads: [g!], expAvgs: [expAvg], expAvgSqs: [expAvgSq] }, options);
-      return [parameter, expAvg, expAvgSq];
-    },
-    reference: (p, g, m, v) => {
-      const { lr, betas, eps, weightDecay, step, gradScale } = options;
-      const means = m.map((value, i) => betas[0] * value + (1 - betas[0]) * gradScale * g[i]!);
-      const squares = v.map((value, i) => betas[1] * value + (1 - betas[1]) * (gradScale * g[i]!) ** 2);
-      const parameters = p.map((value, i) => {
-        const mean = means[i]! / (1 - betas[0] ** step);
-        const square = squares[i]! / (1 - betas[1] ** step);
-        return value * (1 - lr * weightDecay) - (lr * mean) / (Math.sqrt(square) + eps);
-      });
-      return [parameters, means, squares];
-    },
-    gradient: false,
-    halfTolerance: null,
-  },
+  adamwCase("adamwStep", () => numbersOfStep),
+  adamwCase("adamwStep by tensors", (device) => ({
+    lr: md.full([], numbersOfStep.lr, { dtype: "f64", device }),
+    step: md.full([], numbersOfStep.step - 1, { dtype: "i64", device }),
+    gradScale: md.full([], numbersOfStep.gradScale, { dtype: "f64", device }),
+  })),
   {
     primitives: ["emaUpdate"],
     name: "emaUpdate",
@@ -47,7 +59,7 @@ export const optimizerCases: OpCase[] = [
     primitives: ["globalNorm"],
     name: "globalNorm",
     inputs: [operand, { shape: [20_001], grad: false }],
-    run: (a, b) => md.tensor([md.globalNorm([a!, b!])], { dtype: a!.dtype, device: a!.device }),
+    run: (a, b) => md.globalNorm([a!, b!]).to(a!.dtype),
     reference: (a, b) => [Math.sqrt([...a, ...b].reduce((total, value) => total + value * value, 0))],
     gradient: false,
   },

@@ -16,14 +16,26 @@ export interface Diagnosis {
     cublas: string | null;
     /** Whether sorts and scans are CUB's; null without kernels. */
     cub: boolean | null;
+    /** What has kernels for tensor cores; null without kernels. */
+    tensorCores: { ops: readonly string[]; dtypes: readonly string[]; computeCapability: string } | null;
     /** "13.0"; null where there is none. */
     driver: string | null;
     runtime: string | null;
-    devices: { name: string; computeCapability: string; memoryBytes: number }[];
+    /** `tensorCores`: whether those kernels run there. */
+    devices: { name: string; computeCapability: string; memoryBytes: number; tensorCores: boolean }[];
     /** Why there is no device; null where there is one. */
     off: string | null;
+    /** What has not been seen to work; null without kernels. */
+    unproven: string | null;
   };
+  /** Variables of the environment that change what runs. */
+  settings: Record<string, string>;
 }
+
+/** What `planCuda` of these ops chooses between; the same on every device of at least that compute capability. */
+const tensorCores = { ops: ["matmul", "linear", "maskedAttention"], dtypes: ["f16", "bf16"], computeCapability: "8.0" };
+const unproven = "no kernel has run on a GPU yet: they pass their tests under emulation alone (scripts/gpu/check)";
+const variables = ["MD_ISA", "MD_SYNC", "MD_CUBLAS", "MD_CUDA_GRAPHS"];
 
 /** `minidiff doctor`. */
 export function addDoctor(program: Command): void {
@@ -50,15 +62,19 @@ function diagnose(): Diagnosis {
       emulated: cuda.emulated,
       cublas: cuda.compiled ? cuda.cublas : null,
       cub: cuda.compiled ? cuda.cub : null,
+      tensorCores: cuda.compiled ? tensorCores : null,
       driver: cudaVersion(cuda.driver),
       runtime: cudaVersion(cuda.runtime),
-      devices: cuda.devices.map(({ name, major, minor, totalBytes }) => ({
+      devices: cuda.devices.map(({ name, major, minor, totalBytes, matrixUnits }) => ({
         name,
         computeCapability: `${major}.${minor}`,
         memoryBytes: totalBytes,
+        tensorCores: matrixUnits,
       })),
       off: cuda.reason === "" ? null : cuda.reason,
+      unproven: cuda.compiled ? unproven : null,
     },
+    settings: Object.fromEntries(variables.flatMap((name) => (process.env[name] ? [[name, process.env[name]]] : []))),
   };
 }
 
@@ -67,7 +83,7 @@ const cudaVersion = (code: number): string | null =>
 
 const gibibytes = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
 
-function describe({ minidiff, node, platform, cpu, cuda }: Diagnosis): string {
+function describe({ minidiff, node, platform, cpu, cuda, settings }: Diagnosis): string {
   const rows: [string, string][] = [
     ["minidiff", `${minidiff}, node ${node}, ${platform}`],
     ["cpu", `${cpu.isa} (of ${cpu.available.join(", ")}), ${cpu.threads} threads, ${gibibytes(cpu.memoryBytes)}`],
@@ -76,11 +92,21 @@ function describe({ minidiff, node, platform, cpu, cuda }: Diagnosis): string {
     ["cuda driver", cuda.driver === null ? "none" : `up to CUDA ${cuda.driver}`],
     ["cublas", cuda.cublas ?? "not looked for"],
     ["cub", cuda.cub === null ? "not looked for" : cuda.cub ? "compiled in" : "not in this build"],
-    ...cuda.devices.map(({ name, computeCapability, memoryBytes }, i): [string, string] => [
+    ["tensor cores", describeTensorCores(cuda)],
+    ...cuda.devices.map(({ name, computeCapability, memoryBytes, tensorCores }, i): [string, string] => [
       `cuda:${i}`,
-      `${name}, compute capability ${computeCapability}, ${gibibytes(memoryBytes)}`,
+      `${name}, compute capability ${computeCapability}, ${gibibytes(memoryBytes)}, ${tensorCores ? "with" : "without"} tensor cores`,
     ]),
   ];
+  if (cuda.unproven !== null) rows.push(["not proven", cuda.unproven]);
+  const set = Object.entries(settings).map(([name, value]) => `${name}=${value}`);
+  if (set.length > 0) rows.push(["settings", set.join(", ")]);
   if (cuda.off !== null) rows.push(["cuda is off", cuda.off]);
   return rows.map(([name, value]) => `${name.padEnd(14)}${value}`).join("\n");
+}
+
+function describeTensorCores({ tensorCores, compiledFor }: Diagnosis["cuda"]): string {
+  if (tensorCores === null) return "not compiled in";
+  const { ops, dtypes, computeCapability } = tensorCores;
+  return `${dtypes.join(" and ")} in ${ops.join(", ")}: compiled for ${compiledFor}, from compute capability ${computeCapability}`;
 }

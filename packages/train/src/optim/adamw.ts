@@ -1,5 +1,16 @@
 import { copyStateDict, type Parameter, type StateDict } from "@md/nn";
-import { adamwStep, tensor, type Tensor, ValueError, zerosLike } from "@md/tensor";
+import {
+  adamwStep,
+  assign,
+  full,
+  scope,
+  tensor,
+  type Tensor,
+  UnsupportedError,
+  ValueError,
+  zeros,
+  zerosLike,
+} from "@md/tensor";
 
 export interface AdamWOptions {
   /** Default 1e-3. */
@@ -10,6 +21,11 @@ export interface AdamWOptions {
   epsilon?: number;
   /** Share of the weights, times the learning rate, that every step takes away. Default 0.01. */
   weightDecay?: number;
+  /**
+   * Counts the steps where the parameters lie, so that `step()` can be part of a `CudaGraph`, as
+   * `torch.optim.AdamW(capturable=True)`. Default false.
+   */
+  capturable?: boolean;
 }
 
 /** Running means of one parameter's gradient and squared gradient. */
@@ -24,42 +40,70 @@ interface Moments {
  * `torch.optim.AdamW`. Parameters without a gradient are left alone. Frees its state with `dispose()`.
  */
 export class AdamW {
-  /** Steps done. */
+  /** Steps done, unless they are counted on the device. */
   private steps = 0;
+  /** Of a capturable one, i64 []. */
+  private readonly count: Tensor | null;
   private readonly moments = new Map<string, Moments>();
   private readonly options: Required<AdamWOptions>;
 
   /** @param parameters by name, as a module's `namedParameters()` gives them */
   constructor(parameters: ReadonlyMap<string, Parameter>, options: AdamWOptions = {}) {
-    this.options = { learningRate: 1e-3, betas: [0.9, 0.98], epsilon: 1e-8, weightDecay: 0.01, ...options };
+    this.options = {
+      learningRate: 1e-3,
+      betas: [0.9, 0.98],
+      epsilon: 1e-8,
+      weightDecay: 0.01,
+      capturable: false,
+      ...options,
+    };
     for (const [name, parameter] of parameters) {
       const [expAvg, expAvgSq] = [zerosLike(parameter).keep(), zerosLike(parameter).keep()];
       this.moments.set(name, { parameter, expAvg, expAvgSq });
     }
+    const [device] = Array.from(parameters.values(), (parameter) => parameter.device);
+    this.count = this.options.capturable ? zeros([], { dtype: "i64", device }).keep() : null;
   }
 
   /**
    * Updates the parameters in place from their gradients. `learningRate` is that of this step alone; gradients are
    * multiplied by `gradScale` on their way in.
+   *
+   * A capturable one takes tensors f64 [] too, and reads them as it steps: a replay of the step takes what they hold then,
+   * and numbers as they were. Where one is not finite nothing changes, and the host gets a ValueError when it next waits.
+   *
+   * @throws UnsupportedError for tensors, or while a graph is captured, unless it is capturable
    */
-  step(learningRate = this.options.learningRate, gradScale = 1): void {
-    const { betas, epsilon, weightDecay } = this.options;
+  step(learningRate: number | Tensor = this.options.learningRate, gradScale: number | Tensor = 1): void {
+    const { betas, epsilon: eps, weightDecay } = this.options;
     const updated = [...this.moments.values()].filter(({ parameter }) => parameter.grad !== null);
-    this.steps++;
-    adamwStep(
-      {
-        parameters: updated.map(({ parameter }) => parameter),
-        grads: updated.map(({ parameter }) => parameter.grad!),
-        expAvgs: updated.map(({ expAvg }) => expAvg),
-        expAvgSqs: updated.map(({ expAvgSq }) => expAvgSq),
-      },
-      { lr: learningRate, betas, eps: epsilon, weightDecay, step: this.steps, gradScale },
-    );
+    const state = {
+      parameters: updated.map(({ parameter }) => parameter),
+      grads: updated.map(({ parameter }) => parameter.grad!),
+      expAvgs: updated.map(({ expAvg }) => expAvg),
+      expAvgSqs: updated.map(({ expAvgSq }) => expAvgSq),
+    };
+    const { count } = this;
+    if (count) {
+      const scalar = (x: number | Tensor): Tensor =>
+        typeof x === "number" ? full([], x, { dtype: "f64", device: count.device }) : x;
+      scope(() => {
+        const [lr, scale] = [scalar(learningRate), scalar(gradScale)];
+        adamwStep(state, { betas, eps, weightDecay, lr, step: count, gradScale: scale });
+      });
+    } else if (typeof learningRate === "number" && typeof gradScale === "number") {
+      adamwStep(state, { betas, eps, weightDecay, lr: learningRate, step: this.steps + 1, gradScale });
+      this.steps++;
+    } else {
+      throw new UnsupportedError(
+        "[AdamW] found a tensor as learning rate or gradient scale, expected capturable: true",
+      );
+    }
   }
 
   /** `expAvg.NAME` and `expAvgSq.NAME` of every parameter (the optimiser's own tensors), and `step` as i64 [1]. */
   stateDict(): StateDict {
-    return this.momentsDict().set("step", tensor([this.steps], { dtype: "i64" }));
+    return this.momentsDict().set("step", tensor([this.count?.item() ?? this.steps], { dtype: "i64" }));
   }
 
   private momentsDict(): StateDict {
@@ -80,9 +124,12 @@ export class AdamW {
     moments.delete("step");
     copyStateDict(this.momentsDict(), moments);
     this.steps = steps;
+    const { count } = this;
+    if (count) scope(() => assign(count, full([], steps, { dtype: "i64", device: count.device })));
   }
 
   dispose(): void {
+    this.count?.dispose();
     for (const { expAvg, expAvgSq } of this.moments.values()) {
       expAvg.dispose();
       expAvgSq.dispose();

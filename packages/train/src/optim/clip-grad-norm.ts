@@ -1,11 +1,11 @@
 import type { Parameter } from "@md/nn";
-import { globalNorm, mul, noGrad, type Tensor } from "@md/tensor";
+import { clamp, div, full, globalNorm, mul, noGrad, scope, type Tensor } from "@md/tensor";
 
 const gradsOf = (parameters: Iterable<Parameter>): Tensor[] =>
   [...parameters].flatMap(({ grad }) => (grad === null ? [] : [grad]));
 
-/** The Euclidean norm of all gradients together. */
-export const gradNorm = (parameters: Iterable<Parameter>): number => globalNorm(gradsOf(parameters));
+/** The Euclidean norm of all gradients together, f64 [], where they lie. */
+export const gradNorm = (parameters: Iterable<Parameter>): Tensor => globalNorm(gradsOf(parameters));
 
 /**
  * What gradients of norm `norm` are multiplied by so that it is at most `maxNorm`: maxNorm / (norm + 1e-6) where that is
@@ -14,6 +14,17 @@ export const gradNorm = (parameters: Iterable<Parameter>): number => globalNorm(
 export function clipFactor(norm: number, maxNorm: number): number {
   const factor = maxNorm / (norm + 1e-6);
   return Number.isFinite(norm) && factor < 1 ? factor : 1;
+}
+
+/**
+ * {@link clipFactor} of a norm f64 [], where it lies: nothing waits for it. That of a norm which is not finite is NaN, with
+ * which AdamW changes nothing.
+ */
+export function clipFactorOf(norm: Tensor, maxNorm: number): Tensor {
+  return scope(() => {
+    const factor = div(full([], maxNorm, { dtype: "f64", device: norm.device }), norm.add(1e-6));
+    return clamp(factor, { max: 1 }).add(norm.sub(norm));
+  });
 }
 
 /**
@@ -27,7 +38,7 @@ export function clipFactor(norm: number, maxNorm: number): number {
  */
 export function clipGradNorm(parameters: Iterable<Parameter>, maxNorm: number): number {
   const all = [...parameters];
-  const norm = gradNorm(all);
+  const norm = scope(() => gradNorm(all).item());
   const factor = clipFactor(norm, maxNorm);
   if (factor === 1) return norm;
   noGrad(() => {
