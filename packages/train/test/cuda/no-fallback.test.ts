@@ -68,7 +68,9 @@ describe.skipIf(cudaInfo().devices.length === 0)("a training step of MiniDiffuse
         "layerNorm",
       ]),
     );
-    expect([...calls.get(-1)!].sort()).toEqual([]);
+    // In place, or no computation.
+    const others = ["adamwStep", "adjustExternalMemory", "assign", "emaUpdate", "free", "toBytes"];
+    expect([...calls.get(-1)!].filter((name) => !others.includes(name))).toEqual([]);
     trainer.dispose();
     policy.dispose();
   });
