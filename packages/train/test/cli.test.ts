@@ -35,7 +35,9 @@ describe("minidiff", () => {
     if (cuda.off !== null) expect(stdout).toContain(`cuda is off   ${cuda.off}`);
     const compiled = cuda.compiledFor !== null;
     expect(stdout.includes("tensor cores  not compiled in")).toBe(!compiled);
-    expect(stdout.includes("tensor cores  f16 and bf16 in matmul, linear, maskedAttention: ")).toBe(compiled);
+    expect(
+      stdout.includes("tensor cores  f16 and bf16 in matmul, linear, maskedAttention, submConv3d, localKernelQuery: "),
+    ).toBe(compiled);
     expect(stdout.includes("not proven    no kernel has run on a GPU yet")).toBe(compiled);
     for (const { tensorCores, computeCapability } of cuda.devices)
       expect(tensorCores).toBe(Number(computeCapability) >= 8);

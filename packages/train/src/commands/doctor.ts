@@ -33,7 +33,11 @@ export interface Diagnosis {
 }
 
 /** What `planCuda` of these ops chooses between; the same on every device of at least that compute capability. */
-const tensorCores = { ops: ["matmul", "linear", "maskedAttention"], dtypes: ["f16", "bf16"], computeCapability: "8.0" };
+const tensorCores = {
+  ops: ["matmul", "linear", "maskedAttention", "submConv3d", "localKernelQuery"],
+  dtypes: ["f16", "bf16"],
+  computeCapability: "8.0",
+};
 const unproven = "no kernel has run on a GPU yet: they pass their tests under emulation alone (scripts/gpu/check)";
 const variables = ["MD_ISA", "MD_SYNC", "MD_CUBLAS", "MD_CUDA_GRAPHS"];
 

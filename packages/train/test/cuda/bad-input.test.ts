@@ -66,7 +66,7 @@ describe.skipIf(devices.length === 0)("a device that runs out of memory within a
     const expected = stepWithin(null);
     // At the start of the step, on its way, and where it needs most.
     for (const room of [1 << 12, Math.floor(need / 2), need - 1]) expect(stepWithin(room)).toEqual(expected);
-  });
+  }, 240_000);
 });
 
 describe.skipIf(!emulated)("minidiff", () => {

@@ -101,7 +101,7 @@ describe.skipIf(cudaInfo().devices.length === 0)("a training step in a graph", (
     const expected = stepByStep();
     expect(expected[0]).not.toEqual(expected[1]);
     expect(found).toEqual(expected);
-  });
+  }, 240_000);
 
   it("refuses a batch of other sizes, and changes nothing for a norm or a learning rate that is not finite", () => {
     scope(() => {
@@ -132,7 +132,7 @@ describe.skipIf(cudaInfo().devices.length === 0)("a training step in a graph", (
       optimizer.dispose();
       policy.dispose();
     });
-  });
+  }, 240_000);
 
   it("is no part of a graph where its sizes come from the data, or its numbers from the host", () => {
     const light = { embedDim: 12, numHeads: 2, numLayers: 1, samples: 2, instructionDim: 6 };
