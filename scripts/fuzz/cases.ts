@@ -54,9 +54,10 @@ export async function judge(
   // Time in which others had the processor does not count.
   const { user, system } = process.cpuUsage(busy);
   const milliseconds = Math.min(performance.now() - start, (user + system) / 1000);
-  if (milliseconds > MAX_MILLISECONDS) return { kind: "slow", detail: `took ${milliseconds.toFixed(0)} ms` };
   const grown = Math.max(peakBytes() > peak ? peakBytes() - resident : 0, outsideBytes() - outside);
   if (grown > MAX_BYTES) return { kind: "memory", detail: `grew by ${(grown / 2 ** 20).toFixed(0)} MiB` };
+  // Last: what takes much memory may take long for that.
+  if (milliseconds > MAX_MILLISECONDS) return { kind: "slow", detail: `took ${milliseconds.toFixed(0)} ms` };
   return failure === null ? null : judgeError(target, failure, file);
 }
 
