@@ -50,23 +50,20 @@ export function assignStep(to: ActorStep, from: ActorStep): void {
   const lengths = [to, from].map(({ observation }) => observation.instructionLengths.join(", "));
   if (lengths[0] !== lengths[1])
     throw new ValueError(`[assignStep] found instructions of ${lengths[1]} tokens, expected ${lengths[0]}`);
-  const pairs: [name: string, to: Tensor, from: Tensor][] = [
-    ...(["points", "colors", "gripper", "instruction"] as const).map((name): [string, Tensor, Tensor] => [
-      name,
-      to.observation[name],
-      from.observation[name],
-    ]),
-    ...(["timesteps", "noisy", "target", "open"] as const).map((name): [string, Tensor, Tensor] => [
-      name,
-      to[name],
-      from[name],
-    ]),
-  ];
-  for (const [name, { shape }, { shape: found }] of pairs)
-    if (String(found) !== String(shape))
-      throw new ShapeError(`[assignStep] ${name} has shape [${found}], expected [${shape}]`);
-  for (const [, target, source] of pairs) assign(target, source);
+  const [targets, sources] = [tensorsOf(to), tensorsOf(from)];
+  const names = Object.keys(targets) as (keyof typeof targets)[];
+  for (const name of names) {
+    const [expected, found] = [targets[name].shape, sources[name].shape];
+    if (String(found) !== String(expected))
+      throw new ShapeError(`[assignStep] ${name} has shape [${found}], expected [${expected}]`);
+  }
+  for (const name of names) assign(targets[name], sources[name]);
 }
+
+const tensorsOf = ({ observation, timesteps, noisy, target, open }: ActorStep) => {
+  const { points, colors, gripper, instruction } = observation;
+  return { points, colors, gripper, instruction, timesteps, noisy, target, open };
+};
 
 /**
  * 3D Diffuser Actor (Ke et al., 2024) with Level-2 batching, the paper's A.2 and Table 3's "w.o. PTv3 backbone": position
