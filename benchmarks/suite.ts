@@ -63,6 +63,10 @@ export const withGradients = (forward: (...inputs: Tensor[]) => Tensor, wanted: 
     return [out, ...leaves.slice(0, wanted).map((leaf) => leaf.grad!)];
   });
 
+/** Inputs of these shapes, of the seeds 1, 2, …. */
+export const randomInputs = (shapes: readonly (readonly number[])[]) => (): HostTensor[] =>
+  shapes.map((shape, i) => random(shape, i + 1));
+
 /** Numbers of [-1, 1), the same for the same seed. */
 export function random(shape: readonly number[], seed = 1): HostTensor {
   const draw = mulberry32(seed);

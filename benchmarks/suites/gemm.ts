@@ -1,5 +1,5 @@
 import { linear, matmul, type Tensor } from "@md/tensor";
-import { type BenchCase, random, stateless, type Suite, withGradients } from "../suite.js";
+import { type BenchCase, random, randomInputs, stateless, type Suite, withGradients } from "../suite.js";
 
 // rows × inputs × outputs of linear layers of the policies.
 const shapes = [
@@ -22,7 +22,6 @@ const branchEnds = [
 /** A linear layer whose result is added to a residual, which PyTorch adds in a pass of its own. */
 function residualCases([m, k, n]: readonly [number, number, number]): BenchCase[] {
   const operands = [[m, k], [n, k], [n], [m, n]];
-  const inputs = (shapes: number[][]) => () => shapes.map((shape, i) => random(shape, i + 1));
   const fused = (x: Tensor, weight: Tensor, bias: Tensor, residual: Tensor): Tensor =>
     linear(x, weight, bias, { residual });
   const composed = (x: Tensor, weight: Tensor, bias: Tensor, residual: Tensor): Tensor =>
@@ -33,7 +32,7 @@ function residualCases([m, k, n]: readonly [number, number, number]): BenchCase[
       name: `y = r + x Wᵀ + b ${shape}`,
       flops: 2 * m * k * n,
       tolerance: 1e-5,
-      inputs: inputs(operands),
+      inputs: randomInputs(operands),
       bind: stateless(fused),
       baseline: { name: "linear, then add", bind: stateless(composed), sameResult: true },
       peer: { op: "linearResidual" },
@@ -42,7 +41,7 @@ function residualCases([m, k, n]: readonly [number, number, number]): BenchCase[
       name: `y = r + x Wᵀ + b, forward and backward, ${shape}`,
       flops: 6 * m * k * n,
       tolerance: 1e-5,
-      inputs: inputs([...operands, [m, n]]),
+      inputs: randomInputs([...operands, [m, n]]),
       bind: withGradients(fused, operands.length),
       baseline: { name: "linear, then add", bind: withGradients(composed, operands.length), sameResult: true },
       peer: { op: "linearResidualGrad" },

@@ -1,5 +1,5 @@
 import { batchNorm, layerNorm, softmax, type Tensor } from "@md/tensor";
-import { type BenchCase, type Bind, random, stateless, type Suite, withGradients } from "../suite.js";
+import { type BenchCase, type Bind, randomInputs, stateless, type Suite, withGradients } from "../suite.js";
 
 interface Kernel {
   op: string;
@@ -21,12 +21,11 @@ function casesOf(rows: number, channels: number, where: string, outOfCache: bool
   return kernels.flatMap(({ op, forward, affine, moves }): BenchCase[] => {
     const x = [rows, channels];
     const operands = affine ? [x, [channels], [channels]] : [x];
-    const make = (shapes: number[][]) => () => shapes.map((shape, i) => random(shape, i + 1));
     const backward: Bind = withGradients(forward, operands.length);
     return [
       {
         name: `${op}, ${where}`,
-        inputs: make(operands),
+        inputs: randomInputs(operands),
         bind: stateless(forward),
         peer: { op },
         bytes: 4 * moves * size,
@@ -34,7 +33,7 @@ function casesOf(rows: number, channels: number, where: string, outOfCache: bool
       },
       {
         name: `${op}, forward and backward, ${where}`,
-        inputs: make([...operands, x]),
+        inputs: randomInputs([...operands, x]),
         bind: backward,
         peer: { op: `${op}Grad` },
         bytes: 4 * (2 * moves + 1) * size,
@@ -48,7 +47,6 @@ function modulatedCases(conditions: number, rowsEach: number, channels: number, 
   const x = rowsEach === 1 ? [conditions, channels] : [conditions, rowsEach, channels];
   const modulation = [conditions, channels];
   const operands = [x, [channels], [channels], modulation, modulation];
-  const inputs = (shapes: number[][]) => () => shapes.map((shape, i) => random(shape, i + 1));
   const forward = (x: Tensor, weight: Tensor, bias: Tensor, scale: Tensor, shift: Tensor): Tensor =>
     layerNorm(x, { weight, bias, scale, shift });
   const size = conditions * rowsEach * channels;
@@ -56,14 +54,14 @@ function modulatedCases(conditions: number, rowsEach: number, channels: number, 
   return [
     {
       name: `layerNorm, modulated, ${where}`,
-      inputs: inputs(operands),
+      inputs: randomInputs(operands),
       bind: stateless(forward),
       peer: { op: "modulatedLayerNorm" },
       bytes: 4 * (2 * size + 2 * ofConditions),
     },
     {
       name: `layerNorm, modulated, forward and backward, ${where}`,
-      inputs: inputs([...operands, x]),
+      inputs: randomInputs([...operands, x]),
       bind: withGradients(forward, operands.length),
       peer: { op: "modulatedLayerNormGrad" },
       // The gradient of a row's own shift is the cotangent.
