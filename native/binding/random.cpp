@@ -53,7 +53,7 @@ void bernoulli(Call& call) {
 }
 /// dropout(x, p, seed, offset)
 void dropout(Call& call) {
-  const Tensor& x = call.tensor(0);
+  const Tensor& x = call.tensor(0);  // first: it is what brings the call to its device
   call.emit(random::dropout(call.context(), x, call.number(1), streamAt(call, 2), call.op));
 }
 /// childSeed(seed, index) => seed

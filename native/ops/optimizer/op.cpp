@@ -52,10 +52,6 @@ void overAll(Context& context, const std::vector<Tensor>& tensors, Range&& range
   });
 }
 
-}  // namespace
-
-namespace {
-
 void requireStep(const std::vector<Tensor>& parameters, const std::vector<Tensor>& gradients, const std::vector<Tensor>& expAvgs,
                  const std::vector<Tensor>& expAvgSqs, const AdamWConstants& c, const char* op) {
   requireLength(gradients.size(), parameters.size(), op, "grads");
