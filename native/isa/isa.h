@@ -4,6 +4,7 @@
 // Kernel files must not use std containers or other weak standard-library functions: the linker keeps one copy of
 // those, and it could be one compiled for a newer ISA than the machine has.
 #pragma once
+#include <cstdint>
 
 #if defined(__x86_64__)
 #define MD_KERNEL(ret, name, ...)    \
@@ -27,6 +28,9 @@
 #endif
 
 namespace md {
+
+/// Elements that make whole vectors of any instruction set.
+constexpr int64_t kVectorUnit = 16;
 
 enum class Isa { baseline, avx2, avx512 };
 constexpr Isa kIsas[] = {Isa::baseline, Isa::avx2, Isa::avx512};  // by rising preference

@@ -129,7 +129,7 @@ struct Sums {
   int64_t stride;
 
   Sums(const Product& p, int64_t begin, int64_t first, int64_t count, T* space) : out(static_cast<T*>(p.out) + first), columns(p.columns), first(first), count(count) {
-    const bool direct = p.columns % Vec<T>::width == 0;
+    const bool direct = paddedColumnsOf<T>(p.columns) == p.columns;
     stride = direct ? columns : paddedColumnsOf<T>(count);
     at = direct ? out : space - begin * stride;
   }
@@ -162,8 +162,7 @@ void multiplyColumnsOf(const Product& p, const Panels& m, int64_t begin, int64_t
   Sums<T> sums(p, 0, begin, end - begin, space + padded * p.depth);
   sums.clear(0, rows, p.bias);
   multiplyPairs(p, 0, blocks, padded, sums.at, sums.stride, [&](int64_t k) {
-    const T* matrix = static_cast<const T*>(m.weight) + (m.mirrored ? p.pairs.kernels - 1 - k : k) * m.kernelStride;
-    packPanelsOf(matrix + begin * m.columnStride, p.depth, end - begin, m.depthStride, m.columnStride, packed);
+    packPanelsOf(static_cast<const T*>(m.first) + k * m.kernelStride + begin * m.columnStride, p.depth, end - begin, m.depthStride, m.columnStride, packed);
     return packed;
   });
   sums.finish(0, rows);
@@ -207,12 +206,10 @@ void outerProductRowsOf(const OuterProduct& p, int64_t begin, int64_t end) {
   constexpr int W = Vec<T>::width;
   const Pairs& pairs = p.pairs;
   const int64_t stride = paddedColumnsOf<T>(p.depth), blocks = (pairs.outputRows + pairs.blockRows - 1) / pairs.blockRows;
-  // Sums are added up in the gradient itself where its rows hold whole vectors.
-  const bool direct = p.depth == stride && p.depthStride == 1;
+  const bool direct = !p.sums;
   const int64_t rowStride = direct ? p.columnStride : stride;
-  const auto rowOf = [&](int64_t row) {
-    return direct ? static_cast<T*>(p.weight) + row / p.columns * p.kernelStride + row % p.columns * p.columnStride : static_cast<T*>(p.sums) + row * stride;
-  };
+  const auto weightRow = [&](int64_t row) { return static_cast<T*>(p.weight) + row / p.columns * p.kernelStride + row % p.columns * p.columnStride; };
+  const auto rowOf = [&](int64_t row) { return direct ? weightRow(row) : static_cast<T*>(p.sums) + row * stride; };
   for (int64_t block = 0; block < blocks; block++) {
     for (int64_t k = begin / p.columns; k * p.columns < end; k++) {
       const int64_t firstRow = k * p.columns, lastRow = firstRow + p.columns;
@@ -240,7 +237,7 @@ void outerProductRowsOf(const OuterProduct& p, int64_t begin, int64_t end) {
   }
   if (direct) return;
   for (int64_t row = begin; row < end; row++) {
-    T* out = static_cast<T*>(p.weight) + row / p.columns * p.kernelStride + row % p.columns * p.columnStride;
+    T* out = weightRow(row);
     const T* from = rowOf(row);
     if (p.depthStride == 1) {
       std::memcpy(out, from, static_cast<size_t>(p.depth) * sizeof(T));

@@ -13,7 +13,6 @@ namespace {
 constexpr int64_t kBlockGrain = 4;           // blocks below which a second thread costs more than it brings
 constexpr int64_t kMultiplyGrain = 1 << 18;  // multiply-adds, likewise
 constexpr int64_t kRowUnit = 12;             // rows of a gradient that one thread takes at least: those of a tile
-
 constexpr int64_t kSweepsPerThread = 2;      // parts of a weight gradient: each of them goes through all rows
 constexpr int64_t kFewBlocks = 2;            // a thread: so few are not shared out evenly
 constexpr int64_t kFewPairs = 32;            // of an offset in a block: not enough for good tiles
@@ -62,19 +61,28 @@ CheckedMap requireMap(Context& context, const PairMap& given, int64_t kernels, i
   fail(ErrorKind::value, op, "the map has a pair outside of its block or of the ", pairs.inputRows, " inputs and ", pairs.outputRows, " outputs");
 }
 
+// Whether rows of so many elements that lie together are added to in whole vectors.
+bool holdsVectors(DType dtype, int64_t columns) { return MD_CALL(paddedColumns)(dtype, columns) == columns; }
+
+Panels panelsOf(const Matrices& weight) {
+  const int64_t first = weight.mirrored ? (weight.kernels - 1) * weight.kernelStride : 0;
+  return {static_cast<const char*>(weight.values.raw()) + first * static_cast<int64_t>(itemSize(weight.values.dtype)),
+          weight.mirrored ? -weight.kernelStride : weight.kernelStride, weight.columnStride, weight.depthStride};
+}
+
 // The matrices of offsets that have pairs; the others' places stay as they are. By the threads that will read them.
 Tensor pack(Context& context, const Matrices& weight, const Pairs& pairs, int64_t parts, const char* op) {
   const DType dtype = weight.values.dtype;
   const auto size = static_cast<int64_t>(itemSize(dtype));
   const int64_t matrix = MD_CALL(paddedColumns)(dtype, weight.columns) * weight.depth, blocks = blocksOf(pairs);
+  const Panels from = panelsOf(weight);
   Tensor packed = empty(context, dtype, {weight.kernels, matrix}, op);
   parallelFor(context.pool, weight.kernels, (weight.kernels + parts - 1) / parts, [&](int64_t begin, int64_t end) {
     for (int64_t k = begin; k < end; k++) {
       int64_t block = 0;
       while (block < blocks && pairs.starts[block * pairs.kernels + k] == pairs.starts[block * pairs.kernels + k + 1]) block++;
       if (block == blocks) continue;
-      const int64_t from = (weight.mirrored ? weight.kernels - 1 - k : k) * weight.kernelStride;
-      MD_CALL(packPanels)(dtype, static_cast<const char*>(weight.values.raw()) + from * size, weight.depth, weight.columns, weight.depthStride,
+      MD_CALL(packPanels)(dtype, static_cast<const char*>(from.first) + k * from.kernelStride * size, weight.depth, weight.columns, weight.depthStride,
                           weight.columnStride, static_cast<char*>(packed.raw()) + k * matrix * size);
     }
   });
@@ -117,7 +125,7 @@ bool multiplyByBlocks(Context& context, Product product, const Matrices& weight,
   const int64_t blocks = blocksOf(pairs), threads = context.pool.threads(), parts = std::min(worth, std::min(blocks, threads * kPartsPerThread));
   const Tensor packed = pack(context, weight, pairs, std::min(parts, threads), op);
   product.packed = packed.raw();
-  const int64_t space = pairs.blockRows * MD_CALL(paddedColumns)(product.dtype, weight.columns);
+  const int64_t space = holdsVectors(product.dtype, weight.columns) ? 0 : pairs.blockRows * MD_CALL(paddedColumns)(product.dtype, weight.columns);
   const Tensor sums = empty(context, product.dtype, {std::min(parts, threads), space}, op);
   std::atomic<bool> valid{true};
   shareOut(context.pool, parts, [&](int64_t part, int64_t thread) {
@@ -129,16 +137,16 @@ bool multiplyByBlocks(Context& context, Product product, const Matrices& weight,
 
 // Threads share out columns, in whole vectors of any instruction set.
 bool multiplyByColumns(Context& context, const Product& product, const Matrices& weight, int64_t worth, const char* op) {
-  constexpr int64_t kUnit = 16;
   if (!allHold(context, product.pairs)) return false;
-  const int64_t units = std::max<int64_t>(1, (weight.columns + kUnit - 1) / kUnit), threads = context.pool.threads(), parts = std::min(worth, std::min(units, threads));
-  const int64_t space = (units + parts - 1) / parts * kUnit * (weight.depth + product.pairs.outputRows);
+  const int64_t units = std::max<int64_t>(1, (weight.columns + kVectorUnit - 1) / kVectorUnit), threads = context.pool.threads(), parts = std::min(worth, std::min(units, threads));
+  const int64_t rows = weight.depth + (holdsVectors(product.dtype, weight.columns) ? 0 : product.pairs.outputRows);
+  const int64_t space = (units + parts - 1) / parts * kVectorUnit * rows;
   const Tensor spaces = empty(context, product.dtype, {parts, space}, op);
-  const Panels panels{weight.values.raw(), weight.kernelStride, weight.columnStride, weight.depthStride, weight.mirrored};
+  const Panels panels = panelsOf(weight);
   parallelFor(context.pool, parts, 1, [&](int64_t first, int64_t last) {
     for (int64_t part = first; part < last; part++) {
       char* own = static_cast<char*>(spaces.raw()) + part * space * static_cast<int64_t>(itemSize(product.dtype));
-      MD_CALL(multiplyColumns)(product, panels, units * part / parts * kUnit, std::min(weight.columns, units * (part + 1) / parts * kUnit), own);
+      MD_CALL(multiplyColumns)(product, panels, units * part / parts * kVectorUnit, std::min(weight.columns, units * (part + 1) / parts * kVectorUnit), own);
     }
   });
   return true;
@@ -234,9 +242,10 @@ void weightGrad(Context& context, const PairMap& given, const Tensor& x, const T
     std::memset(weight.values.raw(), 0, static_cast<size_t>(weight.values.numel()) * itemSize(x.dtype));
     return;
   }
-  const Tensor sums = empty(context, x.dtype, {rows, MD_CALL(paddedColumns)(x.dtype, weight.depth)}, op);
+  const bool direct = weight.depthStride == 1 && holdsVectors(x.dtype, weight.depth);
+  const Tensor sums = empty(context, x.dtype, {direct ? 0 : rows, MD_CALL(paddedColumns)(x.dtype, weight.depth)}, op);
   const OuterProduct product{x.dtype, checked.pairs, weight.depth, weight.columns, weight.kernelStride, weight.columnStride, weight.depthStride,
-                             source.raw(), g.raw(), sums.raw(), weight.values.raw()};
+                             source.raw(), g.raw(), direct ? nullptr : sums.raw(), weight.values.raw()};
   if (!allHold(context, checked.pairs)) failPairs(checked.pairs, op);
   const int64_t parts = std::clamp<int64_t>(checked.count * weight.depth * weight.columns / kMultiplyGrain, 1, kSweepsPerThread * context.pool.threads());
   const std::vector<int64_t> begins = shareRows(checked.pairs, weight.columns, parts);

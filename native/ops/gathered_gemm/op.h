@@ -72,17 +72,16 @@ struct Product {
   const void* bias;    // or null
   void* out;
 };
-/// Blocks [begin, end); `sums` holds blockRows padded rows. False where a pair leaves its block or its rows.
+/// Blocks [begin, end); `sums` holds blockRows padded rows, none where the result's own hold whole vectors. False where a pair leaves its block or its rows.
 MD_KERNEL(bool, multiplyBlocks, const Product& product, int64_t begin, int64_t end, void* sums)
 
-/// The weights that multiplyColumns packs, by element strides.
+/// The matrices that offsets take, from the first offset's on, by element strides.
 struct Panels {
-  const void* weight;
+  const void* first;
   int64_t kernelStride, columnStride, depthStride;
-  bool mirrored;
 };
 /// Columns [begin, end) of all blocks, of pairs that hold: packs the matrices one after the other, so that a few rows meet wide
-/// ones while these are near. `space` holds a packed matrix and the sums: depth + outputRows rows of the columns, padded.
+/// ones while these are near. `space` holds a packed matrix, depth rows of the columns, padded, and as `sums` above outputRows more.
 MD_KERNEL(void, multiplyColumns, const Product& product, const Panels& panels, int64_t begin, int64_t end, void* space)
 
 struct OuterProduct {
@@ -92,7 +91,7 @@ struct OuterProduct {
   int64_t kernelStride, columnStride, depthStride;
   const void* x;
   const void* grad;
-  void* sums;  // [K * columns, padded depth]
+  void* sums;  // [K * columns, padded depth]; null where rows of the gradient hold whole vectors, and are added to themselves
   void* weight;
 };
 /// Whether the pairs of blocks [begin, end) stay within the inputs and their own block.

@@ -299,7 +299,7 @@ void prepareGradRows(DType dtype, int64_t headDim, int64_t heads, int64_t tokens
   withType(dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     const Preparer<T> prepare{preparation, headDim, static_cast<T*>(scratch)};
-    const int64_t padded = roundUp(headDim, kRowUnit);
+    const int64_t padded = roundUp(headDim, kVectorUnit);
     T* const dWeight = static_cast<T*>(affine);
     std::memset(dWeight, 0, static_cast<size_t>(2 * padded) * sizeof(T));
     for (int64_t row = begin; row < end; row++) {

@@ -10,7 +10,6 @@ namespace md::masked_attention {
 
 constexpr int64_t kQueryBlock = 64;  // most queries of a forward block
 constexpr int64_t kKeyBlock = 64;    // most keys of a backward block
-constexpr int64_t kRowUnit = 16;     // elements that make whole vectors of any instruction set
 
 /// Rows [begin, end) of one side that meet the same tokens of the other side: those of both ranges, and, where
 /// `ownTokens` is not 0, the tokens of the row's own sample of that length.
@@ -119,7 +118,7 @@ MD_KERNEL(int64_t, backwardWorkspace, const BackwardProblem& problem)
 /// unit belongs to an earlier part: it goes to `shared` [tokens of the segment, D] instead, to be added by addShared.
 MD_KERNEL(void, backwardPart, const BackwardProblem& problem, Cut begin, Cut end, void* workspace, void* shared)
 /// Rows [begin, end) of [B, tokens, H]: turns the gradient `grad` of prepared rows of x into that of x, in place; `affine`
-/// becomes what these rows add to those of weight and bias. It and `scratch` are two rows of D elements rounded up to kRowUnit.
+/// becomes what these rows add to those of weight and bias. It and `scratch` are two rows of D elements rounded up to kVectorUnit.
 MD_KERNEL(void, prepareGradRows, DType dtype, int64_t headDim, int64_t heads, int64_t tokens, const Preparation& preparation, const Rows& x,
           const Rows& grad, int64_t begin, int64_t end, void* affine, void* scratch)
 MD_KERNEL(void, addShared, const BackwardProblem& problem, int64_t unit, const void* shared)

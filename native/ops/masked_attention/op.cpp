@@ -106,7 +106,7 @@ std::pair<Tensor, Tensor> prepareGrad(Context& context, const Preparation& prepa
   }
   const int64_t heads = x.shape[1], tokens = x.shape[2], headDim = x.shape[3], rows = x.shape[0] * heads * tokens;
   const int64_t blocks = (rows + kBlock - 1) / kBlock;
-  const int64_t rowSize = (headDim + kRowUnit - 1) / kRowUnit * kRowUnit;
+  const int64_t rowSize = (headDim + kVectorUnit - 1) / kVectorUnit * kVectorUnit;
   const Tensor space = empty(context, x.dtype, {blocks, 4, rowSize}, op);
   const auto at = [&](int64_t block, int64_t part) {
     return static_cast<char*>(space.raw()) + static_cast<size_t>((4 * block + part) * rowSize) * itemSize(x.dtype);
