@@ -44,9 +44,21 @@ export function currentScope(): Scope | null {
   return syncScope ?? asyncScopes.getStore() ?? null;
 }
 
+// Bytes behind what the garbage collector owns, and what it was told of them. V8 begins a collection when it hears of 64 MB
+// more, so gradients that come and go with each step are not worth a word.
+let [held, told] = [0, 0];
+const LEAST_NEWS = 2 ** 26;
+
+function hold(bytes: number): void {
+  held += bytes;
+  if (Math.abs(held - told) < Math.max(LEAST_NEWS, told / 2)) return;
+  native.adjustExternalMemory(held - told);
+  told = held;
+}
+
 // The backstop for what is made outside of any scope: released some time after it became unreachable.
 const registry = new FinalizationRegistry<Resource>((resource) => {
-  native.adjustExternalMemory(-resource.bytes);
+  hold(-resource.bytes);
   resource.release();
 });
 
@@ -56,7 +68,7 @@ export function own(item: Owned, scope: Scope | null): void {
   if (scope) {
     scope.items.add(item);
   } else {
-    native.adjustExternalMemory(item.resource.bytes);
+    hold(item.resource.bytes);
     registry.register(item, item.resource, item);
   }
 }
@@ -64,7 +76,7 @@ export function own(item: Owned, scope: Scope | null): void {
 /** Takes `item` from its owner, as its dispose() does first. */
 export function disown(item: Owned): void {
   if (item.owner) item.owner.items.delete(item);
-  else if (registry.unregister(item)) native.adjustExternalMemory(-item.resource.bytes);
+  else if (registry.unregister(item)) hold(-item.resource.bytes);
   item.owner = null;
 }
 
