@@ -9,6 +9,7 @@ export default defineConfig({
   test: {
     pool: "forks",
     testTimeout: 60_000,
+    maxWorkers: "100%",
     reporters: ["default", "./scripts/summary-reporter.ts"],
     projects: [
       {

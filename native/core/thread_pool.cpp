@@ -13,6 +13,7 @@ ThreadPool::~ThreadPool() { stop(); }
 
 void ThreadPool::start(int threads) {
   stopping_ = false;
+  for (int thread = 0; thread < threads; thread++) shares_.emplace_back();
   for (int thread = 1; thread < threads; thread++) {
     Worker& worker = workers_.emplace_back();
     worker.thread = std::thread([this, thread, &worker] { work(thread, worker); });
@@ -26,6 +27,7 @@ void ThreadPool::stop() {
     worker.thread.join();
   }
   workers_.clear();
+  shares_.clear();
 }
 
 void ThreadPool::resize(int threads) {
@@ -52,9 +54,13 @@ void ThreadPool::Worker::sleep(const std::atomic<bool>& stopping) {
 void ThreadPool::run(int parts, void (*task)(void*, int, int), void* data) {
   task_ = task;
   data_ = data;
-  parts_ = parts;
-  next_.store(0, std::memory_order_relaxed);
-  const int helpers = parts < threads() ? parts - 1 : threads() - 1;
+  sharing_ = parts < threads() ? parts : threads();
+  for (int64_t thread = 0; thread < sharing_; thread++) {
+    Share& share = shares_[static_cast<size_t>(thread)];
+    share.next.store(static_cast<int>(parts * thread / sharing_), std::memory_order_relaxed);
+    share.end = static_cast<int>(parts * (thread + 1) / sharing_);
+  }
+  const int helpers = sharing_ - 1;
   working_.store(helpers, std::memory_order_relaxed);
   for (int i = 0; i < helpers; i++) {
     Worker& worker = workers_[static_cast<size_t>(i)];
@@ -75,7 +81,10 @@ void ThreadPool::run(int parts, void (*task)(void*, int, int), void* data) {
 }
 
 void ThreadPool::takeParts(int thread) {
-  for (int part; (part = next_.fetch_add(1, std::memory_order_relaxed)) < parts_;) task_(data_, part, thread);
+  for (int i = 0; i < sharing_; i++) {
+    Share& share = shares_[static_cast<size_t>((thread + i) % sharing_)];
+    for (int part; (part = share.next.fetch_add(1, std::memory_order_relaxed)) < share.end;) task_(data_, part, thread);
+  }
 }
 
 void ThreadPool::work(int thread, Worker& own) {

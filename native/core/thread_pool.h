@@ -1,6 +1,7 @@
 // Fork-join pool. How work is cut into parts depends on the number of threads alone, never on who computes a part or when,
-// so that the same thread count gives the same bits. Threads take parts as they become free: one that is slow, or has not
-// woken up yet, is left fewer.
+// so that the same thread count gives the same bits. Each thread has a run of neighbouring parts of its own, which stay in
+// its caches from one op to the next, and takes of the others' when it is done: one that is slow, or has not woken up yet, is
+// left fewer.
 #pragma once
 #include <atomic>
 #include <condition_variable>
@@ -46,26 +47,35 @@ class ThreadPool {
     void sleep(const std::atomic<bool>& stopping);
   };
 
+  /// The parts of a thread that nobody has taken: next to end - 1.
+  struct alignas(64) Share {
+    std::atomic<int> next{0};
+    int end = 0;
+  };
+
   void start(int threads);
   void stop();
   void work(int thread, Worker& own);
   void takeParts(int thread);
 
   std::deque<Worker> workers_;
+  std::deque<Share> shares_;  // by thread
+  int sharing_ = 0;           // threads that take part in the run
   void (*task_)(void*, int, int) = nullptr;
   void* data_ = nullptr;
-  int parts_ = 0;
-  std::atomic<int> next_{0};     // part that nobody has taken
   std::atomic<int> working_{0};  // workers that were posted and are not done
   std::atomic<bool> stopping_{false};
 };
 
-/// f(begin, end) over [0, n) in at most pool.threads() parts of at least `grain` items; `f` must not throw.
+/// Parts a thread that even out what slows a thread down for a while: interrupts, other processes, neighbours on the host.
+constexpr int64_t kPartsPerThread = 8;
+
+/// f(begin, end) over [0, n) in parts of at least `grain` items; `f` must not throw.
 template <class F>
 void parallelFor(ThreadPool& pool, int64_t n, int64_t grain, F&& f) {
   if (n <= 0) return;
-  const int64_t most = grain > 0 ? (n + grain - 1) / grain : n;
-  const int parts = static_cast<int>(most < pool.threads() ? most : pool.threads());
+  const int64_t most = grain > 0 ? (n + grain - 1) / grain : n, enough = pool.threads() > 1 ? kPartsPerThread * pool.threads() : 1;
+  const int parts = static_cast<int>(most < enough ? most : enough);
   if (parts <= 1) {
     f(int64_t{0}, n);
     return;
@@ -83,9 +93,6 @@ void parallelFor(ThreadPool& pool, int64_t n, int64_t grain, F&& f) {
       },
       &job);
 }
-
-/// Parts a thread that even out what slows a thread down for a while: interrupts, other processes, neighbours on the host.
-constexpr int64_t kPartsPerThread = 8;
 
 /// f(part, thread) for `parts` parts, each taken by whichever thread is free; `thread` names scratch of one's own. `f` must
 /// not throw.

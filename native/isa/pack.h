@@ -4,32 +4,55 @@
 
 namespace md::MD_ISA {
 
+/// Rows [0, depth) of up to VECTORS vectors of adjacent columns; WHOLE says that all lanes exist.
+template <int VECTORS, bool WHOLE, class T>
+void packRows(const T* from, int64_t rowStride, int64_t depth, int64_t columns, T* out) {
+  constexpr int W = Vec<T>::width, P = VECTORS * W;
+#pragma GCC unroll 4
+  for (int64_t k = 0; k < depth; k++, from += rowStride, out += P) {
+#pragma GCC unroll 4
+    for (int v = 0; v < VECTORS; v++) {
+      const int64_t n = WHOLE ? W : columns - v * W;
+      (n >= W ? Vec<T>::load(from + v * W) : n > 0 ? Vec<T>::loadPart(from + v * W, static_cast<int>(n)) : Vec<T>::zero()).store(out + v * W);
+    }
+  }
+}
+
+/// W columns of `steps` adjacent elements each, as `steps` rows of W, `stride` apart.
+template <bool WHOLE, class T>
+inline void packTurned(const T* from, int64_t columnStride, int steps, int64_t columns, T* out, int64_t stride) {
+  constexpr int W = Vec<T>::width;
+  Vec<T> rows[W];
+#pragma GCC unroll 16
+  for (int s = 0; s < W; s++) {
+    const T* column = from + s * columnStride;
+    rows[s] = WHOLE ? Vec<T>::load(column) : s >= columns ? Vec<T>::zero() : steps == W ? Vec<T>::load(column) : Vec<T>::loadPart(column, steps);
+  }
+  transpose(rows);
+#pragma GCC unroll 16
+  for (int s = 0; s < W; s++) {
+    if (WHOLE || s < steps) rows[s].store(out + s * stride);
+  }
+}
+
 /// Up to VECTORS vectors of columns of a [depth, columns] matrix with any strides, as [depth][VECTORS vectors]; zero beyond
 /// the last column.
 template <int VECTORS, class T>
 void packPanel(const T* from, int64_t rowStride, int64_t columnStride, int64_t depth, int64_t columns, T* out) {
   constexpr int W = Vec<T>::width, P = VECTORS * W;
   if (columnStride == 1) {
-    for (int64_t k = 0; k < depth; k++, from += rowStride, out += P) {
-      for (int v = 0; v < VECTORS; v++) {
-        const int64_t n = columns - v * W;
-        (n >= W ? Vec<T>::load(from + v * W) : n > 0 ? Vec<T>::loadPart(from + v * W, static_cast<int>(n)) : Vec<T>::zero()).store(out + v * W);
-      }
-    }
+    const auto pack = columns >= P ? packRows<VECTORS, true, T> : packRows<VECTORS, false, T>;
+    pack(from, rowStride, depth, columns, out);
   } else if (rowStride == 1) {
     for (int64_t k = 0; k < depth; k += W) {
       const int steps = static_cast<int>(depth - k < W ? depth - k : W);
       for (int v = 0; v < VECTORS; v++) {
-        Vec<T> rows[W];
-#pragma GCC unroll 16
-        for (int s = 0; s < W; s++) {
-          const T* column = from + (v * W + s) * columnStride + k;
-          rows[s] = v * W + s >= columns ? Vec<T>::zero() : steps == W ? Vec<T>::load(column) : Vec<T>::loadPart(column, steps);
-        }
-        transpose(rows);
-#pragma GCC unroll 16
-        for (int s = 0; s < W; s++) {
-          if (s < steps) rows[s].store(out + (k + s) * P + v * W);
+        const T* const block = from + v * W * columnStride + k;
+        T* const to = out + k * P + v * W;
+        if (steps == W && columns >= (v + 1) * W) {
+          packTurned<true>(block, columnStride, W, W, to, P);
+        } else {
+          packTurned<false>(block, columnStride, steps, columns - v * W, to, P);
         }
       }
     }

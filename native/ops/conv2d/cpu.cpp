@@ -122,11 +122,11 @@ void output(const Conv& c, int64_t begin, int64_t end, const T* x, const T* weig
     g.bias = bias ? bias + group * c.out : nullptr;
     if (isPointwise(c)) {
       g.b = image + w.first;
-      matmul::MD_ISA::gemmSerial(g, scratch);
+      matmul::MD_ISA::gemmSerial(g, scratch, false);
     } else {
       imageToColumns(c, w, image, scratch);
       g.b = scratch;
-      matmul::MD_ISA::gemmSerial(g, scratch + c.patch() * c.tile);
+      matmul::MD_ISA::gemmSerial(g, scratch + c.patch() * c.tile, false);
     }
   }
 }
@@ -146,10 +146,10 @@ void inputGrad(const Conv& c, int64_t begin, int64_t end, const T* grad, const T
       g.b = grad + item * c.out * c.positions() + w.first;
       if (isPointwise(c)) {
         g.c = image + firstChannel * pixels + w.first;
-        matmul::MD_ISA::gemmSerial(g, scratch);
+        matmul::MD_ISA::gemmSerial(g, scratch, false);
       } else {
         g.c = scratch;
-        matmul::MD_ISA::gemmSerial(g, scratch + c.patch() * c.tile);
+        matmul::MD_ISA::gemmSerial(g, scratch + c.patch() * c.tile, false);
         columnsToImage(c, w, scratch, image);
       }
     }
@@ -173,11 +173,11 @@ void weightGrad(const Conv& c, int64_t begin, int64_t end, const T* grad, const 
         g.c = out;
         if (isPointwise(c)) {
           g.b = image + from * c.height * c.width + w.first;
-          matmul::MD_ISA::gemmSerial(g, scratch);
+          matmul::MD_ISA::gemmSerial(g, scratch, false);
         } else {
           imageToColumns(c, w, image, scratch);
           g.b = scratch;
-          matmul::MD_ISA::gemmSerial(g, scratch + c.patch() * c.tile);
+          matmul::MD_ISA::gemmSerial(g, scratch + c.patch() * c.tile, false);
         }
       }
     }

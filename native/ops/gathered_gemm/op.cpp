@@ -138,16 +138,15 @@ bool multiplyByBlocks(Context& context, Product product, const Matrices& weight,
 // Threads share out columns, in whole vectors of any instruction set.
 bool multiplyByColumns(Context& context, const Product& product, const Matrices& weight, int64_t worth, const char* op) {
   if (!allHold(context, product.pairs)) return false;
-  const int64_t units = std::max<int64_t>(1, (weight.columns + kVectorUnit - 1) / kVectorUnit), threads = context.pool.threads(), parts = std::min(worth, std::min(units, threads));
+  const int64_t units = std::max<int64_t>(1, (weight.columns + kVectorUnit - 1) / kVectorUnit), threads = context.pool.threads();
+  const int64_t parts = std::min(worth, std::min(units, threads * kPartsPerThread));
   const int64_t rows = weight.depth + (holdsVectors(product.dtype, weight.columns) ? 0 : product.pairs.outputRows);
   const int64_t space = (units + parts - 1) / parts * kVectorUnit * rows;
-  const Tensor spaces = empty(context, product.dtype, {parts, space}, op);
+  const Tensor spaces = empty(context, product.dtype, {std::min(parts, threads), space}, op);
   const Panels panels = panelsOf(weight);
-  parallelFor(context.pool, parts, 1, [&](int64_t first, int64_t last) {
-    for (int64_t part = first; part < last; part++) {
-      char* own = static_cast<char*>(spaces.raw()) + part * space * static_cast<int64_t>(itemSize(product.dtype));
-      MD_CALL(multiplyColumns)(product, panels, units * part / parts * kVectorUnit, std::min(weight.columns, units * (part + 1) / parts * kVectorUnit), own);
-    }
+  shareOut(context.pool, parts, [&](int64_t part, int64_t thread) {
+    char* own = static_cast<char*>(spaces.raw()) + thread * space * static_cast<int64_t>(itemSize(product.dtype));
+    MD_CALL(multiplyColumns)(product, panels, units * part / parts * kVectorUnit, std::min(weight.columns, units * (part + 1) / parts * kVectorUnit), own);
   });
   return true;
 }

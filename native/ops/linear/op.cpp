@@ -119,15 +119,13 @@ Gradients linearGrad(Context& context, const Tensor& x, const Tensor& weight, co
       if (saved) activationGradCuda(context, activation, savedRows, from, grad, op);
       if (wanted.bias) results.bias = sumOfRows(context, grad, op);
     } else {
-      const int64_t parts = std::clamp<int64_t>(m * out / kGrain, 1, context.pool.threads());
+      const int64_t threads = context.pool.threads(), parts = std::clamp<int64_t>(m * out / kGrain, 1, threads > 1 ? kPartsPerThread * threads : 1);
       Tensor sums;
       if (wanted.bias) sums = empty(context, x.dtype, {parts, 2, out}, op);
-      parallelFor(context.pool, parts, 1, [&](int64_t begin, int64_t end) {
-        for (int64_t part = begin; part < end; part++) {
-          void* partSums = wanted.bias ? static_cast<char*>(sums.raw()) + part * 2 * out * static_cast<int64_t>(itemSize(x.dtype)) : nullptr;
-          MD_CALL(activationGradRows)(x.dtype, activation, m * part / parts, m * (part + 1) / parts, out, saved ? savedRows.raw() : nullptr,
-                                      from.raw(), saved ? grad.raw() : nullptr, partSums);
-        }
+      shareOut(context.pool, parts, [&](int64_t part, int64_t) {
+        void* partSums = wanted.bias ? static_cast<char*>(sums.raw()) + part * 2 * out * static_cast<int64_t>(itemSize(x.dtype)) : nullptr;
+        MD_CALL(activationGradRows)(x.dtype, activation, m * part / parts, m * (part + 1) / parts, out, saved ? savedRows.raw() : nullptr,
+                                    from.raw(), saved ? grad.raw() : nullptr, partSums);
       });
       if (wanted.bias) {
         results.bias = empty(context, x.dtype, {out}, op);

@@ -45,15 +45,18 @@ void packA(const T* a, int64_t aRow, int64_t aCol, int64_t rows, int64_t depth, 
 bool packsA(const GemmArgs& g) { return g.aCol != 1 && g.n > (g.aRow == 1 ? 3 * kDirectCols : kDirectCols); }
 bool packsB(const GemmArgs& g) { return g.bCol != 1 || g.m > kDirectRows; }
 
+template <class T>
+int64_t scratchOfB(const GemmArgs& g) {
+  return least(g.k, kDepth) * (packsB(g) ? least(roundUp(g.n, kPanel<T>), kColBlock) : kPanel<T>);
+}
+
 /// Enough for every block of C and stretch of k of this product too, whichever way each of them is computed.
 template <class T>
 int64_t scratchElements(const GemmArgs& g) {
   const bool vectorsOfA = g.bRow == 1 && g.aCol != 1, vectorsOfB = g.aCol == 1 && g.bRow != 1;
   const int64_t vectors = vectorsOfA ? least(g.m, kDotRows) : vectorsOfB ? least(g.n, kDotCols) : 0;
   const int64_t dots = g.k >= kDotDepth ? vectors * g.k : 0;
-  const int64_t depth = least(g.k, kDepth);
-  const int64_t a = packsA(g) ? depth * roundUp(least(g.m, kRowBlock), kTileRows) : 0;
-  const int64_t b = depth * (packsB(g) ? least(roundUp(g.n, kPanel<T>), kColBlock) : kPanel<T>);
+  const int64_t a = packsA(g) ? least(g.k, kDepth) * roundUp(least(g.m, kRowBlock), kTileRows) : 0, b = scratchOfB<T>(g);
   return a + b > dots ? a + b : dots;
 }
 
@@ -110,12 +113,15 @@ void block(const Finish<T>& f, const Source<T>& from, int64_t stripStride, int64
 }
 
 template <class T>
-void serial(const GemmArgs& g, T* scratch) {
-  if (usesDots(g)) return dots(g, scratch);
+bool serial(const GemmArgs& g, T* scratch, bool packed) {
+  if (usesDots(g)) {
+    dots(g, scratch);
+    return false;
+  }
   constexpr int P = kPanel<T>;
-  const bool packedA = packsA(g), packedB = packsB(g);
-  T* const packA_ = scratch;
-  T* const packB_ = scratch + (packedA ? least(g.k, kDepth) * roundUp(least(g.m, kRowBlock), kTileRows) : 0);
+  const bool packedA = packsA(g), packedB = packsB(g), keepsB = packedB && g.n <= kColBlock && g.k <= kDepth;
+  T* const packB_ = scratch;
+  T* const packA_ = scratch + scratchOfB<T>(g);
   Finish<T> f(g);
   for (int64_t j = 0; j < g.n; j += kColBlock) {
     const int64_t cols = least(kColBlock, g.n - j), whole = packedB ? cols : cols / P * P;
@@ -124,7 +130,7 @@ void serial(const GemmArgs& g, T* scratch) {
       f.add = g.accumulate || k > 0;
       f.last = k + kDepth >= g.k;
       const T* b = static_cast<const T*>(g.b) + k * g.bRow + j * g.bCol;
-      packB(packedB ? b : b + whole * g.bCol, g.bRow, g.bCol, depth, packedB ? cols : cols - whole, packB_);
+      if (!(keepsB && packed)) packB(packedB ? b : b + whole * g.bCol, g.bRow, g.bCol, depth, packedB ? cols : cols - whole, packB_);
       for (int64_t i = 0; i < g.m; i += kRowBlock) {
         const int64_t rows = least(kRowBlock, g.m - i);
         Source<T> from{static_cast<const T*>(g.a) + i * g.aRow + k * g.aCol, g.aRow, g.aCol, b, g.bRow, P, nullptr};
@@ -148,6 +154,7 @@ void serial(const GemmArgs& g, T* scratch) {
       }
     }
   }
+  return keepsB;
 }
 
 template <class T>
@@ -174,12 +181,8 @@ Tile gemmTile(DType dtype) { return {kTileRows, dtype == DType::f32 ? kPanel<flo
 
 int64_t gemmScratch(const GemmArgs& args) { return args.dtype == DType::f32 ? scratchElements<float>(args) : scratchElements<double>(args); }
 
-void gemmSerial(const GemmArgs& args, void* scratch) {
-  if (args.dtype == DType::f32) {
-    serial<float>(args, static_cast<float*>(scratch));
-  } else {
-    serial<double>(args, static_cast<double*>(scratch));
-  }
+bool gemmSerial(const GemmArgs& args, void* scratch, bool packed) {
+  return args.dtype == DType::f32 ? serial<float>(args, static_cast<float*>(scratch), packed) : serial<double>(args, static_cast<double*>(scratch), packed);
 }
 
 void gemmReduce(const GemmArgs& args, const void* partial, int64_t parts, int64_t begin, int64_t end) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 #include <type_traits>
+#include <vector>
 
 #include "../elementwise/op.h"
 #include "cuda.h"
@@ -12,6 +13,8 @@ namespace {
 
 constexpr int64_t kWorkPerThread = 1 << 17;  // multiply-adds below which another thread costs more than it brings
 constexpr int64_t kSplitDepth = 256;         // shortest part of k worth a partial product of its own
+constexpr double kPacking = 3;               // steps that a panel of B or a strip of A takes to be packed
+constexpr double kLate = 0.2;                // of a part, that threads are late by
 
 /// How one call is cut: `flat` cuts the strips of all batch items end to end; otherwise every item is cut into
 /// rows x cols parts, each of which is a sum of `depths` parts of k.
@@ -22,33 +25,39 @@ struct Plan {
 
 int64_t divideUp(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+/// Parts that are worth a thread's while.
+int64_t partsWorth(const GemmArgs& g, int64_t items, int64_t threads) {
+  if (threads == 1) return 1;
+  const double work = static_cast<double>(g.m) * static_cast<double>(g.n) * static_cast<double>(g.k) * static_cast<double>(items);
+  return std::clamp<int64_t>(static_cast<int64_t>(std::min(work / kWorkPerThread, 1024.0)), 1, kPartsPerThread * threads);
+}
+
 Plan plan(const GemmArgs& g, int64_t items, int64_t threads) {
   const Tile tile = MD_CALL(gemmTile)(g.dtype);
   const int64_t strips = divideUp(g.m, tile.rows), panels = divideUp(g.n, tile.cols);
-  const double work = static_cast<double>(g.m) * static_cast<double>(g.n) * static_cast<double>(g.k) * static_cast<double>(items);
-  const int64_t parts = std::min<int64_t>(threads, static_cast<int64_t>(std::min(work / kWorkPerThread, 1024.0)));
-  if (parts <= 1) return {};
-  if (items * strips >= 4 * threads && (items >= threads || g.m >= g.n)) return {};
-  // The cheapest cut in vector steps: the largest part's tiles, the packing that parts repeat, and the sum over k parts.
+  const int64_t parts = partsWorth(g, items, threads);
+  if (parts <= 1 || items >= 4 * threads || (items > 1 && items * strips >= 4 * threads && g.m >= g.n)) return {};
+  // The cheapest cut in vector steps: a thread's parts, with the packing that they repeat and what they cost to begin; a
+  // piece of one more, for which a slow thread is waited for; and the sum over k parts.
   Plan best;
   double bestCost = std::numeric_limits<double>::infinity();
   const int64_t most = divideUp(parts, items);
   for (int64_t rows = 1; rows <= std::min(most, strips); rows++) {
     for (int64_t cols = 1; cols <= std::min(most / rows, panels); cols++) {
-      const int64_t depths = std::clamp<int64_t>(g.k / kSplitDepth, 1, most / (rows * cols));
-      for (const int64_t split : {int64_t{1}, depths}) {
-        const double depth = static_cast<double>(divideUp(g.k, split));
-        const double width = static_cast<double>(divideUp(panels, cols));
-        const double tiles = static_cast<double>(divideUp(strips, rows)) * width * depth * static_cast<double>(tile.rows);
-        const double sums = split > 1 ? 2000 + static_cast<double>(split * g.m * g.n) / static_cast<double>(threads) / 4 : 0;
-        const double cost = tiles + 3 * width * depth + sums;
+      const double high = static_cast<double>(divideUp(strips, rows)), wide = static_cast<double>(divideUp(panels, cols));
+      const double step = high * static_cast<double>(tile.rows) * wide + kPacking * (wide + (g.aCol == 1 ? 0 : high));
+      for (int64_t depths = 1; depths == 1 || (rows * cols * depths <= most && depths * kSplitDepth <= g.k); depths *= 2) {
+        const double part = step * static_cast<double>(divideUp(g.k, depths)) + 500;
+        const double sums = depths > 1 ? 2000 + static_cast<double>(depths * g.m * g.n) / static_cast<double>(threads) / 2 : 0;
+        const double cost = (static_cast<double>(divideUp(items * rows * cols * depths, threads)) + kLate) * part + sums;
         if (cost < bestCost) {
           bestCost = cost;
-          best = {false, rows, cols, split};
+          best = {false, rows, cols, depths};
         }
       }
     }
   }
+  if (items == 1 && best.cols * best.depths == 1) best.flat = true;
   return best;
 }
 
@@ -147,19 +156,20 @@ struct Scratch {
 };
 
 /// Strips of all items end to end, in equal contiguous stretches.
-void runFlat(Context& context, const GemmArgs& g, const Batch& batch, int64_t items, const char* op) {
-  const int64_t tileRows = MD_CALL(gemmTile)(g.dtype).rows;
-  const int64_t strips = divideUp(g.m, tileRows), units = items * strips;
-  const double work = static_cast<double>(g.m) * static_cast<double>(g.n) * static_cast<double>(g.k) * static_cast<double>(items);
-  const int64_t parts = std::clamp<int64_t>(static_cast<int64_t>(std::min(work / kWorkPerThread, 1024.0)), 1, std::min<int64_t>(context.pool.threads(), units));
-  const Scratch scratch(context, g, parts, op);
-  parallelFor(context.pool, parts, 1, [&](int64_t begin, int64_t end) {
-    int64_t unit = units * begin / parts;
-    const int64_t last = units * end / parts;
+void runFlat(Context& context, const GemmArgs& g, const Batch& batch, int64_t items, int64_t wanted, const char* op) {
+  const int64_t tileRows = MD_CALL(gemmTile)(g.dtype).rows, threads = context.pool.threads();
+  const int64_t strips = divideUp(g.m, tileRows), units = items * strips, parts = std::min(wanted, units);
+  const Scratch scratch(context, g, std::min(parts, threads), op);
+  std::vector<const void*> packed(static_cast<size_t>(threads), nullptr);  // the B that a thread's scratch holds
+  shareOut(context.pool, parts, [&](int64_t part, int64_t thread) {
+    const void*& held = packed[static_cast<size_t>(thread)];
+    int64_t unit = units * part / parts;
+    const int64_t last = units * (part + 1) / parts;
     while (unit < last) {
       const int64_t item = unit / strips, first = unit % strips, count = std::min(strips - first, last - unit);
       const int64_t i = first * tileRows, rows = std::min(count * tileRows, g.m - i);
-      MD_CALL(gemmSerial)(part(itemAt(g, batch, item), i, rows, 0, g.n), scratch.at(begin));
+      const GemmArgs one = matmul::part(itemAt(g, batch, item), i, rows, 0, g.n);
+      held = MD_CALL(gemmSerial)(one, scratch.at(thread), held == one.b) ? one.b : nullptr;
       unit += count;
     }
   });
@@ -169,34 +179,32 @@ void runFlat(Context& context, const GemmArgs& g, const Batch& batch, int64_t it
 void runGrid(Context& context, const GemmArgs& g, const Batch& batch, int64_t items, const Plan& p, const char* op) {
   const Tile tile = MD_CALL(gemmTile)(g.dtype);
   const int64_t strips = divideUp(g.m, tile.rows), panels = divideUp(g.n, tile.cols);
-  const int64_t tasks = items * p.rows * p.cols * p.depths, parts = std::min<int64_t>(tasks, context.pool.threads());
+  const int64_t tasks = items * p.rows * p.cols * p.depths;
   Tensor partial;
   if (p.depths > 1) partial = empty(context, g.dtype, {items * p.depths * g.m * g.n}, op);
-  const Scratch scratch(context, g, parts, op);
-  parallelFor(context.pool, parts, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t task = tasks * begin / parts; task < tasks * end / parts; task++) {
-      const int64_t depthPart = task % p.depths, colPart = task / p.depths % p.cols, rowPart = task / (p.depths * p.cols) % p.rows;
-      const int64_t item = task / (p.depths * p.cols * p.rows);
-      const int64_t i = strips * rowPart / p.rows * tile.rows, iEnd = std::min(g.m, strips * (rowPart + 1) / p.rows * tile.rows);
-      const int64_t j = panels * colPart / p.cols * tile.cols, jEnd = std::min(g.n, panels * (colPart + 1) / p.cols * tile.cols);
-      GemmArgs one = itemAt(g, batch, item);
-      if (p.depths > 1) {
-        const int64_t k = g.k * depthPart / p.depths;
-        one.k = g.k * (depthPart + 1) / p.depths - k;
-        one.a = advance(one.a, k * g.aCol, g.dtype);
-        one.b = advance(one.b, k * g.bRow, g.dtype);
-        one.c = advance(partial.raw(), (item * p.depths + depthPart) * g.m * g.n, g.dtype);
-        one.cRow = g.n;
-        one.cCol = 1;
-        one.alpha = 1;
-        one.accumulate = false;
-        one.bias = nullptr;
-        one.activation = Activation::none;
-        one.preActivation = nullptr;
-        one.residual = nullptr;
-      }
-      MD_CALL(gemmSerial)(part(one, i, iEnd - i, j, jEnd - j), scratch.at(begin));
+  const Scratch scratch(context, g, std::min<int64_t>(tasks, context.pool.threads()), op);
+  shareOut(context.pool, tasks, [&](int64_t task, int64_t thread) {
+    const int64_t depthPart = task % p.depths, colPart = task / p.depths % p.cols, rowPart = task / (p.depths * p.cols) % p.rows;
+    const int64_t item = task / (p.depths * p.cols * p.rows);
+    const int64_t i = strips * rowPart / p.rows * tile.rows, iEnd = std::min(g.m, strips * (rowPart + 1) / p.rows * tile.rows);
+    const int64_t j = panels * colPart / p.cols * tile.cols, jEnd = std::min(g.n, panels * (colPart + 1) / p.cols * tile.cols);
+    GemmArgs one = itemAt(g, batch, item);
+    if (p.depths > 1) {
+      const int64_t k = g.k * depthPart / p.depths;
+      one.k = g.k * (depthPart + 1) / p.depths - k;
+      one.a = advance(one.a, k * g.aCol, g.dtype);
+      one.b = advance(one.b, k * g.bRow, g.dtype);
+      one.c = advance(partial.raw(), (item * p.depths + depthPart) * g.m * g.n, g.dtype);
+      one.cRow = g.n;
+      one.cCol = 1;
+      one.alpha = 1;
+      one.accumulate = false;
+      one.bias = nullptr;
+      one.activation = Activation::none;
+      one.preActivation = nullptr;
+      one.residual = nullptr;
     }
+    MD_CALL(gemmSerial)(part(one, i, iEnd - i, j, jEnd - j), scratch.at(thread), false);
   });
   if (p.depths == 1) return;
   for (int64_t item = 0; item < items; item++) {
@@ -237,7 +245,7 @@ void gemm(Context& context, const GemmArgs& args, const Batch& over, const char*
   if (items == 0 || g.m == 0 || g.n == 0) return;
   const Plan p = plan(g, items, context.pool.threads());
   if (p.flat) {
-    runFlat(context, g, batch, items, op);
+    runFlat(context, g, batch, items, items == 1 ? p.rows : partsWorth(g, items, context.pool.threads()), op);
   } else {
     runGrid(context, g, batch, items, p, op);
   }
