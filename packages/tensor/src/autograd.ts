@@ -115,14 +115,12 @@ export class GraphNode implements Owned {
       );
     }
     // Every gradient handed on is a tensor of its own, so that each receiver may free it.
-    const seen = new Set(grads);
-    return results.map((grad, i) => {
-      if (!grad || !this.needs[i]) return null;
-      const summed = sumTo(grad, this.shapes[i]!);
-      const own = seen.has(summed) ? alias(summed) : summed;
-      seen.add(own);
-      return own;
+    const handedOn: (Tensor | null)[] = [];
+    results.forEach((grad, i) => {
+      const summed = grad && this.needs[i] ? sumTo(grad, this.shapes[i]!) : null;
+      handedOn.push(summed && (grads.includes(summed) || handedOn.includes(summed)) ? alias(summed) : summed);
     });
+    return handedOn;
   }
 
   dispose(): void {
@@ -132,8 +130,8 @@ export class GraphNode implements Owned {
     this.resource.release();
   }
 
-  *reachable(): Iterable<Owned> {
-    for (const edge of this.edges) if (edge) yield edge;
+  reachable(): readonly Owned[] {
+    return this.edges.filter((edge) => edge !== null);
   }
 }
 

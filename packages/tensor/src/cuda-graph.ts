@@ -110,5 +110,7 @@ export class CudaGraph<T> implements Owned {
     this.dispose();
   }
 
-  *reachable(): Iterable<Owned> {}
+  reachable(): readonly Owned[] {
+    return [];
+  }
 }

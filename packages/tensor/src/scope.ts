@@ -13,7 +13,7 @@ export interface Owned {
   readonly resource: Resource;
   dispose(): void;
   /** What has to stay alive as long as this does, when it leaves its scope. */
-  reachable(): Iterable<Owned>;
+  reachable(): readonly Owned[];
 }
 
 /** Owns every tensor and graph node made while it is current; disposes them when it closes. */
@@ -21,7 +21,7 @@ export class Scope {
   readonly items = new Set<Owned>();
 
   /** Moves `kept` and all that they reach to `parent` (null: to the garbage collector), disposes the rest. */
-  close(kept: Iterable<Owned>, parent: Scope | null): void {
+  close(kept: readonly Owned[], parent: Scope | null): void {
     const pending = [...kept];
     for (let item = pending.pop(); item !== undefined; item = pending.pop()) {
       if (!this.items.delete(item)) continue;
@@ -81,15 +81,17 @@ export function disown(item: Owned): void {
 }
 
 // Every tensor in a returned value: bare, in arrays, Maps, and plain objects.
-function* ownedIn(value: unknown, seen = new Set<object>()): Generator<Owned> {
-  if (typeof value !== "object" || value === null || seen.has(value)) return;
-  seen.add(value);
-  if ("resource" in value && "owner" in value) yield value as Owned;
-  else if (Array.isArray(value) || value instanceof Map || value instanceof Set) {
-    for (const item of value) yield* ownedIn(item, seen);
-  } else if (!ArrayBuffer.isView(value)) {
-    for (const item of Object.values(value)) yield* ownedIn(item, seen);
+function ownedIn(value: unknown, found: Owned[] = [], seen?: Set<object>): Owned[] {
+  if (typeof value !== "object" || value === null) return found;
+  if ("resource" in value && "owner" in value) {
+    found.push(value as Owned);
+    return found;
   }
+  if (ArrayBuffer.isView(value) || seen?.has(value)) return found;
+  const items = Array.isArray(value) || value instanceof Map || value instanceof Set ? value : Object.values(value);
+  const containers = (seen ?? new Set()).add(value);
+  for (const item of items) ownedIn(item, found, containers);
+  return found;
 }
 
 /**
@@ -101,7 +103,7 @@ export function scope<T>(body: () => T): T {
   const outer = syncScope;
   const opened = new Scope();
   syncScope = opened;
-  let kept: Iterable<Owned> = [];
+  let kept: readonly Owned[] = [];
   try {
     const result = body();
     if (result instanceof Promise) {
@@ -135,7 +137,7 @@ scope.async = async function <T>(body: () => Promise<T>): Promise<T> {
   const parent = currentScope();
   const outer = syncScope;
   const opened = new Scope();
-  let kept: Iterable<Owned> = [];
+  let kept: readonly Owned[] = [];
   try {
     const result = await asyncScopes.run(opened, () => {
       syncScope = null;

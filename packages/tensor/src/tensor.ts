@@ -122,8 +122,8 @@ export class Tensor implements Owned {
     return this;
   }
 
-  *reachable(): Iterable<Owned> {
-    if (this.node) yield this.node;
+  reachable(): readonly Owned[] {
+    return this.node ? [this.node] : [];
   }
 
   /** The elements in row-major order, f16 and bf16 as their bits; a copy. */
