@@ -18,6 +18,19 @@ void packRows(const T* from, int64_t rowStride, int64_t depth, int64_t columns, 
   }
 }
 
+/// PANELS panels of VECTORS vectors of adjacent columns, [panel][depth][VECTORS vectors], row by row: whole stretches of lines.
+template <int VECTORS, int PANELS, class T>
+void packPanels(const T* from, int64_t rowStride, int64_t depth, T* out) {
+  constexpr int W = Vec<T>::width, P = VECTORS * W;
+  for (int64_t k = 0; k < depth; k++, from += rowStride, out += P) {
+#pragma GCC unroll 16
+    for (int panel = 0; panel < PANELS; panel++) {
+#pragma GCC unroll 4
+      for (int v = 0; v < VECTORS; v++) Vec<T>::load(from + panel * P + v * W).store(out + panel * depth * P + v * W);
+    }
+  }
+}
+
 /// W columns of `steps` adjacent elements each, as `steps` rows of W, `stride` apart.
 template <bool WHOLE, class T>
 inline void packTurned(const T* from, int64_t columnStride, int steps, int64_t columns, T* out, int64_t stride) {

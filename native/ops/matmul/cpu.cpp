@@ -14,6 +14,7 @@ constexpr int64_t kRowBlock = 24 * kTileRows;  // rows of A that stay in the sec
 constexpr int64_t kColBlock = 512;             // columns of B packed at a time
 constexpr int64_t kDirectRows = 2 * kTileRows; // up to here packing B costs more than it saves
 constexpr int64_t kDirectCols = 32;            // up to here packing A does, and three times as far where k steps lie apart
+constexpr int kPanelsAtOnce = 4;               // that rows of B are dealt out to
 constexpr int64_t kStepsAhead = 24;            // of k, that memory takes to answer
 
 inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -22,8 +23,12 @@ inline int64_t roundUp(int64_t x, int64_t unit) { return (x + unit - 1) / unit *
 /// Columns [0, cols) of B as panels of kPanel<T> columns, [panel][k][column], zero beyond the last column.
 template <class T>
 void packB(const T* b, int64_t bRow, int64_t bCol, int64_t depth, int64_t cols, T* out) {
-  constexpr int P = kPanel<T>;
-  for (int64_t j = 0; j < cols; j += P, out += depth * P) md::MD_ISA::packPanel<kPanelVectors>(b + j * bCol, bRow, bCol, depth, least(P, cols - j), out);
+  constexpr int P = kPanel<T>, several = kPanelsAtOnce * P;
+  int64_t j = 0;
+  if (bCol == 1) {
+    for (; j + several <= cols; j += several, out += depth * several) md::MD_ISA::packPanels<kPanelVectors, kPanelsAtOnce>(b + j, bRow, depth, out);
+  }
+  for (; j < cols; j += P, out += depth * P) md::MD_ISA::packPanel<kPanelVectors>(b + j * bCol, bRow, bCol, depth, least(P, cols - j), out);
 }
 
 /// Rows [0, rows) of A as strips of kTileRows rows, [strip][k][row]; rows beyond the last are not written.
