@@ -69,6 +69,7 @@ struct Preparer {
   const Preparation& p;
   int64_t depth;
   T* scratch;  // row: one row of whole vectors; grad: two
+  T share = T(1) / static_cast<T>(depth);  // of a mean; a division would be waited for, row after row
 
   const T* angles(int64_t batch, int64_t token) const {
     return static_cast<const T*>(p.rotary) + batch * p.rotaryBatch + token * p.rotaryToken;
@@ -109,13 +110,13 @@ struct Preparer {
   T center(const T* x) const {
     Vec<T> sum = Vec<T>::zero(), squares = Vec<T>::zero();
     eachVector<T>(depth, [&](int64_t d, auto lanes) { sum = sum + loadLanes(x + d, lanes); });
-    const Vec<T> mean = Vec<T>::set(sum.sum() / static_cast<T>(depth));
+    const Vec<T> mean = Vec<T>::set(sum.sum() * share);
     eachVector<T>(depth, [&](int64_t d, auto lanes) {
       const Vec<T> centered = liveLanes(loadLanes(x + d, lanes) - mean, lanes);
       centered.store(scratch + d);
       squares = fma(centered, centered, squares);
     });
-    return T(1) / std::sqrt(squares.sum() / static_cast<T>(depth) + static_cast<T>(p.eps));
+    return T(1) / std::sqrt(squares.sum() * share + static_cast<T>(p.eps));
   }
 
   void normalize(const T* x, T* to, T scale) const {
@@ -144,7 +145,7 @@ struct Preparer {
       sum = sum + scaled;
       along = fma(scaled, normed, along);
     });
-    const Vec<T> mean = Vec<T>::set(sum.sum() / static_cast<T>(depth)), slope = Vec<T>::set(along.sum() / static_cast<T>(depth));
+    const Vec<T> mean = Vec<T>::set(sum.sum() * share), slope = Vec<T>::set(along.sum() * share);
     eachVector<T>(depth, [&](int64_t d, auto lanes) {
       storeLanes(rstd * (Vec<T>::load(scaledRow + d) - mean - slope * Vec<T>::load(scratch + d)), g + d, lanes);
     });
