@@ -45,13 +45,13 @@ export function currentScope(): Scope | null {
 }
 
 // Bytes behind what the garbage collector owns, and what it was told of them. V8 begins a collection when it hears of 64 MB
-// more, so gradients that come and go with each step are not worth a word.
+// more: gradients that come and go with each step are not worth one.
 let [held, told] = [0, 0];
-const LEAST_NEWS = 2 ** 26;
+const [LEAST_NEWS, MOST_UNTOLD] = [2 ** 26, 2 ** 29];
 
 function hold(bytes: number): void {
   held += bytes;
-  if (Math.abs(held - told) < Math.max(LEAST_NEWS, told / 2)) return;
+  if (Math.abs(held - told) < Math.max(LEAST_NEWS, Math.min(told / 2, MOST_UNTOLD))) return;
   native.adjustExternalMemory(held - told);
   told = held;
 }

@@ -1,4 +1,5 @@
-import { describe, expect, it } from "vitest";
+import { native } from "@md/native";
+import { describe, expect, it, vi } from "vitest";
 import * as md from "../src/index.js";
 
 describe("scope", () => {
@@ -58,6 +59,19 @@ describe("scope", () => {
     kept[Symbol.dispose]();
     expect(kept.disposed).toBe(true);
     kept.dispose();
+  });
+
+  it("tells the garbage collector of memory outside of scopes, but not of what comes and goes", () => {
+    const tell = vi.spyOn(native, "adjustExternalMemory");
+    const megabytes = (count: number): md.Tensor => md.scope(() => md.zeros([count, 1 << 18]).keep());
+    const large = megabytes(256);
+    expect(tell).toHaveBeenCalled();
+    tell.mockClear();
+    for (let step = 0; step < 10; step++) [1, 2, 3].map(megabytes).forEach((gradient) => gradient.dispose());
+    expect(tell).not.toHaveBeenCalled();
+    large.dispose();
+    expect(tell).toHaveBeenCalled();
+    tell.mockRestore();
   });
 
   it("has flat live bytes over 10,000 steps", () => {
