@@ -135,8 +135,9 @@ struct Sums {
   }
   void clear(int64_t begin, int64_t end, const void* bias) {
     for (int64_t r = begin; r < end; r++) {
-      std::memset(at + r * stride, 0, static_cast<size_t>(paddedColumnsOf<T>(count)) * sizeof(T));
-      if (bias) std::memcpy(at + r * stride, static_cast<const T*>(bias) + first, static_cast<size_t>(count) * sizeof(T));
+      T* const row = at + r * stride;
+      for (int64_t c = 0; c < count; c += Vec<T>::width) Vec<T>::zero().store(row + c);
+      if (bias) std::memcpy(row, static_cast<const T*>(bias) + first, static_cast<size_t>(count) * sizeof(T));
     }
   }
   void finish(int64_t begin, int64_t end) {
