@@ -74,7 +74,7 @@ constexpr int64_t kPartsPerThread = 8;
 template <class F>
 void parallelFor(ThreadPool& pool, int64_t n, int64_t grain, F&& f) {
   if (n <= 0) return;
-  const int64_t most = grain > 0 ? (n + grain - 1) / grain : n, enough = pool.threads() > 1 ? kPartsPerThread * pool.threads() : 1;
+  const int64_t most = grain > 0 ? (n + grain - 1) / grain : n, enough = kPartsPerThread * pool.threads();
   const int parts = static_cast<int>(most < enough ? most : enough);
   if (parts <= 1) {
     f(int64_t{0}, n);

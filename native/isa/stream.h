@@ -4,8 +4,8 @@
 
 namespace md::MD_ISA {
 
-/// Bytes that a thread writes from which on they go past the caches.
-constexpr int64_t kStreamBytes = int64_t{16} << 20;
+/// Bytes of a part from which on they go past the caches: 16 MiB a thread, which has eight parts (core/thread_pool.h).
+constexpr int64_t kStreamBytes = int64_t{2} << 20;
 /// Bytes computed before they are stored so; they stay in the first-level cache.
 constexpr int64_t kStreamPiece = int64_t{8} << 10;
 

@@ -57,22 +57,15 @@ Loop makeLoop(const Dims& shape, std::initializer_list<const Tensor*> operands) 
   return loop;
 }
 
-// Runs rows(loop, begin, end) over the outer axes; a single long row is cut into several first.
+// Runs rows(loop, from, begin, end) over the outer axes; a single row is cut into several.
 template <class Rows>
 void runRows(Context& context, Loop loop, int64_t numel, Rows&& rows) {
   if (numel == 0) return;
-  const int64_t threads = context.pool.threads();
-  if (loop.rank == 1 && numel >= 2 * kGrain && threads > 1) {
-    const int64_t n = loop.extent[0];
-    const int64_t chunk = (n + threads - 1) / threads;
-    parallelFor(context.pool, threads, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t part = begin; part < end; part++) {
-        const int64_t from = part * chunk, to = std::min(n, from + chunk);
-        if (from >= to) continue;
-        Loop piece = loop;
-        piece.extent[0] = to - from;
-        rows(piece, from, 0, 1);
-      }
+  if (loop.rank == 1) {
+    parallelFor(context.pool, loop.extent[0], kGrain, [&](int64_t begin, int64_t end) {
+      Loop piece = loop;
+      piece.extent[0] = end - begin;
+      rows(piece, begin, 0, 1);
     });
     return;
   }

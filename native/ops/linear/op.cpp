@@ -119,7 +119,7 @@ Gradients linearGrad(Context& context, const Tensor& x, const Tensor& weight, co
       if (saved) activationGradCuda(context, activation, savedRows, from, grad, op);
       if (wanted.bias) results.bias = sumOfRows(context, grad, op);
     } else {
-      const int64_t threads = context.pool.threads(), parts = std::clamp<int64_t>(m * out / kGrain, 1, threads > 1 ? kPartsPerThread * threads : 1);
+      const int64_t parts = std::clamp<int64_t>(m * out / kGrain, 1, kPartsPerThread * context.pool.threads());
       Tensor sums;
       if (wanted.bias) sums = empty(context, x.dtype, {parts, 2, out}, op);
       shareOut(context.pool, parts, [&](int64_t part, int64_t) {

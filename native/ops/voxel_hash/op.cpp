@@ -4,6 +4,7 @@
 #include <atomic>
 #include <bit>
 #include <cmath>
+#include <mutex>
 #include <numeric>
 #include <vector>
 
@@ -110,19 +111,19 @@ VoxelHash build(Context& context, const Tensor& points, const Tensor& pointBatch
   VoxelHash hash;
 
   const Tensor pointKeys = empty(context, DType::i64, {n}, op);
-  std::vector<KeyRange> ranges(static_cast<size_t>(context.pool.threads()));
-  std::atomic<size_t> nextRange{0};
+  KeyRange range;
+  std::mutex combining;
   eachRow(context, rows, op, "points", [&](int64_t begin, int64_t end) {
-    return MD_CALL(binPoints)(rows.positions.dtype, rows.positions.raw(), rows.batch.data<int64_t>(), begin, end, grid,
-                              pointKeys.data<int64_t>(), ranges[nextRange++]);
-  });
-  KeyRange range = ranges[0];
-  for (const KeyRange& other : ranges) {
+    KeyRange own;
+    const int64_t bad = MD_CALL(binPoints)(rows.positions.dtype, rows.positions.raw(), rows.batch.data<int64_t>(), begin, end, grid,
+                                           pointKeys.data<int64_t>(), own);
+    const std::lock_guard lock(combining);
     for (int field = 0; field < 4; field++) {
-      range.low[field] = std::min(range.low[field], other.low[field]);
-      range.high[field] = std::max(range.high[field], other.high[field]);
+      range.low[field] = std::min(range.low[field], own.low[field]);
+      range.high[field] = std::max(range.high[field], own.high[field]);
     }
-  }
+    return bad;
+  });
 
   Tensor codes = empty(context, DType::i64, {n}, op);
   hash.pointOrder = empty(context, DType::i32, {n}, op);
