@@ -13,7 +13,7 @@ ThreadPool::~ThreadPool() { stop(); }
 
 void ThreadPool::start(int threads) {
   stopping_ = false;
-  for (int thread = 0; thread < threads; thread++) shares_.emplace_back();
+  shares_ = std::vector<Share>(static_cast<size_t>(threads));
   for (int thread = 1; thread < threads; thread++) {
     Worker& worker = workers_.emplace_back();
     worker.thread = std::thread([this, thread, &worker] { work(thread, worker); });
@@ -27,7 +27,6 @@ void ThreadPool::stop() {
     worker.thread.join();
   }
   workers_.clear();
-  shares_.clear();
 }
 
 void ThreadPool::resize(int threads) {

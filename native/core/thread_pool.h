@@ -10,6 +10,7 @@
 #include <mutex>
 #include <thread>
 #include <type_traits>
+#include <vector>
 
 #include "cpu_mask.h"
 
@@ -59,8 +60,8 @@ class ThreadPool {
   void takeParts(int thread);
 
   std::deque<Worker> workers_;
-  std::deque<Share> shares_;  // by thread
-  int sharing_ = 0;           // threads that take part in the run
+  std::vector<Share> shares_;  // by thread
+  int sharing_ = 0;            // threads that take part in the run
   void (*task_)(void*, int, int) = nullptr;
   void* data_ = nullptr;
   std::atomic<int> working_{0};  // workers that were posted and are not done
@@ -70,7 +71,7 @@ class ThreadPool {
 /// Parts a thread that even out what slows a thread down for a while: interrupts, other processes, neighbours on the host.
 constexpr int64_t kPartsPerThread = 8;
 
-/// f(begin, end) over [0, n) in parts of at least `grain` items; `f` must not throw.
+/// f(begin, end) over [0, n) in parts of some `grain` items or more, which may be more parts than threads; `f` must not throw.
 template <class F>
 void parallelFor(ThreadPool& pool, int64_t n, int64_t grain, F&& f) {
   if (n <= 0) return;

@@ -62,7 +62,7 @@ template <class Rows>
 void runRows(Context& context, Loop loop, int64_t numel, Rows&& rows) {
   if (numel == 0) return;
   if (loop.rank == 1) {
-    parallelFor(context.pool, loop.extent[0], kGrain, [&](int64_t begin, int64_t end) {
+    parallelFor(context.pool, loop.extent[0], 2 * kGrain, [&](int64_t begin, int64_t end) {
       Loop piece = loop;
       piece.extent[0] = end - begin;
       rows(piece, begin, 0, 1);

@@ -110,7 +110,7 @@ struct Preparer {
   T center(const T* x) const {
     Vec<T> sum = Vec<T>::zero(), squares = Vec<T>::zero();
     eachVector<T>(depth, [&](int64_t d, auto lanes) { sum = sum + loadLanes(x + d, lanes); });
-    const Vec<T> mean = Vec<T>::set(sum.sum() * share);
+    const Vec<T> mean = Vec<T>::set(sum.sum() / static_cast<T>(depth));  // exact for a row of one number
     eachVector<T>(depth, [&](int64_t d, auto lanes) {
       const Vec<T> centered = liveLanes(loadLanes(x + d, lanes) - mean, lanes);
       centered.store(scratch + d);

@@ -55,7 +55,7 @@ MD_KERNEL(Tile, gemmTile, DType dtype)
 /// Elements of scratch that gemmSerial needs for these extents and strides, or for smaller extents with these strides.
 MD_KERNEL(int64_t, gemmScratch, const GemmArgs& args)
 /// `scratch` may be null where gemmScratch says 0. True where it then holds all of B, packed: `packed` tells a later call
-/// with the same B, n and k so.
+/// with the same B (its strides, n and k) and scratch so.
 MD_KERNEL(bool, gemmSerial, const GemmArgs& args, void* scratch, bool packed)
 /// Rows [begin, end) of C from `parts` partial products, each [m,n] contiguous: their sum in order, then the epilogue.
 MD_KERNEL(void, gemmReduce, const GemmArgs& args, const void* partial, int64_t parts, int64_t begin, int64_t end)

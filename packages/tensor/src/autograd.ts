@@ -116,10 +116,10 @@ export class GraphNode implements Owned {
     }
     // Every gradient handed on is a tensor of its own, so that each receiver may free it.
     const handedOn: (Tensor | null)[] = [];
-    results.forEach((grad, i) => {
+    for (const [i, grad] of results.entries()) {
       const summed = grad && this.needs[i] ? sumTo(grad, this.shapes[i]!) : null;
       handedOn.push(summed && (grads.includes(summed) || handedOn.includes(summed)) ? alias(summed) : summed);
-    });
+    }
     return handedOn;
   }
 

@@ -73,6 +73,24 @@ describe("autograd", () => {
     });
   });
 
+  it("gives an input none where an op of one's own leaves its gradient out", () => {
+    const second = md.defineOp({
+      name: "second",
+      forward: ([a, b]) => a!.add(b!),
+      backward: (grad) => {
+        const grads = new Array<md.Tensor | null>(2);
+        grads[1] = grad.mul(3);
+        return grads;
+      },
+    });
+    md.scope(() => {
+      const [a, b] = [1, 2].map((value) => md.tensor([value], { requiresGrad: true })) as [md.Tensor, md.Tensor];
+      md.backward(second([a, b]));
+      expect(a.grad).toBeNull();
+      expect(b.grad!.item()).toBe(3);
+    });
+  });
+
   it("names the op that made the first NaN", () => {
     md.scope(() => {
       const x = md.tensor([-1, 1]);
