@@ -83,19 +83,14 @@ export abstract class Module {
 
   #state<T extends Tensor>(wanted: (member: Tensor) => member is T): Map<string, T> {
     const found = new Map<string, T>();
-    const seen = new Set<Member>();
-    const visit = (prefix: string, module: Module): void => {
-      if (seen.has(module)) return;
-      seen.add(module);
-      const members = module.#members();
-      for (const [name, member] of members) {
+    const seen = new Set<Tensor>();
+    for (const [prefix, module] of this.namedModules()) {
+      for (const [name, member] of module.#members()) {
         if (member instanceof Module || seen.has(member) || !wanted(member)) continue;
         seen.add(member);
         found.set(join(prefix, name), member);
       }
-      for (const [name, member] of members) if (member instanceof Module) visit(join(prefix, name), member);
-    };
-    visit("", this);
+    }
     return found;
   }
 
