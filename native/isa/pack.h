@@ -4,15 +4,14 @@
 
 namespace md::MD_ISA {
 
-/// Rows [0, depth) of up to VECTORS vectors of adjacent columns; WHOLE says that all lanes exist.
-template <int VECTORS, bool WHOLE, class T>
-void packRows(const T* from, int64_t rowStride, int64_t depth, int64_t columns, T* out) {
+/// Rows [0, depth) of fewer than VECTORS vectors of adjacent columns; zero beyond the last column.
+template <int VECTORS, class T>
+void packRagged(const T* from, int64_t rowStride, int64_t depth, int64_t columns, T* out) {
   constexpr int W = Vec<T>::width, P = VECTORS * W;
-#pragma GCC unroll 4
   for (int64_t k = 0; k < depth; k++, from += rowStride, out += P) {
 #pragma GCC unroll 4
     for (int v = 0; v < VECTORS; v++) {
-      const int64_t n = WHOLE ? W : columns - v * W;
+      const int64_t n = columns - v * W;
       (n >= W ? Vec<T>::load(from + v * W) : n > 0 ? Vec<T>::loadPart(from + v * W, static_cast<int>(n)) : Vec<T>::zero()).store(out + v * W);
     }
   }
@@ -22,6 +21,7 @@ void packRows(const T* from, int64_t rowStride, int64_t depth, int64_t columns, 
 template <int VECTORS, int PANELS, class T>
 void packPanels(const T* from, int64_t rowStride, int64_t depth, T* out) {
   constexpr int W = Vec<T>::width, P = VECTORS * W;
+#pragma GCC unroll 4
   for (int64_t k = 0; k < depth; k++, from += rowStride, out += P) {
 #pragma GCC unroll 16
     for (int panel = 0; panel < PANELS; panel++) {
@@ -54,8 +54,8 @@ template <int VECTORS, class T>
 void packPanel(const T* from, int64_t rowStride, int64_t columnStride, int64_t depth, int64_t columns, T* out) {
   constexpr int W = Vec<T>::width, P = VECTORS * W;
   if (columnStride == 1) {
-    const auto pack = columns >= P ? packRows<VECTORS, true, T> : packRows<VECTORS, false, T>;
-    pack(from, rowStride, depth, columns, out);
+    if (columns >= P) return packPanels<VECTORS, 1>(from, rowStride, depth, out);
+    packRagged<VECTORS>(from, rowStride, depth, columns, out);
   } else if (rowStride == 1) {
     for (int64_t k = 0; k < depth; k += W) {
       const int steps = static_cast<int>(depth - k < W ? depth - k : W);

@@ -16,8 +16,8 @@ constexpr int64_t kSplitDepth = 256;         // shortest part of k worth a parti
 constexpr double kPacking = 3;               // steps that a panel of B or a strip of A takes to be packed
 constexpr double kLate = 0.2;                // of a part, that threads are late by
 
-/// How one call is cut: `flat` cuts the strips of all batch items end to end; otherwise every item is cut into
-/// rows x cols parts, each of which is a sum of `depths` parts of k.
+/// How one call is cut: `flat` cuts the strips of all batch items, end to end, into `rows` parts; otherwise every item is cut
+/// into rows x cols parts, each of which is a sum of `depths` parts of k.
 struct Plan {
   bool flat = true;
   int64_t rows = 1, cols = 1, depths = 1;
@@ -36,7 +36,7 @@ Plan plan(const GemmArgs& g, int64_t items, int64_t threads) {
   const Tile tile = MD_CALL(gemmTile)(g.dtype);
   const int64_t strips = divideUp(g.m, tile.rows), panels = divideUp(g.n, tile.cols);
   const int64_t parts = partsWorth(g, items, threads);
-  if (parts <= 1 || items >= 4 * threads || (items > 1 && items * strips >= 4 * threads && g.m >= g.n)) return {};
+  if (parts <= 1 || items >= 4 * threads || (items > 1 && items * strips >= 4 * threads && g.m >= g.n)) return {true, parts};
   // The cheapest cut in vector steps: a thread's parts, with the packing that they repeat and what they cost to begin; a
   // piece of one more, for which a slow thread is waited for; and the sum over k parts.
   Plan best;
@@ -245,7 +245,7 @@ void gemm(Context& context, const GemmArgs& args, const Batch& over, const char*
   if (items == 0 || g.m == 0 || g.n == 0) return;
   const Plan p = plan(g, items, context.pool.threads());
   if (p.flat) {
-    runFlat(context, g, batch, items, items == 1 ? p.rows : partsWorth(g, items, context.pool.threads()), op);
+    runFlat(context, g, batch, items, p.rows, op);
   } else {
     runGrid(context, g, batch, items, p, op);
   }
