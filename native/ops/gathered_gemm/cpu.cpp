@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <cstring>
+#include <vector>
 
 #include "../../isa/pack.h"
 #include "../../isa/simd.h"
@@ -8,6 +10,8 @@ namespace md::gathered_gemm::MD_ISA {
 namespace {
 
 using md::MD_ISA::Vec;
+
+constexpr int64_t kNearBytes = 200 << 10;  // of operands in the second-level cache, beside a thread's part of a result
 
 /// Rows of a register tile: their accumulators, the vectors of a panel and one broadcast element fit the registers. More
 /// than 12 would run out of the general registers that hold their addresses.
@@ -169,11 +173,11 @@ void multiplyColumnsOf(const Product& p, const Panels& m, int64_t begin, int64_t
   sums.finish(0, rows);
 }
 
-// sums[row][…] += sum over the pairs of grad[to][row] · x[from][…], for Rows rows and one panel whose last vector has
-// `lanes` elements.
+// sums[row][…] = sum over the pairs of grad[to][row] · x[from][…], plus what was there if `add`, for Rows rows and one panel
+// whose last vector has `lanes` elements.
 template <int Rows, int Vectors, bool Whole, class T>
 inline __attribute__((always_inline)) void outerTile(const int32_t* from, const int32_t* to, int64_t pairs, const T* x, int64_t depth, const T* grad,
-                                                     int64_t columns, int lanes, T* sums, int64_t stride) {
+                                                     int64_t columns, int lanes, T* sums, int64_t stride, bool add) {
   constexpr int W = Vec<T>::width;
   Vec<T> acc[Rows][Vectors];
 #pragma GCC unroll 16
@@ -198,7 +202,7 @@ inline __attribute__((always_inline)) void outerTile(const int32_t* from, const 
   for (int r = 0; r < Rows; r++) {
     T* out = sums + r * stride;
 #pragma GCC unroll 4
-    for (int v = 0; v < Vectors; v++) (Vec<T>::load(out + v * W) + acc[r][v]).store(out + v * W);
+    for (int v = 0; v < Vectors; v++) (add ? Vec<T>::load(out + v * W) + acc[r][v] : acc[r][v]).store(out + v * W);
   }
 }
 
@@ -211,30 +215,36 @@ void outerProductRowsOf(const OuterProduct& p, int64_t begin, int64_t end) {
   const int64_t rowStride = direct ? p.columnStride : stride;
   const auto weightRow = [&](int64_t row) { return static_cast<T*>(p.weight) + row / p.columns * p.kernelStride + row % p.columns * p.columnStride; };
   const auto rowOf = [&](int64_t row) { return direct ? weightRow(row) : static_cast<T*>(p.sums) + row * stride; };
-  for (int64_t block = 0; block < blocks; block++) {
+  // Rows of so many blocks stay near while the offsets pass over them: a large gradient comes by once for all of these.
+  const int64_t near = std::max<int64_t>(1, kNearBytes / (pairs.blockRows * (p.depth + p.columns) * static_cast<int64_t>(sizeof(T))));
+  std::vector<bool> begun(static_cast<size_t>(pairs.kernels), false);
+  for (int64_t first = 0; first < blocks; first += near) {
     for (int64_t k = begin / p.columns; k * p.columns < end; k++) {
-      const int64_t firstRow = k * p.columns, lastRow = firstRow + p.columns;
-      const int32_t* at = pairs.starts + block * pairs.kernels + k;
-      const int64_t first = firstRow > begin ? firstRow : begin, last = lastRow < end ? lastRow : end;
-      if (block == 0) {
-        for (int64_t row = first; row < last; row++) std::memset(rowOf(row), 0, static_cast<size_t>(stride) * sizeof(T));
-      }
-      if (at[0] == at[1]) continue;
-      const int32_t *from = pairs.inputs + at[0], *to = pairs.outputs + at[0];
-      eachPanel(stride / W, [&]<int Vectors>(int64_t v) {
-        const T* x = static_cast<const T*>(p.x) + v * W;
-        const int64_t lanes = p.depth - (v + Vectors - 1) * W;
-        eachTile<kTileRows<Vectors>>(first, last, [&]<int Rows>(int64_t row) {
-          const T* grad = static_cast<const T*>(p.grad) + (row - firstRow);
-          T* out = rowOf(row) + v * W;
-          if (lanes >= W) {
-            outerTile<Rows, Vectors, true>(from, to, at[1] - at[0], x, p.depth, grad, p.columns, W, out, rowStride);
-          } else {
-            outerTile<Rows, Vectors, false>(from, to, at[1] - at[0], x, p.depth, grad, p.columns, static_cast<int>(lanes), out, rowStride);
-          }
+      const int64_t firstRow = std::max(begin, k * p.columns), lastRow = std::min(end, (k + 1) * p.columns);
+      for (int64_t block = first; block < std::min(blocks, first + near); block++) {
+        const int32_t* at = pairs.starts + block * pairs.kernels + k;
+        if (at[0] == at[1]) continue;
+        const int32_t *from = pairs.inputs + at[0], *to = pairs.outputs + at[0];
+        const bool add = begun[static_cast<size_t>(k)];
+        eachPanel(stride / W, [&]<int Vectors>(int64_t v) {
+          const T* x = static_cast<const T*>(p.x) + v * W;
+          const int64_t lanes = p.depth - (v + Vectors - 1) * W;
+          eachTile<kTileRows<Vectors>>(firstRow, lastRow, [&]<int Rows>(int64_t row) {
+            const T* grad = static_cast<const T*>(p.grad) + (row - k * p.columns);
+            T* out = rowOf(row) + v * W;
+            if (lanes >= W) {
+              outerTile<Rows, Vectors, true>(from, to, at[1] - at[0], x, p.depth, grad, p.columns, W, out, rowStride, add);
+            } else {
+              outerTile<Rows, Vectors, false>(from, to, at[1] - at[0], x, p.depth, grad, p.columns, static_cast<int>(lanes), out, rowStride, add);
+            }
+          });
         });
-      });
+        begun[static_cast<size_t>(k)] = true;
+      }
     }
+  }
+  for (int64_t row = begin; row < end; row++) {
+    if (!begun[static_cast<size_t>(row / p.columns)]) std::memset(rowOf(row), 0, static_cast<size_t>(stride) * sizeof(T));
   }
   if (direct) return;
   for (int64_t row = begin; row < end; row++) {
