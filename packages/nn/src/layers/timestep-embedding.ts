@@ -17,8 +17,8 @@ export interface SinusoidalOptions {
 }
 
 /**
- * Sinusoidal embedding of timesteps (Ho et al., 2020, with diffusers' options and numbers): any dtype [...] -> [..., dim],
- * sines then cosines of t · maxPeriod^(-i / (dim/2 - downscaleFreqShift)); an odd `dim` ends with 0.
+ * Sinusoidal embedding of timesteps (Ho et al., 2020, with diffusers' options and numbers): [...] of whatever dtype ->
+ * [..., dim], sines then cosines of t · maxPeriod^(-i / (dim/2 - downscaleFreqShift)); an odd `dim` ends with 0.
  */
 export function timestepEmbedding(
   timesteps: Tensor,
