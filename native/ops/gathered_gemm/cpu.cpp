@@ -215,30 +215,31 @@ void outerProductRowsOf(const OuterProduct& p, int64_t begin, int64_t end) {
   const int64_t rowStride = direct ? p.columnStride : stride;
   const auto weightRow = [&](int64_t row) { return static_cast<T*>(p.weight) + row / p.columns * p.kernelStride + row % p.columns * p.columnStride; };
   const auto rowOf = [&](int64_t row) { return direct ? weightRow(row) : static_cast<T*>(p.sums) + row * stride; };
+  const auto multiplyGroup = [&](int64_t k, const int32_t* at, bool add) {
+    const int32_t *from = pairs.inputs + at[0], *to = pairs.outputs + at[0];
+    eachPanel(stride / W, [&]<int Vectors>(int64_t v) {
+      const T* x = static_cast<const T*>(p.x) + v * W;
+      const int64_t lanes = p.depth - (v + Vectors - 1) * W;
+      eachTile<kTileRows<Vectors>>(std::max(begin, k * p.columns), std::min(end, (k + 1) * p.columns), [&]<int Rows>(int64_t row) {
+        const T* grad = static_cast<const T*>(p.grad) + (row - k * p.columns);
+        T* out = rowOf(row) + v * W;
+        if (lanes >= W) {
+          outerTile<Rows, Vectors, true>(from, to, at[1] - at[0], x, p.depth, grad, p.columns, W, out, rowStride, add);
+        } else {
+          outerTile<Rows, Vectors, false>(from, to, at[1] - at[0], x, p.depth, grad, p.columns, static_cast<int>(lanes), out, rowStride, add);
+        }
+      });
+    });
+  };
   // Rows of so many blocks stay near while the offsets pass over them: a large gradient comes by once for all of these.
   const int64_t near = std::max<int64_t>(1, kNearBytes / (pairs.blockRows * (p.depth + p.columns) * static_cast<int64_t>(sizeof(T))));
   std::vector<bool> begun(static_cast<size_t>(pairs.kernels), false);
   for (int64_t first = 0; first < blocks; first += near) {
     for (int64_t k = begin / p.columns; k * p.columns < end; k++) {
-      const int64_t firstRow = std::max(begin, k * p.columns), lastRow = std::min(end, (k + 1) * p.columns);
       for (int64_t block = first; block < std::min(blocks, first + near); block++) {
         const int32_t* at = pairs.starts + block * pairs.kernels + k;
         if (at[0] == at[1]) continue;
-        const int32_t *from = pairs.inputs + at[0], *to = pairs.outputs + at[0];
-        const bool add = begun[static_cast<size_t>(k)];
-        eachPanel(stride / W, [&]<int Vectors>(int64_t v) {
-          const T* x = static_cast<const T*>(p.x) + v * W;
-          const int64_t lanes = p.depth - (v + Vectors - 1) * W;
-          eachTile<kTileRows<Vectors>>(firstRow, lastRow, [&]<int Rows>(int64_t row) {
-            const T* grad = static_cast<const T*>(p.grad) + (row - k * p.columns);
-            T* out = rowOf(row) + v * W;
-            if (lanes >= W) {
-              outerTile<Rows, Vectors, true>(from, to, at[1] - at[0], x, p.depth, grad, p.columns, W, out, rowStride, add);
-            } else {
-              outerTile<Rows, Vectors, false>(from, to, at[1] - at[0], x, p.depth, grad, p.columns, static_cast<int>(lanes), out, rowStride, add);
-            }
-          });
-        });
+        multiplyGroup(k, at, begun[static_cast<size_t>(k)]);
         begun[static_cast<size_t>(k)] = true;
       }
     }
