@@ -35,7 +35,7 @@ Napi::Value guarded(const Napi::CallbackInfo& info, Environment& env, const char
 Napi::Value callBody(const Napi::CallbackInfo& info) {
   auto& bound = *static_cast<Bound<Entry>*>(info.Data());
   return guarded(info, *bound.environment, bound.entry.name, [&]() -> Napi::Value {
-    Call call(info, *bound.environment, bound.entry.name, bound.entry.runs, bound.entry.halves);
+    Call call(info, *bound.environment, bound.entry);
     bound.entry.body(call);
     return info.Env().Undefined();
   });
@@ -44,7 +44,7 @@ Napi::Value callBody(const Napi::CallbackInfo& info) {
 Napi::Value callValueBody(const Napi::CallbackInfo& info) {
   auto& bound = *static_cast<Bound<ValueEntry>*>(info.Data());
   return guarded(info, *bound.environment, bound.entry.name, [&] {
-    Call call(info, *bound.environment, bound.entry.name, bound.entry.runs, bound.entry.halves);
+    Call call(info, *bound.environment, bound.entry);
     return bound.entry.body(call);
   });
 }

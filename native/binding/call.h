@@ -52,6 +52,9 @@ enum class Runs { onCpu, everywhere };
 /// elements.
 enum class Halves { widened, storedOnCuda, stored };
 
+/// Whether an op reads or writes elements on the CPU, and hence begins when the one before has ended.
+enum class Touches { elements, nothing };
+
 /// Arguments of one call, with the op's name for the errors. The call runs on the device of its operands, or on the one
 /// that onDevice() names; operands on two devices, or on one for which the op has no kernel, are a DeviceError.
 ///
@@ -59,8 +62,10 @@ enum class Halves { widened, storedOnCuda, stored };
 /// call that dtype. The floats among its operands then have one dtype; DTypeError otherwise.
 class Call {
  public:
-  Call(const Napi::CallbackInfo& info, Environment& env, const char* op, Runs runs, Halves halves)
-      : info_(info), env_(env), runs_(runs), halves_(halves), op(op) {
+  template <class Entry>
+  Call(const Napi::CallbackInfo& info, Environment& env, const Entry& entry)
+      : info_(info), env_(env), runs_(entry.runs), halves_(entry.halves), op(entry.name) {
+    if (entry.touches == Touches::elements) env_.pool.finish();
     env_.context.allocator = &env_.allocator;
     env_.context.stream = Stream{};
   }
@@ -144,6 +149,7 @@ struct Entry {
   Body body;
   Runs runs = Runs::onCpu;
   Halves halves = Halves::widened;
+  Touches touches = Touches::elements;
 };
 /// One that returns a JavaScript value instead.
 struct ValueEntry {
@@ -151,6 +157,7 @@ struct ValueEntry {
   ValueBody body;
   Runs runs = Runs::onCpu;
   Halves halves = Halves::widened;
+  Touches touches = Touches::elements;
 };
 
 void define(Napi::Env env, Napi::Object exports, Environment& environment, std::initializer_list<Entry> entries);

@@ -81,6 +81,20 @@ Block Allocator::allocate(size_t bytes, const char* op) {
 
 void Allocator::release(Block block, size_t bytes) {
   stats_.liveBytes -= sizeClass(bytes);
+  if (holding_) {
+    held_.push_back(block);
+  } else {
+    giveBack(block);
+  }
+}
+
+void Allocator::letGo() {
+  holding_ = false;
+  for (const Block& block : held_) giveBack(block);
+  held_.clear();
+}
+
+void Allocator::giveBack(Block block) {
   if (!caching_) return source_.release(block.data);
   stats_.cachedBytes += block.size;
   free_[block.size].push_back(block.data);

@@ -44,6 +44,9 @@ class Allocator {
   /// 64-byte aligned, never null. Flushes the cache and retries before it throws OutOfMemory.
   Block allocate(size_t bytes, const char* op);
   void release(Block block, size_t bytes);
+  /// Between these, released blocks are not given out again, nor back to the source: kernels may still read them.
+  void hold() { holding_ = true; }
+  void letGo();
   void flush();
   /// Flushes, and from here on gives released blocks back to the source at once.
   void stopCaching();
@@ -54,8 +57,10 @@ class Allocator {
 
  private:
   size_t sizeClass(size_t bytes) const;
+  void giveBack(Block block);
   BlockSource& source_;
-  bool checked_, caching_;
+  bool checked_, caching_, holding_ = false;
+  std::vector<Block> held_;
   std::map<size_t, std::vector<void*>> free_;
   MemoryStats stats_;
   size_t limitBytes_;

@@ -68,6 +68,7 @@ void copyInto(Context& context, const Tensor& x, void* out, const char* op) {
     if (x.contiguous()) return context.stream.queue->copy(x.raw(), out, static_cast<size_t>(x.numel()) * size, op);
     return cuda::gatherStrided(context, x, out, op);
   }
+  context.pool.finish();
   if (x.contiguous()) {
     std::memcpy(out, x.raw(), static_cast<size_t>(x.numel()) * size);
     return;
@@ -100,6 +101,7 @@ void clear(Context& context, const Tensor& x, const char* op) {
   const size_t bytes = static_cast<size_t>(x.numel()) * itemSize(x.dtype);
   if (bytes == 0) return;
   if (context.onCuda()) return context.stream.queue->clear(x.raw(), bytes, op);
+  context.pool.finish();
   std::memset(x.raw(), 0, bytes);
 }
 

@@ -21,6 +21,7 @@ void ThreadPool::start(int threads) {
 }
 
 void ThreadPool::stop() {
+  finish();
   stopping_ = true;
   for (Worker& worker : workers_) {
     worker.wakeUp();
@@ -51,6 +52,26 @@ void ThreadPool::Worker::sleep(const std::atomic<bool>& stopping) {
 }
 
 void ThreadPool::run(int parts, void (*task)(void*, int, int), void* data) {
+  finish();
+  post(parts, task, data);
+  join();
+}
+
+void ThreadPool::begin(int parts, std::function<void(int, int)> task, std::function<void()> done) {
+  finish();
+  begun_ = std::move(task);
+  done_ = std::move(done);
+  post(parts, [](void* begun, int part, int thread) { (*static_cast<std::function<void(int, int)>*>(begun))(part, thread); }, &begun_);
+}
+
+void ThreadPool::finish() {
+  if (!begun_) return;
+  join();
+  begun_ = nullptr;
+  done_();
+}
+
+void ThreadPool::post(int parts, void (*task)(void*, int, int), void* data) {
   task_ = task;
   data_ = data;
   sharing_ = parts < threads() ? parts : threads();
@@ -66,8 +87,11 @@ void ThreadPool::run(int parts, void (*task)(void*, int, int), void* data) {
     worker.posted = true;
     worker.wakeUp();
   }
+}
+
+void ThreadPool::join() {
   takeParts(0);
-  for (int i = 0; i < helpers; i++) {
+  for (int i = 0; i < sharing_ - 1; i++) {
     if (workers_[static_cast<size_t>(i)].claim()) working_.fetch_sub(1, std::memory_order_relaxed);
   }
   for (int spin = 0; working_.load(std::memory_order_acquire) > 0; spin++) {

@@ -1,12 +1,13 @@
 // Fork-join pool. How work is cut into parts depends on the number of threads alone, never on who computes a part or when,
 // so that the same thread count gives the same bits. Each thread has a run of neighbouring parts of its own, which stay in
 // its caches from one op to the next, and takes of the others' when it is done: one that is slow, or has not woken up yet, is
-// left fewer.
+// left fewer. A caller may go on before all parts are done, and come back for those that are left.
 #pragma once
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <mutex>
 #include <thread>
 #include <type_traits>
@@ -32,6 +33,11 @@ class ThreadPool {
   /// reentrant; tasks must not throw.
   void run(int parts, void (*task)(void*, int, int), void* data);
 
+  /// As run, but returns as soon as the workers know of it: what they leave is for finish(), which every run begins with.
+  /// Keeps `task` until then, and calls `done` on the caller's thread when it is gone.
+  void begin(int parts, std::function<void(int, int)> task, std::function<void()> done);
+  void finish();
+
  private:
   // Sequentially consistent: either the caller sees `sleeping`, or the worker sees `posted` before it sleeps.
   struct alignas(64) Worker {
@@ -56,6 +62,8 @@ class ThreadPool {
 
   void start(int threads);
   void stop();
+  void post(int parts, void (*task)(void*, int, int), void* data);
+  void join();
   void work(int thread, Worker& own);
   void takeParts(int thread);
 
@@ -66,18 +74,25 @@ class ThreadPool {
   void* data_ = nullptr;
   std::atomic<int> working_{0};  // workers that were posted and are not done
   std::atomic<bool> stopping_{false};
+  std::function<void(int, int)> begun_;  // empty where nothing was begun, or all of it is done
+  std::function<void()> done_;
 };
 
 /// Parts a thread that even out what slows a thread down for a while: interrupts, other processes, neighbours on the host.
 constexpr int64_t kPartsPerThread = 8;
 
+inline int partsOf(const ThreadPool& pool, int64_t n, int64_t grain) {
+  const int64_t most = grain > 0 ? (n + grain - 1) / grain : n, enough = kPartsPerThread * pool.threads();
+  return static_cast<int>(most < enough ? most : enough);
+}
+
 /// f(begin, end) over [0, n) in parts of some `grain` items or more, which may be more parts than threads; `f` must not throw.
 template <class F>
 void parallelFor(ThreadPool& pool, int64_t n, int64_t grain, F&& f) {
   if (n <= 0) return;
-  const int64_t most = grain > 0 ? (n + grain - 1) / grain : n, enough = kPartsPerThread * pool.threads();
-  const int parts = static_cast<int>(most < enough ? most : enough);
+  const int parts = partsOf(pool, n, grain);
   if (parts <= 1) {
+    pool.finish();
     f(int64_t{0}, n);
     return;
   }
@@ -99,7 +114,10 @@ void parallelFor(ThreadPool& pool, int64_t n, int64_t grain, F&& f) {
 /// not throw.
 template <class F>
 void shareOut(ThreadPool& pool, int64_t parts, F&& f) {
-  if (parts == 1) return f(int64_t{0}, int64_t{0});
+  if (parts == 1) {
+    pool.finish();
+    return f(int64_t{0}, int64_t{0});
+  }
   pool.run(static_cast<int>(parts), [](void* data, int part, int thread) { (*static_cast<std::remove_reference_t<F>*>(data))(int64_t{part}, int64_t{thread}); }, &f);
 }
 

@@ -59,10 +59,10 @@ Loop makeLoop(const Dims& shape, std::initializer_list<const Tensor*> operands) 
 
 // Runs rows(loop, from, begin, end) over the outer axes; a single row is cut into several.
 template <class Rows>
-void runRows(Context& context, Loop loop, int64_t numel, Rows&& rows) {
+void runRows(Context& context, Loop loop, int64_t numel, Rows rows) {
   if (numel == 0) return;
   if (loop.rank == 1) {
-    parallelFor(context.pool, loop.extent[0], 2 * kGrain, [&](int64_t begin, int64_t end) {
+    parallelForLater(context, loop.extent[0], 2 * kGrain, [=](int64_t begin, int64_t end) {
       Loop piece = loop;
       piece.extent[0] = end - begin;
       rows(piece, begin, 0, 1);
@@ -70,8 +70,8 @@ void runRows(Context& context, Loop loop, int64_t numel, Rows&& rows) {
     return;
   }
   const int64_t inner = loop.extent[loop.rank - 1];
-  parallelFor(context.pool, numel / inner, std::max<int64_t>(1, kGrain / inner),
-              [&](int64_t begin, int64_t end) { rows(loop, 0, begin, end); });
+  parallelForLater(context, numel / inner, std::max<int64_t>(1, kGrain / inner),
+                   [=](int64_t begin, int64_t end) { rows(loop, 0, begin, end); });
 }
 
 // Address of element `from` along the last axis.
@@ -110,7 +110,7 @@ Tensor unary(Context& context, Unary kind, const Tensor& input, double a, double
     unaryCuda(context, kind, x, out, a, b, op);
     return out;
   }
-  parallelFor(context.pool, x.numel(), kGrain, [&](int64_t begin, int64_t end) {
+  parallelForLater(context, x.numel(), kGrain, [=](int64_t begin, int64_t end) {
     const auto size = static_cast<int64_t>(itemSize(x.dtype));
     MD_CALL(unaryRange)(kind, x.dtype, static_cast<const char*>(x.raw()) + begin * size, advance(out, begin), end - begin, a, b);
   });
@@ -127,7 +127,7 @@ Tensor unaryGrad(Context& context, Unary kind, const Tensor& input, const Tensor
     unaryGradCuda(context, kind, x, grad, out, a, b, op);
     return out;
   }
-  parallelFor(context.pool, x.numel(), kGrain, [&](int64_t begin, int64_t end) {
+  parallelForLater(context, x.numel(), kGrain, [=](int64_t begin, int64_t end) {
     MD_CALL(unaryGradRange)(kind, x.dtype, advance(x, begin), advance(grad, begin), advance(out, begin), end - begin, a, b);
   });
   return out;
@@ -148,7 +148,7 @@ Tensor binary(Context& context, Binary kind, const Tensor& a, const Tensor& b, c
     binaryCuda(context, kind, makeLoop(shape, {&a, &b}), a, b, out, op);
     return out;
   }
-  runRows(context, makeLoop(shape, {&a, &b}), out.numel(), [&](const Loop& loop, int64_t from, int64_t begin, int64_t end) {
+  runRows(context, makeLoop(shape, {&a, &b}), out.numel(), [=](const Loop& loop, int64_t from, int64_t begin, int64_t end) {
     MD_CALL(binaryRows)(kind, a.dtype, loop, begin, end, advance(a, loop, 1, from), advance(b, loop, 2, from), advance(out, from));
   });
   return out;
@@ -163,7 +163,7 @@ Tensor where(Context& context, const Tensor& condition, const Tensor& a, const T
     whereCuda(context, makeLoop(shape, {&condition, &a, &b}), condition, a, b, out, op);
     return out;
   }
-  runRows(context, makeLoop(shape, {&condition, &a, &b}), out.numel(), [&](const Loop& loop, int64_t from, int64_t begin, int64_t end) {
+  runRows(context, makeLoop(shape, {&condition, &a, &b}), out.numel(), [=](const Loop& loop, int64_t from, int64_t begin, int64_t end) {
     MD_CALL(whereRows)(a.dtype, loop, begin, end, advance(condition, loop, 1, from), advance(a, loop, 2, from), advance(b, loop, 3, from), advance(out, from));
   });
   return out;
@@ -191,7 +191,7 @@ Tensor full(Context& context, DType dtype, const Dims& shape, double value, cons
     fillCuda(context, out, value, op);
     return out;
   }
-  parallelFor(context.pool, out.numel(), kGrain, [&](int64_t begin, int64_t end) {
+  parallelForLater(context, out.numel(), kGrain, [=](int64_t begin, int64_t end) {
     MD_CALL(fillRange)(dtype, advance(out, begin), end - begin, value);
   });
   return out;

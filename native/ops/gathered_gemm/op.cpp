@@ -248,7 +248,7 @@ void weightGrad(Context& context, const PairMap& given, const Tensor& x, const T
   if (!allHold(context, checked.pairs)) failPairs(checked.pairs, op);
   const int64_t parts = std::clamp<int64_t>(checked.count * weight.depth * weight.columns / kMultiplyGrain, 1, kSweepsPerThread * context.pool.threads());
   const std::vector<int64_t> begins = shareRows(checked.pairs, weight.columns, parts);
-  shareOut(context.pool, parts, [&](int64_t part, int64_t) {
+  shareOutLater(context, parts, [=](int64_t part, int64_t) {
     const auto at = static_cast<size_t>(part);
     MD_CALL(outerProductRows)(product, begins[at], begins[at + 1]);
   });

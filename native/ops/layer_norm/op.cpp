@@ -124,7 +124,7 @@ Output layerNorm(Context& context, const Operands& operands, double eps, const c
     layerNormCuda(context, {rows, n, p.x, address(p.weight), address(p.bias), p.modulation}, eps, out, op);
     return out;
   }
-  parallelFor(context.pool, rows, kGrain / (n + 1) + 1, [&, n = n](int64_t begin, int64_t end) {
+  parallelForLater(context, rows, kGrain / (n + 1) + 1, [=, n = n](int64_t begin, int64_t end) {
     MD_CALL(layerNormRows)(p.x.dtype, n, eps, begin, end, p.x.raw(), address(p.weight), address(p.bias), p.modulation, out.y.raw(), out.mean.raw(),
                            out.rstd.raw());
   });
@@ -167,13 +167,13 @@ Gradients layerNormGrad(Context& context, const Operands& operands, const Tensor
     partialSums = empty(context, dtype, Dims{blocks.count, 2, n}, op);
     sums = {partialSums.raw(), static_cast<char*>(partialSums.raw()) + n * static_cast<int64_t>(itemSize(dtype)), 2 * n};
   }
-  parallelFor(context.pool, blocks.count, 1 + kGrain / (kBlockRows * (n + 1)), [&](int64_t begin, int64_t end) {
+  parallelForLater(context, blocks.count, 1 + kGrain / (kBlockRows * (n + 1)), [=](int64_t begin, int64_t end) {
     MD_CALL(layerNormGradBlocks)(dtype, blocks, n, begin, end, p.x.raw(), address(p.weight), address(p.bias), p.modulation, m.raw(), r.raw(), grad.raw(),
                                  out.x.raw(), affine ? partial.raw() : nullptr, sums);
   });
   const auto combine = [&](const Tensor& from, int64_t items, int64_t blocksEach, const Tensor& a, const Tensor& b) {
     const int64_t bytes = n * static_cast<int64_t>(itemSize(dtype));
-    parallelFor(context.pool, items * n, kGrain / (blocksEach + 1) + 1, [&](int64_t begin, int64_t end) {
+    parallelForLater(context, items * n, kGrain / (blocksEach + 1) + 1, [=](int64_t begin, int64_t end) {
       for (int64_t item = begin / n; item * n < end; item++) {
         const auto at = [&](const Tensor& x, int64_t index) { return static_cast<char*>(x.raw()) + index * bytes; };
         MD_CALL(layerNormCombine)(dtype, blocksEach, n, std::max(begin - item * n, int64_t{0}), std::min(end - item * n, n), at(from, item * blocksEach * 2),

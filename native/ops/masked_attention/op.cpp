@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <string>
 #include <tuple>
 
@@ -163,30 +164,30 @@ void backwardCpu(Context& context, const BackwardProblem& problem, const BlockLi
 
 Forward forward(Context& context, const Tensor& q0, const Tensor& k0, const Tensor& v0, const Mask& mask, const Options& options, const char* op) {
   const Sizes sizes = checkOperands(q0, k0, v0, options, op);
-  const Plan plan = masked_attention::plan(mask, sizes, op);
+  const auto plan = std::make_shared<const Plan>(masked_attention::plan(mask, sizes, op));
   const Tensor q = withUnitRows(context, q0, op), k = withUnitRows(context, k0, op), v = withUnitRows(context, v0, op);
   const Prepared prepareQ(context, options.q, sizes, computedDType(q.dtype), sizes.queries, options, "q", op);
   const Prepared prepareK(context, options.k, sizes, computedDType(q.dtype), sizes.keys, options, "k", op);
   Forward result{emptyHeads(context, q.dtype, sizes.batch, sizes.heads, sizes.queries, sizes.headDim, op),
                  empty(context, computedDType(q.dtype), {sizes.batch, sizes.heads, sizes.queries}, op)};
-  const Problem described = describe(q, k, v, sizes, plan, options, prepareQ, prepareK);
+  const Problem described = describe(q, k, v, sizes, *plan, options, prepareQ, prepareK);
   if (context.onCuda()) {
-    forwardCuda(context, planCuda(context, q.dtype), described, plan.queries, rowsOf(result.out), result.logSumExp.raw(), op);
+    forwardCuda(context, planCuda(context, q.dtype), described, plan->queries, rowsOf(result.out), result.logSumExp.raw(), op);
     return result;
   }
   const int64_t blocksToPack = prepareK.view.any() ? 0 : kBlocksToPack;
   int64_t mostPacked = 0;
-  for (const Segment& segment : plan.queries.segments) {
+  for (const Segment& segment : plan->queries.segments) {
     if (segment.blocks() >= blocksToPack) mostPacked = std::max(mostPacked, segment.tokens());
   }
-  const ForwardProblem problem{described, plan.queries.view(), blocksToPack, mostPacked, rowsOf(result.out),
+  const ForwardProblem problem{described, plan->queries.view(), blocksToPack, mostPacked, rowsOf(result.out),
                                result.logSumExp.raw()};
   const int64_t threads = context.pool.threads();
-  const std::vector<Cut> cuts = partition(plan.queries, sizes, threads);
+  std::vector<Cut> cuts = partition(plan->queries, sizes, threads);
   const auto parts = static_cast<int64_t>(cuts.size()) - 1;
   const int64_t elements = MD_CALL(forwardWorkspace)(problem);
   const Tensor workspace = empty(context, q.dtype, {std::min(parts, threads), elements}, op);
-  shareOut(context.pool, parts, [&](int64_t part, int64_t thread) {
+  shareOutLater(context, parts, [=, plan = plan, cuts = std::move(cuts)](int64_t part, int64_t thread) {
     char* space = static_cast<char*>(workspace.raw()) + static_cast<size_t>(thread * elements) * itemSize(q.dtype);
     MD_CALL(forwardPart)(problem, cuts[static_cast<size_t>(part)], cuts[static_cast<size_t>(part) + 1], space);
   });

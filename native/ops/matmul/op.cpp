@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <limits>
+#include <memory>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "../elementwise/op.h"
@@ -160,9 +162,9 @@ void runFlat(Context& context, const GemmArgs& g, const Batch& batch, int64_t it
   const int64_t tileRows = MD_CALL(gemmTile)(g.dtype).rows, threads = context.pool.threads();
   const int64_t strips = divideUp(g.m, tileRows), units = items * strips, parts = std::min(wanted, units);
   const Scratch scratch(context, g, std::min(parts, threads), op);
-  std::vector<const void*> packed(static_cast<size_t>(threads), nullptr);  // the B that a thread's scratch holds
-  shareOut(context.pool, parts, [&](int64_t part, int64_t thread) {
-    const void*& held = packed[static_cast<size_t>(thread)];
+  const auto packed = std::make_shared<std::vector<const void*>>(threads, nullptr);  // the B that a thread's scratch holds
+  shareOutLater(context, parts, [=](int64_t part, int64_t thread) {
+    const void*& held = (*packed)[static_cast<size_t>(thread)];
     int64_t unit = units * part / parts;
     const int64_t last = units * (part + 1) / parts;
     while (unit < last) {
@@ -183,7 +185,7 @@ void runGrid(Context& context, const GemmArgs& g, const Batch& batch, int64_t it
   Tensor partial;
   if (p.depths > 1) partial = empty(context, g.dtype, {items * p.depths * g.m * g.n}, op);
   const Scratch scratch(context, g, std::min<int64_t>(tasks, context.pool.threads()), op);
-  shareOut(context.pool, tasks, [&](int64_t task, int64_t thread) {
+  auto multiply = [=](int64_t task, int64_t thread) {
     const int64_t depthPart = task % p.depths, colPart = task / p.depths % p.cols, rowPart = task / (p.depths * p.cols) % p.rows;
     const int64_t item = task / (p.depths * p.cols * p.rows);
     const int64_t i = strips * rowPart / p.rows * tile.rows, iEnd = std::min(g.m, strips * (rowPart + 1) / p.rows * tile.rows);
@@ -205,13 +207,14 @@ void runGrid(Context& context, const GemmArgs& g, const Batch& batch, int64_t it
       one.residual = nullptr;
     }
     MD_CALL(gemmSerial)(part(one, i, iEnd - i, j, jEnd - j), scratch.at(thread), false);
-  });
-  if (p.depths == 1) return;
+  };
+  if (p.depths == 1) return shareOutLater(context, tasks, std::move(multiply));
+  shareOut(context.pool, tasks, multiply);
   for (int64_t item = 0; item < items; item++) {
     const GemmArgs one = itemAt(g, batch, item);
     const void* sums = advance(partial.raw(), item * p.depths * g.m * g.n, g.dtype);
-    parallelFor(context.pool, g.m, std::max<int64_t>(1, kWorkPerThread / 8 / (g.n * p.depths)),
-                [&](int64_t begin, int64_t end) { MD_CALL(gemmReduce)(one, sums, p.depths, begin, end); });
+    parallelForLater(context, g.m, std::max<int64_t>(1, kWorkPerThread / 8 / (g.n * p.depths)),
+                     [=](int64_t begin, int64_t end) { MD_CALL(gemmReduce)(one, sums, p.depths, begin, end); });
   }
 }
 

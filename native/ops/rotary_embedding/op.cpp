@@ -96,7 +96,7 @@ Tensor apply(Context& context, const Tensor& input, const Tensor& tableInput, bo
     applyCuda(context, loop, x, table, inverse, out, op);
     return out;
   }
-  parallelFor(context.pool, out.numel() / loop.headDim, kApplyGrain / loop.headDim + 1, [&](int64_t begin, int64_t end) {
+  parallelForLater(context, out.numel() / loop.headDim, kApplyGrain / loop.headDim + 1, [=](int64_t begin, int64_t end) {
     MD_CALL(applyRows)(x.dtype, loop, begin, end, x.raw(), table.raw(), out.raw(), inverse);
   });
   return out;
