@@ -22,7 +22,10 @@ struct Graph {
 
 /// One per Node environment (main thread or worker), deleted when the environment ends.
 struct Environment {
-  explicit Environment(int threads) : pool(threads), context{&allocator, pool, Stream{}} {}
+  explicit Environment(int threads) : pool(threads), context{&allocator, pool, Stream{}} {
+    allocator.waitWith([this] { pool.finish(); });
+  }
+  ~Environment() { allocator.waitWith({}); }
   /// Points `context` at a device; its queue is opened with the first use.
   void use(Device device, const char* op);
 
@@ -52,8 +55,9 @@ enum class Runs { onCpu, everywhere };
 /// elements.
 enum class Halves { widened, storedOnCuda, stored };
 
-/// Whether an op reads or writes elements on the CPU, and hence begins when the one before has ended.
-enum class Touches { elements, nothing };
+/// Whether an op waits until what was queued on the CPU before it is done: `never` where it queues all that reads or writes
+/// elements, or touches none.
+enum class Waits { first, never };
 
 /// Arguments of one call, with the op's name for the errors. The call runs on the device of its operands, or on the one
 /// that onDevice() names; operands on two devices, or on one for which the op has no kernel, are a DeviceError.
@@ -65,7 +69,7 @@ class Call {
   template <class Entry>
   Call(const Napi::CallbackInfo& info, Environment& env, const Entry& entry)
       : info_(info), env_(env), runs_(entry.runs), halves_(entry.halves), op(entry.name) {
-    if (entry.touches == Touches::elements) env_.pool.finish();
+    if (entry.waits == Waits::first) env_.pool.finish();
     env_.context.allocator = &env_.allocator;
     env_.context.stream = Stream{};
   }
@@ -149,7 +153,7 @@ struct Entry {
   Body body;
   Runs runs = Runs::onCpu;
   Halves halves = Halves::widened;
-  Touches touches = Touches::elements;
+  Waits waits = Waits::first;
 };
 /// One that returns a JavaScript value instead.
 struct ValueEntry {
@@ -157,7 +161,7 @@ struct ValueEntry {
   ValueBody body;
   Runs runs = Runs::onCpu;
   Halves halves = Halves::widened;
-  Touches touches = Touches::elements;
+  Waits waits = Waits::first;
 };
 
 void define(Napi::Env env, Napi::Object exports, Environment& environment, std::initializer_list<Entry> entries);

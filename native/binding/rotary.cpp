@@ -15,7 +15,8 @@ void applyRotary(Call& call) {
 }  // namespace
 
 void registerRotary(Napi::Env env, Napi::Object exports, Environment& environment) {
-  define(env, exports, environment, {Entry{"rotaryTable", rotaryTable, Runs::everywhere}, Entry{"applyRotary", applyRotary, Runs::everywhere}});
+  constexpr Waits never = Waits::never;
+  define(env, exports, environment, {Entry{"rotaryTable", rotaryTable, Runs::everywhere}, Entry{"applyRotary", applyRotary, Runs::everywhere, Halves::widened, never}});
 }
 
 }  // namespace md::binding

@@ -19,7 +19,8 @@ void softmaxGrad(Call& call) {
 }  // namespace
 
 void registerSoftmax(Napi::Env env, Napi::Object exports, Environment& environment) {
-  define(env, exports, environment, {Entry{"softmax", softmaxAxis, Runs::everywhere}, Entry{"softmaxGrad", softmaxGrad, Runs::everywhere}});
+  constexpr Waits never = Waits::never;
+  define(env, exports, environment, {Entry{"softmax", softmaxAxis, Runs::everywhere, Halves::widened, never}, Entry{"softmaxGrad", softmaxGrad, Runs::everywhere, Halves::widened, never}});
 }
 
 }  // namespace md::binding

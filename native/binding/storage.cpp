@@ -158,17 +158,17 @@ void setMemoryLimit(Call& call) {
 void registerStorage(Napi::Env env, Napi::Object exports, Environment& environment) {
   constexpr Runs all = Runs::everywhere;
   constexpr Halves bits = Halves::stored;
-  constexpr Touches nothing = Touches::nothing;
+  constexpr Waits never = Waits::never;
   define(env, exports, environment,
-         {Entry{"fromBytes", fromBytes, all, bits}, Entry{"empty", emptyTensor, all, bits}, Entry{"reshape", reshape, all, bits, nothing},
-          Entry{"permute", permute, all, bits, nothing}, Entry{"expand", expand, all, bits, nothing}, Entry{"slice", slice, all, bits, nothing},
-          Entry{"sliceGrad", sliceGrad, all, bits}, Entry{"split", split, all, bits, nothing}, Entry{"contiguous", contiguousCopy, all, bits},
+         {Entry{"fromBytes", fromBytes, all, bits}, Entry{"empty", emptyTensor, all, bits, never}, Entry{"reshape", reshape, all, bits, never},
+          Entry{"permute", permute, all, bits, never}, Entry{"expand", expand, all, bits, never}, Entry{"slice", slice, all, bits, never},
+          Entry{"sliceGrad", sliceGrad, all, bits}, Entry{"split", split, all, bits, never}, Entry{"contiguous", contiguousCopy, all, bits},
           Entry{"assign", assign, all, bits}, Entry{"toDevice", toDevice, all, bits}, Entry{"resetPeakMemory", resetPeakMemory, all},
           Entry{"emptyCache", emptyCache, all}, Entry{"setMemoryLimit", setMemoryLimit, all},
-          Entry{"adjustExternalMemory", adjustExternalMemory, all, bits, nothing}});
+          Entry{"adjustExternalMemory", adjustExternalMemory, all, bits, never}});
   define(env, exports, environment,
-         {ValueEntry{"toBytes", toBytes, all, bits}, ValueEntry{"free", freeSlot, all, bits, nothing}, ValueEntry{"freeSlots", freeSlots, all, bits, nothing},
-          ValueEntry{"isContiguous", isContiguous, all, bits, nothing}, ValueEntry{"hasNaN", hasNaN, all}, ValueEntry{"memory", memory, all}});
+         {ValueEntry{"toBytes", toBytes, all, bits}, ValueEntry{"free", freeSlot, all, bits, never}, ValueEntry{"freeSlots", freeSlots, all, bits, never},
+          ValueEntry{"isContiguous", isContiguous, all, bits, never}, ValueEntry{"hasNaN", hasNaN, all}, ValueEntry{"memory", memory, all}});
 }
 
 }  // namespace md::binding

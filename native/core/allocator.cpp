@@ -81,23 +81,14 @@ Block Allocator::allocate(size_t bytes, const char* op) {
 
 void Allocator::release(Block block, size_t bytes) {
   stats_.liveBytes -= sizeClass(bytes);
-  if (holding_) {
-    held_.push_back(block);
-  } else {
-    giveBack(block);
-  }
-}
-
-void Allocator::letGo() {
-  holding_ = false;
-  for (const Block& block : held_) giveBack(block);
-  held_.clear();
-}
-
-void Allocator::giveBack(Block block) {
-  if (!caching_) return source_.release(block.data);
+  if (!caching_) return giveBack(block.data);
   stats_.cachedBytes += block.size;
   free_[block.size].push_back(block.data);
+}
+
+void Allocator::giveBack(void* data) {
+  if (wait_) wait_();
+  source_.release(data);
 }
 
 void Allocator::stopCaching() {
@@ -107,7 +98,7 @@ void Allocator::stopCaching() {
 
 void Allocator::flush() {
   for (auto& [size, blocks] : free_) {
-    for (void* block : blocks) source_.release(block);
+    for (void* block : blocks) giveBack(block);
     blocks.clear();
   }
   stats_.cachedBytes = 0;

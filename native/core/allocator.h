@@ -1,7 +1,9 @@
 // Caching allocator: freed blocks are kept by size class, so that a training loop pays page faults once.
 #pragma once
 #include <cstddef>
+#include <functional>
 #include <map>
+#include <utility>
 #include <vector>
 
 namespace md {
@@ -44,10 +46,10 @@ class Allocator {
   /// 64-byte aligned, never null. Flushes the cache and retries before it throws OutOfMemory.
   Block allocate(size_t bytes, const char* op);
   void release(Block block, size_t bytes);
-  /// Between these, released blocks are not given out again, nor back to the source: kernels may still read them.
-  void hold() { holding_ = true; }
-  void letGo();
   void flush();
+  /// `wait` is called before memory goes back to the source: it returns when queued kernels do not use it any more. A block
+  /// that is given out again needs none: its next kernel queues up behind them.
+  void waitWith(std::function<void()> wait) { wait_ = std::move(wait); }
   /// Flushes, and from here on gives released blocks back to the source at once.
   void stopCaching();
   void setLimit(size_t bytes) { limitBytes_ = bytes; }
@@ -57,11 +59,11 @@ class Allocator {
 
  private:
   size_t sizeClass(size_t bytes) const;
-  void giveBack(Block block);
+  void giveBack(void* data);
   BlockSource& source_;
-  bool checked_, caching_, holding_ = false;
-  std::vector<Block> held_;
+  bool checked_, caching_;
   std::map<size_t, std::vector<void*>> free_;
+  std::function<void()> wait_;
   MemoryStats stats_;
   size_t limitBytes_;
 };

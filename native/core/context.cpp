@@ -94,6 +94,7 @@ void copyFromHost(Context& context, const void* host, const Tensor& out, const c
   const size_t bytes = static_cast<size_t>(out.numel()) * itemSize(out.dtype);
   if (bytes == 0) return;  // an empty array has no address
   if (context.onCuda()) return context.stream.queue->upload(host, out.raw(), bytes, op);
+  context.pool.finish();
   std::memcpy(out.raw(), host, bytes);
 }
 

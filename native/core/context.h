@@ -15,24 +15,6 @@ struct Context {
   bool onCuda() const { return stream.device.type == DeviceType::cuda; }
 };
 
-/// shareOut as the last thing that an op does: it returns while `f` still runs, until the next op calls pool.finish(). `f` is
-/// kept so long; it owns what it reads, but for tensors' memory, which is not given out again before.
-template <class F>
-void shareOutLater(Context& context, int64_t parts, F f) {
-  if (parts == 1 || context.pool.threads() == 1) return shareOut(context.pool, parts, f);
-  Allocator& allocator = *context.allocator;
-  context.pool.begin(static_cast<int>(parts), [f = std::move(f)](int part, int thread) { f(int64_t{part}, int64_t{thread}); }, [&allocator] { allocator.letGo(); });
-  allocator.hold();
-}
-
-/// parallelFor in the manner of shareOutLater.
-template <class F>
-void parallelForLater(Context& context, int64_t n, int64_t grain, F f) {
-  if (n <= 0) return;
-  const int64_t parts = partsOf(context.pool, n, grain);
-  shareOutLater(context, parts, [f = std::move(f), n, parts](int64_t part, int64_t) { f(n * part / parts, n * (part + 1) / parts); });
-}
-
 /// A new contiguous tensor with undefined elements. ShapeError on a negative extent or more than 2^40 elements.
 Tensor empty(Context& context, DType dtype, const Dims& shape, const char* op);
 

@@ -4,16 +4,28 @@
 
 namespace md {
 namespace {
+
 constexpr int kIdleSpins = 40000;  // 0.5 to 2 ms: waking costs more than the gap between two kernels of a training step
 constexpr int kWaitSpins = 4000;
+
+/// One more turn of waiting for another thread.
+void wait(int& spins) {
+  if (spins++ < kWaitSpins) {
+    pauseSpinning();
+  } else {
+    std::this_thread::yield();
+  }
 }
+
+}  // namespace
 
 ThreadPool::ThreadPool(int threads) { start(threads); }
 ThreadPool::~ThreadPool() { stop(); }
 
 void ThreadPool::start(int threads) {
   stopping_ = false;
-  shares_ = std::vector<Share>(static_cast<size_t>(threads));
+  regions_ = std::make_unique<Region[]>(kRegions);
+  for (size_t i = 0; i < kRegions; i++) regions_[i].shares = std::vector<Share>(static_cast<size_t>(threads));
   for (int thread = 1; thread < threads; thread++) {
     Worker& worker = workers_.emplace_back();
     worker.thread = std::thread([this, thread, &worker] { work(thread, worker); });
@@ -42,81 +54,109 @@ void ThreadPool::Worker::wakeUp() {
   wake.notify_one();
 }
 
-void ThreadPool::Worker::sleep(const std::atomic<bool>& stopping) {
-  std::unique_lock lock(mutex);
-  allowed.readOwn();
-  sleeping = true;
-  wake.wait(lock, [&] { return posted || stopping; });
-  sleeping = false;
-  allowed.applyToOwn();
+void ThreadPool::sleep(Worker& own) {
+  std::unique_lock lock(own.mutex);
+  own.allowed.readOwn();
+  own.sleeping = true;
+  own.wake.wait(lock, [&] { return done_ != queued_ || stopping_; });
+  own.sleeping = false;
+  own.allowed.applyToOwn();
+}
+
+void ThreadPool::queue(int parts, std::function<void(int, int)> task) {
+  if (workers_.empty()) {
+    for (int part = 0; part < parts; part++) task(part, 0);
+    return;
+  }
+  if (parts <= 0) return;
+  Region& region = claim();
+  region.kept = std::move(task);
+  region.task = [](void* kept, int part, int thread) { (*static_cast<std::function<void(int, int)>*>(kept))(part, thread); };
+  region.data = &region.kept;
+  post(region, parts);
 }
 
 void ThreadPool::run(int parts, void (*task)(void*, int, int), void* data) {
   finish();
-  post(parts, task, data);
-  join();
-}
-
-void ThreadPool::begin(int parts, std::function<void(int, int)> task, std::function<void()> done) {
+  if (parts <= 0) return;
+  Region& region = claim();
+  region.task = task;
+  region.data = data;
+  post(region, parts);
   finish();
-  begun_ = std::move(task);
-  done_ = std::move(done);
-  post(parts, [](void* begun, int part, int thread) { (*static_cast<std::function<void(int, int)>*>(begun))(part, thread); }, &begun_);
 }
 
-void ThreadPool::finish() {
-  if (!begun_) return;
-  join();
-  begun_ = nullptr;
-  done_();
+ThreadPool::Region& ThreadPool::claim() {
+  const int64_t index = queued_.load(std::memory_order_relaxed), before = index - static_cast<int64_t>(kRegions);
+  workUntil(before + 1);
+  Region& region = at(index);
+  // A worker may still be on its way out, or come late and find this region done.
+  for (int spins = 0; region.inside.load() > 0;) wait(spins);
+  return region;
 }
 
-void ThreadPool::post(int parts, void (*task)(void*, int, int), void* data) {
-  task_ = task;
-  data_ = data;
-  sharing_ = parts < threads() ? parts : threads();
-  for (int64_t thread = 0; thread < sharing_; thread++) {
-    Share& share = shares_[static_cast<size_t>(thread)];
-    share.next.store(static_cast<int>(parts * thread / sharing_), std::memory_order_relaxed);
-    share.end = static_cast<int>(parts * (thread + 1) / sharing_);
+void ThreadPool::post(Region& region, int parts) {
+  region.sharing = parts < threads() ? parts : threads();
+  for (int64_t thread = 0; thread < region.sharing; thread++) {
+    Share& share = region.shares[static_cast<size_t>(thread)];
+    share.next.store(static_cast<int>(parts * thread / region.sharing), std::memory_order_relaxed);
+    share.end = static_cast<int>(parts * (thread + 1) / region.sharing);
   }
-  const int helpers = sharing_ - 1;
-  working_.store(helpers, std::memory_order_relaxed);
-  for (int i = 0; i < helpers; i++) {
-    Worker& worker = workers_[static_cast<size_t>(i)];
-    worker.posted = true;
-    worker.wakeUp();
-  }
+  region.left.store(parts, std::memory_order_relaxed);
+  queued_.fetch_add(1);
+  for (Worker& worker : workers_) worker.wakeUp();
 }
 
-void ThreadPool::join() {
-  takeParts(0);
-  for (int i = 0; i < sharing_ - 1; i++) {
-    if (workers_[static_cast<size_t>(i)].claim()) working_.fetch_sub(1, std::memory_order_relaxed);
+/// Takes parts of region `index` until none is left, unless it is done already.
+void ThreadPool::takeParts(int64_t index, int thread) {
+  Region& region = at(index);
+  region.inside.fetch_add(1);
+  int taken = 0;
+  if (done_.load() == index) {
+    // A single part needs no scratch but the first.
+    const int own = region.sharing == 1 ? 0 : thread;
+    for (int i = 0; i < region.sharing && own < region.sharing; i++) {
+      Share& share = region.shares[static_cast<size_t>((own + i) % region.sharing)];
+      for (int part; (part = share.next.fetch_add(1, std::memory_order_relaxed)) < share.end; taken++) region.task(region.data, part, own);
+    }
+    if (taken > 0 && region.left.fetch_sub(taken, std::memory_order_acq_rel) == taken) done_.store(index + 1);
   }
-  for (int spin = 0; working_.load(std::memory_order_acquire) > 0; spin++) {
-    if (spin < kWaitSpins) {
-      pauseSpinning();
+  region.inside.fetch_sub(1, std::memory_order_release);
+}
+
+void ThreadPool::workUntil(int64_t index) {
+  int64_t taken = -1;  // the region of which all parts are taken
+  int spins = 0;
+  for (int64_t next; (next = done_.load(std::memory_order_acquire)) < index;) {
+    if (next != taken) {
+      takeParts(next, 0);
+      taken = next;
+      spins = 0;
     } else {
-      std::this_thread::yield();
+      wait(spins);
     }
   }
 }
 
-void ThreadPool::takeParts(int thread) {
-  for (int i = 0; i < sharing_; i++) {
-    Share& share = shares_[static_cast<size_t>((thread + i) % sharing_)];
-    for (int part; (part = share.next.fetch_add(1, std::memory_order_relaxed)) < share.end;) task_(data_, part, thread);
-  }
-}
-
 void ThreadPool::work(int thread, Worker& own) {
+  int64_t taken = -1;  // the region of which all parts are taken
+  int spins = 0;
   while (!stopping_) {
-    for (int spin = 0; spin < kIdleSpins && !own.posted.load(std::memory_order_relaxed); spin++) pauseSpinning();
-    if (!own.posted && !stopping_) own.sleep(stopping_);
-    if (!own.claim()) continue;
-    takeParts(thread);
-    working_.fetch_sub(1, std::memory_order_release);
+    const int64_t next = done_.load(std::memory_order_acquire);
+    if (next == queued_.load(std::memory_order_acquire)) {
+      if (spins++ < kIdleSpins) {
+        pauseSpinning();
+      } else {
+        sleep(own);
+        spins = 0;
+      }
+    } else if (next != taken) {
+      takeParts(next, thread);
+      taken = next;
+      spins = 0;
+    } else {
+      wait(spins);
+    }
   }
 }
 

@@ -1,22 +1,25 @@
-// Fork-join pool. How work is cut into parts depends on the number of threads alone, never on who computes a part or when,
-// so that the same thread count gives the same bits. Each thread has a run of neighbouring parts of its own, which stay in
-// its caches from one op to the next, and takes of the others' when it is done: one that is slow, or has not woken up yet, is
-// left fewer. A caller may go on before all parts are done, and come back for those that are left.
+// A queue of parallel regions and the threads that work on it. Regions run one after the other, in the order in which they were
+// queued; how one is cut into parts depends on the number of threads alone, never on who computes a part or when, so that the
+// same thread count gives the same bits. Each thread has a run of neighbouring parts of its own, which stay in its caches from
+// one region to the next, and takes of the others' when it is done: one that is slow, or busy elsewhere, is left fewer.
 #pragma once
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "cpu_mask.h"
 
 namespace md {
 
+/// Its functions are for one thread, the caller, which is thread 0 of threads().
 class ThreadPool {
  public:
   explicit ThreadPool(int threads);
@@ -29,19 +32,22 @@ class ThreadPool {
   /// Stops the workers and starts `threads - 1` new ones; the caller is the remaining one.
   void resize(int threads);
 
-  /// Runs task(data, part, thread) for part = 0 … parts-1 on the threads 0 … threads()-1, of which the caller is 0. Not
-  /// reentrant; tasks must not throw.
+  /// Runs task(part, thread) for part = 0 … parts-1 on threads 0 … min(parts, threads())-1 when all that was queued before is
+  /// done, and returns sooner: the caller takes parts only in finish(), or to make room in the queue. `task` must not throw,
+  /// and owns what it reads, but for tensors' elements: whoever reuses their memory queues up behind it.
+  void queue(int parts, std::function<void(int, int)> task);
+
+  /// Returns when all that was queued is done, as it must be before the caller reads or writes elements itself.
+  void finish() {
+    if (done_.load(std::memory_order_acquire) != queued_.load(std::memory_order_relaxed)) workUntil(queued_.load(std::memory_order_relaxed));
+  }
+
+  /// finish(), then the same with a task that is not kept.
   void run(int parts, void (*task)(void*, int, int), void* data);
 
-  /// As run, but returns as soon as the workers know of it: what they leave is for finish(), which every run begins with.
-  /// Keeps `task` until then, and calls `done` on the caller's thread when it is gone.
-  void begin(int parts, std::function<void(int, int)> task, std::function<void()> done);
-  void finish();
-
  private:
-  // Sequentially consistent: either the caller sees `sleeping`, or the worker sees `posted` before it sleeps.
+  // Sequentially consistent: either the caller sees `sleeping`, or the worker sees `queued_` before it sleeps.
   struct alignas(64) Worker {
-    std::atomic<bool> posted{false};
     std::atomic<bool> sleeping{false};
     std::mutex mutex;
     std::condition_variable wake;
@@ -49,9 +55,7 @@ class ThreadPool {
 
     CpuMask allowed;  // as it was when the worker went to sleep
 
-    bool claim() { return posted.load(std::memory_order_relaxed) && posted.exchange(false); }
     void wakeUp();
-    void sleep(const std::atomic<bool>& stopping);
   };
 
   /// The parts of a thread that nobody has taken: next to end - 1.
@@ -60,54 +64,41 @@ class ThreadPool {
     int end = 0;
   };
 
+  struct alignas(64) Region {
+    void (*task)(void*, int, int) = nullptr;
+    void* data = nullptr;
+    std::function<void(int, int)> kept;
+    int sharing = 0;             // threads that take part
+    std::vector<Share> shares;   // by thread
+    std::atomic<int> left{0};    // parts that are not done
+    std::atomic<int> inside{0};  // threads that look for parts here
+  };
+
   void start(int threads);
   void stop();
-  void post(int parts, void (*task)(void*, int, int), void* data);
-  void join();
+  Region& claim();
+  void post(Region& region, int parts);
+  void takeParts(int64_t index, int thread);
+  void workUntil(int64_t index);
   void work(int thread, Worker& own);
-  void takeParts(int thread);
+  void sleep(Worker& own);
+  Region& at(int64_t index) { return regions_[static_cast<size_t>(index) % kRegions]; }
 
+  static constexpr size_t kRegions = 16;  // that the caller may be ahead by
   std::deque<Worker> workers_;
-  std::vector<Share> shares_;  // by thread
-  int sharing_ = 0;            // threads that take part in the run
-  void (*task_)(void*, int, int) = nullptr;
-  void* data_ = nullptr;
-  std::atomic<int> working_{0};  // workers that were posted and are not done
+  std::unique_ptr<Region[]> regions_;
+  std::atomic<int64_t> queued_{0};  // regions so far
+  std::atomic<int64_t> done_{0};    // the first so many of them
   std::atomic<bool> stopping_{false};
-  std::function<void(int, int)> begun_;  // empty where nothing was begun, or all of it is done
-  std::function<void()> done_;
 };
 
 /// Parts a thread that even out what slows a thread down for a while: interrupts, other processes, neighbours on the host.
 constexpr int64_t kPartsPerThread = 8;
 
+/// Parts of some `grain` items or more that n items are cut into.
 inline int partsOf(const ThreadPool& pool, int64_t n, int64_t grain) {
   const int64_t most = grain > 0 ? (n + grain - 1) / grain : n, enough = kPartsPerThread * pool.threads();
   return static_cast<int>(most < enough ? most : enough);
-}
-
-/// f(begin, end) over [0, n) in parts of some `grain` items or more, which may be more parts than threads; `f` must not throw.
-template <class F>
-void parallelFor(ThreadPool& pool, int64_t n, int64_t grain, F&& f) {
-  if (n <= 0) return;
-  const int parts = partsOf(pool, n, grain);
-  if (parts <= 1) {
-    pool.finish();
-    f(int64_t{0}, n);
-    return;
-  }
-  struct Job {
-    F& f;
-    int64_t n;
-    int parts;
-  } job{f, n, parts};
-  pool.run(
-      parts,
-      [](void* data, int part, int) {
-        auto& j = *static_cast<Job*>(data);
-        j.f(j.n * part / j.parts, j.n * (part + 1) / j.parts);
-      },
-      &job);
 }
 
 /// f(part, thread) for `parts` parts, each taken by whichever thread is free; `thread` names scratch of one's own. `f` must
@@ -119,6 +110,28 @@ void shareOut(ThreadPool& pool, int64_t parts, F&& f) {
     return f(int64_t{0}, int64_t{0});
   }
   pool.run(static_cast<int>(parts), [](void* data, int part, int thread) { (*static_cast<std::remove_reference_t<F>*>(data))(int64_t{part}, int64_t{thread}); }, &f);
+}
+
+/// f(begin, end) over [0, n) in parts of some `grain` items or more, which may be more parts than threads; `f` must not throw.
+template <class F>
+void parallelFor(ThreadPool& pool, int64_t n, int64_t grain, F&& f) {
+  if (n <= 0) return;
+  const int64_t parts = partsOf(pool, n, grain);
+  shareOut(pool, parts, [&](int64_t part, int64_t) { f(n * part / parts, n * (part + 1) / parts); });
+}
+
+/// shareOut that returns before `f` is done: see ThreadPool::queue for what it may refer to.
+template <class F>
+void shareOutLater(ThreadPool& pool, int64_t parts, F f) {
+  pool.queue(static_cast<int>(parts), [f = std::move(f)](int part, int thread) mutable { f(int64_t{part}, int64_t{thread}); });
+}
+
+/// parallelFor that returns before `f` is done.
+template <class F>
+void parallelForLater(ThreadPool& pool, int64_t n, int64_t grain, F f) {
+  if (n <= 0) return;
+  const int64_t parts = partsOf(pool, n, grain);
+  shareOutLater(pool, parts, [f = std::move(f), n, parts](int64_t part, int64_t) mutable { f(n * part / parts, n * (part + 1) / parts); });
 }
 
 }  // namespace md

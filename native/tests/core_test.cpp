@@ -104,6 +104,90 @@ TEST(poolLeavesPartsToThreadsThatAreFree) {
   }
 }
 
+TEST(poolRunsQueuedRegionsInOrderAndEachPartOnce) {
+  constexpr int kRegions = 200, kMost = 11;
+  for (int threads = 1; threads <= 4; threads++) {
+    ThreadPool pool(threads);
+    std::atomic<int> done[kRegions] = {};
+    std::atomic<int> early{0}, outside{0};
+    const auto partsOf = [](int region) { return region * 7 % (kMost + 1); };  // none, one, fewer than threads, and more
+    for (int region = 0; region < kRegions; region++) {
+      const int parts = partsOf(region);
+      pool.queue(parts, [&, region, parts](int part, int thread) {
+        for (int before = std::max(0, region - 20); before < region; before++) {
+          if (done[before] != partsOf(before)) early++;
+        }
+        if (part < 0 || part >= parts || thread < 0 || thread >= std::min(parts, pool.threads())) outside++;
+        if (part % 3 == 0) std::this_thread::yield();
+        done[region]++;
+      });
+      if (region % 50 == 49) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    pool.finish();
+    CHECK(early == 0 && outside == 0);
+    for (int region = 0; region < kRegions; region++) CHECK(done[region] == partsOf(region));
+  }
+}
+
+TEST(poolFinishesWhatIsQueuedBeforeItRunsResizesOrEnds) {
+  std::atomic<int> parts{0};
+  const auto slow = [&](int, int) {
+    std::this_thread::sleep_for(std::chrono::microseconds(200));
+    parts++;
+  };
+  {
+    ThreadPool pool(3);
+    pool.queue(9, slow);
+    int seen = 0;
+    parallelFor(pool, 1, 1, [&](int64_t, int64_t) { seen = parts; });
+    CHECK(seen == 9);
+    pool.queue(9, slow);
+    pool.resize(2);
+    CHECK(parts == 18 && pool.threads() == 2);
+    pool.queue(9, slow);
+  }
+  CHECK(parts == 27);
+}
+
+TEST(copiesWaitForWhatIsQueued) {
+  Fixture f;
+  const Tensor x = f.iota({1000}), y = f.iota({1000});
+  int32_t* const values = x.data<int32_t>();
+  const auto fill = [&](int32_t value) {
+    f.pool.queue(4, [values, value](int part, int) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      std::fill_n(values + 250 * part, 250, value);
+    });
+  };
+  fill(3);
+  copyInto(f.context, x, y.raw());
+  CHECK(y.data<int32_t>()[0] == 3 && y.data<int32_t>()[999] == 3);
+  fill(5);
+  clear(f.context, x, "clear");
+  f.pool.finish();
+  CHECK(values[0] == 0 && values[999] == 0);
+  fill(7);
+  copyFromHost(f.context, y.raw(), x, "copy");
+  f.pool.finish();
+  CHECK(values[0] == 3 && values[999] == 3);
+}
+
+TEST(memoryGoesBackToItsSourceWhenItsUsersAreDone) {
+  Allocator allocator;
+  ThreadPool pool(2);
+  allocator.waitWith([&] { pool.finish(); });
+  std::atomic<int> written{0};
+  const Block block = allocator.allocate(4096, "test");
+  pool.queue(2, [&, data = static_cast<char*>(block.data)](int part, int) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    std::memset(data + 2048 * part, 1, 2048);
+    written++;
+  });
+  allocator.release(block, 4096);
+  allocator.flush();
+  CHECK(written == 2);
+}
+
 #ifdef __linux__
 TEST(aWokenThreadMayRunOnEveryCoreAgain) {
   ThreadPool pool(2);

@@ -99,6 +99,7 @@ bool holds(Fixture& f, const Case& o) {
     batch.c = {spanC};
   }
   matmul::gemm(f.context, g, batch, "test");
+  f.pool.finish();
 
   const double tolerance = (sizeof(T) == 4 ? 1e-6 : 1e-14) * (2 + std::sqrt(static_cast<double>(o.k)));
   std::vector<char> written(c.size());
@@ -220,6 +221,7 @@ TEST(erfAndExpOverADenseRange) {
   column.shape = {n, 1};
   column.stride = {1, 1};
   const Tensor gelu = linear::linear(f.context, column, one, nullptr, nullptr, Activation::gelu, false, "test").y;
+  f.pool.finish();
   for (int64_t i = 0; i < n; i++) {
     const double value = static_cast<double>(x.data<float>()[i]);
     CHECK(std::abs(static_cast<double>(erf.data<float>()[i]) - std::erf(value)) <= 1e-7);

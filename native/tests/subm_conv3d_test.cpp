@@ -113,6 +113,7 @@ TEST(submConv3dAgreesWithLoops) {
       f.pool.resize(threads);
       const std::vector<Tensor> results{subm_conv3d::submConv3d(f.context, map, x, weight, &bias, "test"), subm_conv3d::submConv3dInputGrad(f.context, map, weight, grad, "test"),
                                         subm_conv3d::submConv3dWeightGrad(f.context, map, x, grad, c.size, "test")};
+      f.pool.finish();
       CHECK(near(results[0], out));
       CHECK(near(results[1], inputGrad));
       CHECK(near(results[2], weightGrad));

@@ -62,7 +62,7 @@ template <class Rows>
 void runRows(Context& context, Loop loop, int64_t numel, Rows rows) {
   if (numel == 0) return;
   if (loop.rank == 1) {
-    parallelForLater(context, loop.extent[0], 2 * kGrain, [=](int64_t begin, int64_t end) {
+    parallelForLater(context.pool, loop.extent[0], 2 * kGrain, [=](int64_t begin, int64_t end) {
       Loop piece = loop;
       piece.extent[0] = end - begin;
       rows(piece, begin, 0, 1);
@@ -70,17 +70,20 @@ void runRows(Context& context, Loop loop, int64_t numel, Rows rows) {
     return;
   }
   const int64_t inner = loop.extent[loop.rank - 1];
-  parallelForLater(context, numel / inner, std::max<int64_t>(1, kGrain / inner),
+  parallelForLater(context.pool, numel / inner, std::max<int64_t>(1, kGrain / inner),
                    [=](int64_t begin, int64_t end) { rows(loop, 0, begin, end); });
 }
 
-// Address of element `from` along the last axis.
-const void* advance(const Tensor& x, const Loop& loop, int operand, int64_t from) {
-  return static_cast<const char*>(x.raw()) + from * loop.stride[operand][0] * static_cast<int64_t>(itemSize(x.dtype));
-}
-void* advance(const Tensor& x, int64_t from) {
-  return static_cast<char*>(x.raw()) + from * static_cast<int64_t>(itemSize(x.dtype));
-}
+// The elements of a tensor, for regions that outlast it.
+struct Elements {
+  explicit Elements(const Tensor& x) : data(x.data<char>()), size(static_cast<int64_t>(itemSize(x.dtype))) {}
+  void* at(int64_t from) const { return data + from * size; }
+  // Element `from` along the last axis.
+  const void* at(const Loop& loop, int operand, int64_t from) const { return at(from * loop.stride[operand][0]); }
+
+  char* data;
+  int64_t size;
+};
 
 void requireUnaryDType(Unary kind, const Tensor& x, const char* op) {
   if (kind == Unary::logicalNot) return requireDType(x, DType::boolean, op, "x");
@@ -110,9 +113,8 @@ Tensor unary(Context& context, Unary kind, const Tensor& input, double a, double
     unaryCuda(context, kind, x, out, a, b, op);
     return out;
   }
-  parallelForLater(context, x.numel(), kGrain, [=](int64_t begin, int64_t end) {
-    const auto size = static_cast<int64_t>(itemSize(x.dtype));
-    MD_CALL(unaryRange)(kind, x.dtype, static_cast<const char*>(x.raw()) + begin * size, advance(out, begin), end - begin, a, b);
+  parallelForLater(context.pool, x.numel(), kGrain, [=, dtype = x.dtype, x = Elements(x), out = Elements(out)](int64_t begin, int64_t end) {
+    MD_CALL(unaryRange)(kind, dtype, x.at(begin), out.at(begin), end - begin, a, b);
   });
   return out;
 }
@@ -127,9 +129,10 @@ Tensor unaryGrad(Context& context, Unary kind, const Tensor& input, const Tensor
     unaryGradCuda(context, kind, x, grad, out, a, b, op);
     return out;
   }
-  parallelForLater(context, x.numel(), kGrain, [=](int64_t begin, int64_t end) {
-    MD_CALL(unaryGradRange)(kind, x.dtype, advance(x, begin), advance(grad, begin), advance(out, begin), end - begin, a, b);
-  });
+  parallelForLater(context.pool, x.numel(), kGrain,
+                   [=, dtype = x.dtype, x = Elements(x), grad = Elements(grad), out = Elements(out)](int64_t begin, int64_t end) {
+                     MD_CALL(unaryGradRange)(kind, dtype, x.at(begin), grad.at(begin), out.at(begin), end - begin, a, b);
+                   });
   return out;
 }
 
@@ -148,8 +151,9 @@ Tensor binary(Context& context, Binary kind, const Tensor& a, const Tensor& b, c
     binaryCuda(context, kind, makeLoop(shape, {&a, &b}), a, b, out, op);
     return out;
   }
-  runRows(context, makeLoop(shape, {&a, &b}), out.numel(), [=](const Loop& loop, int64_t from, int64_t begin, int64_t end) {
-    MD_CALL(binaryRows)(kind, a.dtype, loop, begin, end, advance(a, loop, 1, from), advance(b, loop, 2, from), advance(out, from));
+  runRows(context, makeLoop(shape, {&a, &b}), out.numel(),
+          [kind, dtype = a.dtype, a = Elements(a), b = Elements(b), to = Elements(out)](const Loop& loop, int64_t from, int64_t begin, int64_t end) {
+    MD_CALL(binaryRows)(kind, dtype, loop, begin, end, a.at(loop, 1, from), b.at(loop, 2, from), to.at(from));
   });
   return out;
 }
@@ -163,9 +167,11 @@ Tensor where(Context& context, const Tensor& condition, const Tensor& a, const T
     whereCuda(context, makeLoop(shape, {&condition, &a, &b}), condition, a, b, out, op);
     return out;
   }
-  runRows(context, makeLoop(shape, {&condition, &a, &b}), out.numel(), [=](const Loop& loop, int64_t from, int64_t begin, int64_t end) {
-    MD_CALL(whereRows)(a.dtype, loop, begin, end, advance(condition, loop, 1, from), advance(a, loop, 2, from), advance(b, loop, 3, from), advance(out, from));
-  });
+  runRows(context, makeLoop(shape, {&condition, &a, &b}), out.numel(),
+          [dtype = a.dtype, condition = Elements(condition), a = Elements(a), b = Elements(b), to = Elements(out)](const Loop& loop, int64_t from, int64_t begin,
+                                                                                                                   int64_t end) {
+            MD_CALL(whereRows)(dtype, loop, begin, end, condition.at(loop, 1, from), a.at(loop, 2, from), b.at(loop, 3, from), to.at(from));
+          });
   return out;
 }
 
@@ -178,8 +184,8 @@ Tensor cast(Context& context, const Tensor& input, DType dtype, const char* op) 
     return out;
   }
   std::atomic<bool> exact{true};
-  parallelFor(context.pool, x.numel(), kGrain, [&](int64_t begin, int64_t end) {
-    if (!MD_CALL(castRange)(x.dtype, dtype, advance(x, begin), advance(out, begin), end - begin)) exact = false;
+  parallelFor(context.pool, x.numel(), kGrain, [&, from = Elements(x), to = Elements(out)](int64_t begin, int64_t end) {
+    if (!MD_CALL(castRange)(x.dtype, dtype, from.at(begin), to.at(begin), end - begin)) exact = false;
   });
   if (!exact) fail(ErrorKind::value, op, "x holds a value that is not finite or does not fit ", dtypeName(dtype));
   return out;
@@ -191,8 +197,8 @@ Tensor full(Context& context, DType dtype, const Dims& shape, double value, cons
     fillCuda(context, out, value, op);
     return out;
   }
-  parallelForLater(context, out.numel(), kGrain, [=](int64_t begin, int64_t end) {
-    MD_CALL(fillRange)(dtype, advance(out, begin), end - begin, value);
+  parallelForLater(context.pool, out.numel(), kGrain, [dtype, value, to = Elements(out)](int64_t begin, int64_t end) {
+    MD_CALL(fillRange)(dtype, to.at(begin), end - begin, value);
   });
   return out;
 }

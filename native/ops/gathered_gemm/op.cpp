@@ -247,8 +247,8 @@ void weightGrad(Context& context, const PairMap& given, const Tensor& x, const T
                              source.raw(), g.raw(), direct ? nullptr : sums.raw(), weight.values.raw()};
   if (!allHold(context, checked.pairs)) failPairs(checked.pairs, op);
   const int64_t parts = std::clamp<int64_t>(checked.count * weight.depth * weight.columns / kMultiplyGrain, 1, kSweepsPerThread * context.pool.threads());
-  const std::vector<int64_t> begins = shareRows(checked.pairs, weight.columns, parts);
-  shareOutLater(context, parts, [=](int64_t part, int64_t) {
+  std::vector<int64_t> begins = shareRows(checked.pairs, weight.columns, parts);
+  shareOutLater(context.pool, parts, [product, begins = std::move(begins)](int64_t part, int64_t) {
     const auto at = static_cast<size_t>(part);
     MD_CALL(outerProductRows)(product, begins[at], begins[at + 1]);
   });

@@ -40,12 +40,12 @@ int64_t grainOf(int64_t rowElements) { return kElementGrain / std::max<int64_t>(
 // `rows` blocks of `bytes`, each at its own pitch.
 void copyBlocks(Context& context, const char* from, int64_t fromPitch, char* to, int64_t toPitch, int64_t bytes, int64_t rows) {
   if (rows == 1) {
-    parallelForLater(context, bytes, kElementGrain * 8, [=](int64_t begin, int64_t end) {
+    parallelForLater(context.pool, bytes, kElementGrain * 8, [=](int64_t begin, int64_t end) {
       std::memcpy(to + begin, from + begin, static_cast<size_t>(end - begin));
     });
     return;
   }
-  parallelForLater(context, rows, grainOf(bytes / 4), [=](int64_t begin, int64_t end) {
+  parallelForLater(context.pool, rows, grainOf(bytes / 4), [=](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; row++) std::memcpy(to + row * toPitch, from + row * fromPitch, static_cast<size_t>(bytes));
   });
 }
@@ -69,18 +69,15 @@ void addInto(Context& context, const Tensor& out, const Tensor& index, const Ten
   const int64_t count = index.numel();
   if (source.numel() == 0) return;
   if (context.onCuda()) return addCuda(context, split, index, source, out, op);
+  const auto [dtype, from, at, to] = std::tuple{out.dtype, source.raw(), index.data<int64_t>(), out.raw()};
   if (split.outer >= context.pool.threads()) {
-    parallelForLater(context, split.outer, grainOf(count * split.inner), [=](int64_t begin, int64_t end) {
-      MD_CALL(addRows)(out.dtype, source.raw(), index.data<int64_t>(), count, split, begin, end, 0, 1, out.raw());
+    parallelForLater(context.pool, split.outer, grainOf(count * split.inner), [=](int64_t begin, int64_t end) {
+      MD_CALL(addRows)(dtype, from, at, count, split, begin, end, 0, 1, to);
     });
     return;
   }
   const int64_t parts = std::clamp<int64_t>(source.numel() / kElementGrain, 1, context.pool.threads());
-  parallelForLater(context, parts, 1, [=](int64_t begin, int64_t end) {
-    for (int64_t part = begin; part < end; part++) {
-      MD_CALL(addRows)(out.dtype, source.raw(), index.data<int64_t>(), count, split, 0, split.outer, part, parts, out.raw());
-    }
-  });
+  shareOutLater(context.pool, parts, [=](int64_t part, int64_t) { MD_CALL(addRows)(dtype, from, at, count, split, 0, split.outer, part, parts, to); });
 }
 
 void requireIndexShape(const Tensor& index, const Dims& shape, int axis, const char* op) {
@@ -203,9 +200,10 @@ Tensor indexSelect(Context& context, const Tensor& given, const Tensor& givenInd
     selectCuda(context, split, x, index, out, op);
     return out;
   }
-  parallelForLater(context, split.outer * index.numel(), grainOf(split.inner), [=](int64_t begin, int64_t end) {
-    MD_CALL(selectRows)(itemSize(x.dtype), x.raw(), index.data<int64_t>(), index.numel(), split, begin, end, out.raw());
-  });
+  parallelForLater(context.pool, split.outer * index.numel(), grainOf(split.inner),
+                   [split, size = itemSize(x.dtype), x = x.raw(), at = index.data<int64_t>(), count = index.numel(), to = out.raw()](int64_t begin, int64_t end) {
+                     MD_CALL(selectRows)(size, x, at, count, split, begin, end, to);
+                   });
   return out;
 }
 

@@ -74,6 +74,7 @@ Tensor asRows(Context& context, const Tensor& x, int64_t n, int axes, const char
 
 Tensor filled(Context& context, DType dtype, int64_t n, double value, const char* op) {
   const Tensor out = empty(context, dtype, {n}, op);
+  context.pool.finish();
   dispatchFloat(dtype, op, [&](auto tag) {
     using T = typename decltype(tag)::type;
     std::fill_n(out.data<T>(), n, static_cast<T>(value));
@@ -124,10 +125,11 @@ Output layerNorm(Context& context, const Operands& operands, double eps, const c
     layerNormCuda(context, {rows, n, p.x, address(p.weight), address(p.bias), p.modulation}, eps, out, op);
     return out;
   }
-  parallelForLater(context, rows, kGrain / (n + 1) + 1, [=, n = n](int64_t begin, int64_t end) {
-    MD_CALL(layerNormRows)(p.x.dtype, n, eps, begin, end, p.x.raw(), address(p.weight), address(p.bias), p.modulation, out.y.raw(), out.mean.raw(),
-                           out.rstd.raw());
-  });
+  parallelForLater(context.pool, rows, kGrain / (n + 1) + 1,
+                   [n = n, eps, dtype = p.x.dtype, x = p.x.raw(), weight = address(p.weight), bias = address(p.bias), modulation = p.modulation,
+                    y = out.y.raw(), mean = out.mean.raw(), rstd = out.rstd.raw()](int64_t begin, int64_t end) {
+                     MD_CALL(layerNormRows)(dtype, n, eps, begin, end, x, weight, bias, modulation, y, mean, rstd);
+                   });
   return out;
 }
 
@@ -167,15 +169,16 @@ Gradients layerNormGrad(Context& context, const Operands& operands, const Tensor
     partialSums = empty(context, dtype, Dims{blocks.count, 2, n}, op);
     sums = {partialSums.raw(), static_cast<char*>(partialSums.raw()) + n * static_cast<int64_t>(itemSize(dtype)), 2 * n};
   }
-  parallelForLater(context, blocks.count, 1 + kGrain / (kBlockRows * (n + 1)), [=](int64_t begin, int64_t end) {
-    MD_CALL(layerNormGradBlocks)(dtype, blocks, n, begin, end, p.x.raw(), address(p.weight), address(p.bias), p.modulation, m.raw(), r.raw(), grad.raw(),
-                                 out.x.raw(), affine ? partial.raw() : nullptr, sums);
-  });
+  parallelForLater(context.pool, blocks.count, 1 + kGrain / (kBlockRows * (n + 1)),
+                   [=, x = p.x.raw(), weight = address(p.weight), bias = address(p.bias), modulation = p.modulation, m = m.raw(), r = r.raw(),
+                    grad = grad.raw(), dx = out.x.raw(), parameters = affine ? partial.raw() : nullptr](int64_t begin, int64_t end) {
+                     MD_CALL(layerNormGradBlocks)(dtype, blocks, n, begin, end, x, weight, bias, modulation, m, r, grad, dx, parameters, sums);
+                   });
   const auto combine = [&](const Tensor& from, int64_t items, int64_t blocksEach, const Tensor& a, const Tensor& b) {
     const int64_t bytes = n * static_cast<int64_t>(itemSize(dtype));
-    parallelForLater(context, items * n, kGrain / (blocksEach + 1) + 1, [=](int64_t begin, int64_t end) {
+    parallelForLater(context.pool, items * n, kGrain / (blocksEach + 1) + 1, [=, from = from.raw(), a = a.raw(), b = b.raw()](int64_t begin, int64_t end) {
       for (int64_t item = begin / n; item * n < end; item++) {
-        const auto at = [&](const Tensor& x, int64_t index) { return static_cast<char*>(x.raw()) + index * bytes; };
+        const auto at = [&](void* x, int64_t index) { return static_cast<char*>(x) + index * bytes; };
         MD_CALL(layerNormCombine)(dtype, blocksEach, n, std::max(begin - item * n, int64_t{0}), std::min(end - item * n, n), at(from, item * blocksEach * 2),
                                   at(a, item), at(b, item));
       }

@@ -122,14 +122,16 @@ Gradients linearGrad(Context& context, const Tensor& x, const Tensor& weight, co
       const int64_t parts = std::clamp<int64_t>(m * out / kGrain, 1, kPartsPerThread * context.pool.threads());
       Tensor sums;
       if (wanted.bias) sums = empty(context, x.dtype, {parts, 2, out}, op);
-      shareOut(context.pool, parts, [&](int64_t part, int64_t) {
-        void* partSums = wanted.bias ? static_cast<char*>(sums.raw()) + part * 2 * out * static_cast<int64_t>(itemSize(x.dtype)) : nullptr;
-        MD_CALL(activationGradRows)(x.dtype, activation, m * part / parts, m * (part + 1) / parts, out, saved ? savedRows.raw() : nullptr,
-                                    from.raw(), saved ? grad.raw() : nullptr, partSums);
-      });
+      char* const columnSums = wanted.bias ? sums.data<char>() : nullptr;
+      shareOutLater(context.pool, parts,
+                    [=, dtype = x.dtype, saved = saved ? savedRows.raw() : nullptr, from = from.raw(), to = saved ? grad.raw() : nullptr](int64_t part, int64_t) {
+                      void* const own = columnSums ? columnSums + part * 2 * out * static_cast<int64_t>(itemSize(dtype)) : nullptr;
+                      MD_CALL(activationGradRows)(dtype, activation, m * part / parts, m * (part + 1) / parts, out, saved, from, to, own);
+                    });
       if (wanted.bias) {
         results.bias = empty(context, x.dtype, {out}, op);
-        MD_CALL(sumParts)(x.dtype, sums.raw(), parts, out, results.bias.raw());
+        shareOutLater(context.pool, 1,
+                      [=, dtype = x.dtype, to = results.bias.raw()](int64_t, int64_t) { MD_CALL(sumParts)(dtype, columnSums, parts, out, to); });
       }
     }
   }

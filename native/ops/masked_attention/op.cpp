@@ -187,8 +187,8 @@ Forward forward(Context& context, const Tensor& q0, const Tensor& k0, const Tens
   const auto parts = static_cast<int64_t>(cuts.size()) - 1;
   const int64_t elements = MD_CALL(forwardWorkspace)(problem);
   const Tensor workspace = empty(context, q.dtype, {std::min(parts, threads), elements}, op);
-  shareOutLater(context, parts, [=, plan = plan, cuts = std::move(cuts)](int64_t part, int64_t thread) {
-    char* space = static_cast<char*>(workspace.raw()) + static_cast<size_t>(thread * elements) * itemSize(q.dtype);
+  shareOutLater(context.pool, parts, [=, plan = plan, cuts = std::move(cuts), base = workspace.data<char>(), dtype = q.dtype](int64_t part, int64_t thread) {
+    char* space = base + static_cast<size_t>(thread * elements) * itemSize(dtype);
     MD_CALL(forwardPart)(problem, cuts[static_cast<size_t>(part)], cuts[static_cast<size_t>(part) + 1], space);
   });
   return result;

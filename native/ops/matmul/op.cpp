@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <limits>
-#include <memory>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -147,14 +146,19 @@ GemmArgs itemAt(GemmArgs g, const Batch& batch, int64_t item) {
 }
 
 /// Scratch for `parts` threads, a stretch of whole cache lines each.
-struct Scratch {
-  Tensor tensor;
-  int64_t stride;
-
-  Scratch(Context& context, const GemmArgs& largest, int64_t parts, const char* op) : stride(divideUp(MD_CALL(gemmScratch)(largest), 16) * 16) {
-    if (stride > 0) tensor = empty(context, largest.dtype, {parts * stride}, op);
+class Scratch {
+ public:
+  Scratch(Context& context, const GemmArgs& largest, int64_t parts, const char* op) : stride_(divideUp(MD_CALL(gemmScratch)(largest), 16) * 16) {
+    tensor_ = empty(context, largest.dtype, {parts * stride_}, op);
   }
-  void* at(int64_t index) const { return stride > 0 ? advance(tensor.raw(), index * stride, tensor.dtype) : nullptr; }
+  /// (thread) => its stretch, or null where none is needed: for regions that outlast this.
+  auto stretches() const {
+    return [base = tensor_.raw(), stride = stride_, dtype = tensor_.dtype](int64_t index) -> void* { return stride > 0 ? advance(base, index * stride, dtype) : nullptr; };
+  }
+
+ private:
+  int64_t stride_;
+  Tensor tensor_;
 };
 
 /// Strips of all items end to end, in equal contiguous stretches.
@@ -162,16 +166,16 @@ void runFlat(Context& context, const GemmArgs& g, const Batch& batch, int64_t it
   const int64_t tileRows = MD_CALL(gemmTile)(g.dtype).rows, threads = context.pool.threads();
   const int64_t strips = divideUp(g.m, tileRows), units = items * strips, parts = std::min(wanted, units);
   const Scratch scratch(context, g, std::min(parts, threads), op);
-  const auto packed = std::make_shared<std::vector<const void*>>(threads, nullptr);  // the B that a thread's scratch holds
-  shareOutLater(context, parts, [=](int64_t part, int64_t thread) {
-    const void*& held = (*packed)[static_cast<size_t>(thread)];
+  std::vector<const void*> packed(static_cast<size_t>(threads), nullptr);  // the B that a thread's scratch holds
+  shareOutLater(context.pool, parts, [=, scratchOf = scratch.stretches(), packed = std::move(packed)](int64_t part, int64_t thread) mutable {
+    const void*& held = packed[static_cast<size_t>(thread)];
     int64_t unit = units * part / parts;
     const int64_t last = units * (part + 1) / parts;
     while (unit < last) {
       const int64_t item = unit / strips, first = unit % strips, count = std::min(strips - first, last - unit);
       const int64_t i = first * tileRows, rows = std::min(count * tileRows, g.m - i);
       const GemmArgs one = matmul::part(itemAt(g, batch, item), i, rows, 0, g.n);
-      held = MD_CALL(gemmSerial)(one, scratch.at(thread), held == one.b) ? one.b : nullptr;
+      held = MD_CALL(gemmSerial)(one, scratchOf(thread), held == one.b) ? one.b : nullptr;
       unit += count;
     }
   });
@@ -184,8 +188,9 @@ void runGrid(Context& context, const GemmArgs& g, const Batch& batch, int64_t it
   const int64_t tasks = items * p.rows * p.cols * p.depths;
   Tensor partial;
   if (p.depths > 1) partial = empty(context, g.dtype, {items * p.depths * g.m * g.n}, op);
+  void* const sums = p.depths > 1 ? partial.raw() : nullptr;
   const Scratch scratch(context, g, std::min<int64_t>(tasks, context.pool.threads()), op);
-  auto multiply = [=](int64_t task, int64_t thread) {
+  shareOutLater(context.pool, tasks, [=, scratchOf = scratch.stretches()](int64_t task, int64_t thread) {
     const int64_t depthPart = task % p.depths, colPart = task / p.depths % p.cols, rowPart = task / (p.depths * p.cols) % p.rows;
     const int64_t item = task / (p.depths * p.cols * p.rows);
     const int64_t i = strips * rowPart / p.rows * tile.rows, iEnd = std::min(g.m, strips * (rowPart + 1) / p.rows * tile.rows);
@@ -196,7 +201,7 @@ void runGrid(Context& context, const GemmArgs& g, const Batch& batch, int64_t it
       one.k = g.k * (depthPart + 1) / p.depths - k;
       one.a = advance(one.a, k * g.aCol, g.dtype);
       one.b = advance(one.b, k * g.bRow, g.dtype);
-      one.c = advance(partial.raw(), (item * p.depths + depthPart) * g.m * g.n, g.dtype);
+      one.c = advance(sums, (item * p.depths + depthPart) * g.m * g.n, g.dtype);
       one.cRow = g.n;
       one.cCol = 1;
       one.alpha = 1;
@@ -206,15 +211,14 @@ void runGrid(Context& context, const GemmArgs& g, const Batch& batch, int64_t it
       one.preActivation = nullptr;
       one.residual = nullptr;
     }
-    MD_CALL(gemmSerial)(part(one, i, iEnd - i, j, jEnd - j), scratch.at(thread), false);
-  };
-  if (p.depths == 1) return shareOutLater(context, tasks, std::move(multiply));
-  shareOut(context.pool, tasks, multiply);
+    MD_CALL(gemmSerial)(part(one, i, iEnd - i, j, jEnd - j), scratchOf(thread), false);
+  });
+  if (p.depths == 1) return;
   for (int64_t item = 0; item < items; item++) {
     const GemmArgs one = itemAt(g, batch, item);
-    const void* sums = advance(partial.raw(), item * p.depths * g.m * g.n, g.dtype);
-    parallelForLater(context, g.m, std::max<int64_t>(1, kWorkPerThread / 8 / (g.n * p.depths)),
-                     [=](int64_t begin, int64_t end) { MD_CALL(gemmReduce)(one, sums, p.depths, begin, end); });
+    const void* from = advance(sums, item * p.depths * g.m * g.n, g.dtype);
+    parallelForLater(context.pool, g.m, std::max<int64_t>(1, kWorkPerThread / 8 / (g.n * p.depths)),
+                     [=](int64_t begin, int64_t end) { MD_CALL(gemmReduce)(one, from, p.depths, begin, end); });
   }
 }
 

@@ -96,9 +96,10 @@ Tensor apply(Context& context, const Tensor& input, const Tensor& tableInput, bo
     applyCuda(context, loop, x, table, inverse, out, op);
     return out;
   }
-  parallelForLater(context, out.numel() / loop.headDim, kApplyGrain / loop.headDim + 1, [=](int64_t begin, int64_t end) {
-    MD_CALL(applyRows)(x.dtype, loop, begin, end, x.raw(), table.raw(), out.raw(), inverse);
-  });
+  parallelForLater(context.pool, out.numel() / loop.headDim, kApplyGrain / loop.headDim + 1,
+                   [=, dtype = x.dtype, x = x.raw(), table = table.raw(), to = out.raw()](int64_t begin, int64_t end) {
+                     MD_CALL(applyRows)(dtype, loop, begin, end, x, table, to, inverse);
+                   });
   return out;
 }
 

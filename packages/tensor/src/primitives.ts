@@ -64,7 +64,7 @@ export function executeAll<P extends Primitive>(
   run();
   const results: Tensor[] = [];
   for (let i = 0; i < outputs; i++) results.push(takeOutput(i));
-  if (profile) profile.add(primitive, performance.now() - start, results);
+  if (profile) profile.add(primitive, start, results);
   if (outputs === 0) forgetCasts(inputs); // it may have changed them in place
   if (gradEnabled()) record(primitive, inputs, attrs, results);
   if (anomalyEnabled()) checkAnomaly(primitive, inputs, results);

@@ -1,6 +1,7 @@
+import { synchronize } from "./memory.js";
 import type { Tensor } from "./tensor.js";
 
-/** One op's share of a profile: number of calls, milliseconds in the addon, bytes of its outputs. */
+/** One op's share of a profile: number of calls, milliseconds until the CPU had done them, bytes of its outputs. */
 export interface ProfileRow {
   op: string;
   calls: number;
@@ -12,7 +13,10 @@ export interface ProfileRow {
 export class Profile {
   private readonly byOp = new Map<string, ProfileRow>();
 
-  add(op: string, ms: number, outputs: readonly Tensor[]): void {
+  /** A call that began at `start` and has returned; waits until the CPU has done it. */
+  add(op: string, start: number, outputs: readonly Tensor[]): void {
+    synchronize("cpu");
+    const ms = performance.now() - start;
     let row = this.byOp.get(op);
     if (!row) this.byOp.set(op, (row = { op, calls: 0, ms: 0, bytes: 0 }));
     row.calls++;
@@ -40,6 +44,7 @@ export const activeProfile = (): Profile | null => active;
 
 /** Runs `body` and returns its result beside a table by op: calls, milliseconds, bytes of the outputs. */
 export function profile<T>(body: () => T): { result: T; profile: Profile } {
+  synchronize("cpu"); // what was called before is nobody's share
   const outer = active;
   const measured = new Profile();
   active = measured;
