@@ -1,6 +1,6 @@
 // The cost columns of the paper's Table 3 (Section B.3), as ratios to M = 1: npm run bench:table3 [-- --memory]
 import { DiffuserActor, MiniDiffuserLight, type Policy, type PolicyBatch } from "@md/diffusion";
-import { Generator, getNumThreads } from "@md/tensor";
+import { Generator, getNumThreads, synchronize } from "@md/tensor";
 import { formatTable } from "@md/train";
 import { parseArgs } from "node:util";
 import { alternate } from "./measure/alternate.js";
@@ -74,6 +74,7 @@ function contestant({ name, create, times = 1 }: Row): Parameters<typeof alterna
     time(iterations) {
       const start = performance.now();
       for (let i = 0; i < iterations; i++) step();
+      synchronize("cpu");
       return performance.now() - start;
     },
   };

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "../isa/isa.h"
 #include "../ops/elementwise/op.h"
 
 namespace md::binding {
@@ -35,6 +36,7 @@ Napi::Value guarded(const Napi::CallbackInfo& info, Environment& env, const char
 Napi::Value callBody(const Napi::CallbackInfo& info) {
   auto& bound = *static_cast<Bound<Entry>*>(info.Data());
   return guarded(info, *bound.environment, bound.entry.name, [&]() -> Napi::Value {
+    activeIsa();  // throws for a bad MD_ISA: here, not in a worker
     Call call(info, *bound.environment, bound.entry);
     bound.entry.body(call);
     return info.Env().Undefined();

@@ -22,10 +22,7 @@ struct Graph {
 
 /// One per Node environment (main thread or worker), deleted when the environment ends.
 struct Environment {
-  explicit Environment(int threads) : pool(threads), context{&allocator, pool, Stream{}} {
-    allocator.waitWith([this] { pool.finish(); });
-  }
-  ~Environment() { allocator.waitWith({}); }
+  explicit Environment(int threads) : pool(threads), context(allocator, pool) {}
   /// Points `context` at a device; its queue is opened with the first use.
   void use(Device device, const char* op);
 

@@ -41,7 +41,10 @@ BlockSource& hostMemory() {
 
 Allocator::Allocator(BlockSource& source) : source_(source), checked_(source.checked()), caching_(!checked_), limitBytes_(source.capacity()) {}
 
-Allocator::~Allocator() { flush(); }
+Allocator::~Allocator() {
+  wait_ = {};  // who used its blocks may be gone before it
+  flush();
+}
 
 // Four classes per power of two: at most a quarter is wasted, and a loop of similar shapes reuses its blocks.
 size_t Allocator::sizeClass(size_t bytes) const {

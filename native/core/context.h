@@ -8,6 +8,11 @@
 namespace md {
 
 struct Context {
+  /// On the CPU `memory` waits for `threads` before it gives blocks back, so these live as long as blocks are in use.
+  Context(Allocator& memory, ThreadPool& threads, Stream on = {}) : allocator(&memory), pool(threads), stream(on) {
+    if (!onCuda()) memory.waitWith([&threads] { threads.finish(); });
+  }
+
   Allocator* allocator;
   ThreadPool& pool;
   Stream stream;

@@ -1,5 +1,7 @@
 #include "thread_pool.h"
 
+#include <algorithm>
+
 #include "../isa/pause.h"
 
 namespace md {
@@ -10,7 +12,8 @@ constexpr int kWaitSpins = 4000;
 
 /// One more turn of waiting for another thread.
 void wait(int& spins) {
-  if (spins++ < kWaitSpins) {
+  if (spins < kWaitSpins) {
+    spins++;
     pauseSpinning();
   } else {
     std::this_thread::yield();
@@ -104,7 +107,8 @@ void ThreadPool::post(Region& region, int parts) {
   }
   region.left.store(parts, std::memory_order_relaxed);
   queued_.fetch_add(1);
-  for (Worker& worker : workers_) worker.wakeUp();
+  // Of a single part whoever is awake takes care; one that sleeps is woken in case all do.
+  for (int i = 0; i < std::max(region.sharing - 1, 1); i++) workers_[static_cast<size_t>(i)].wakeUp();
 }
 
 /// Takes parts of region `index` until none is left, unless it is done already.

@@ -21,7 +21,7 @@ using namespace md;
 struct Fixture {
   Allocator allocator;
   ThreadPool pool{3};
-  Context context{&allocator, pool, Stream{}};
+  Context context{allocator, pool};
 
   Tensor iota(const Dims& shape) {
     Tensor out = empty(context, DType::i32, shape, "iota");
@@ -126,6 +126,24 @@ TEST(poolRunsQueuedRegionsInOrderAndEachPartOnce) {
     pool.finish();
     CHECK(early == 0 && outside == 0);
     for (int region = 0; region < kRegions; region++) CHECK(done[region] == partsOf(region));
+  }
+}
+
+TEST(poolRunsQueuedRegionsWhileTheCallerIsElsewhere) {
+  ThreadPool pool(2);
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));  // the worker falls asleep
+  for (const int parts : {1, 6}) {
+    std::atomic<bool> go{false};
+    std::atomic<int> done{0};
+    pool.queue(parts, [&](int, int) {
+      for (int i = 0; i < 5000 && !go; i++) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      done++;
+    });
+    CHECK(done == 0);
+    go = true;
+    for (int i = 0; i < 5000 && done < parts; i++) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    CHECK(done == parts);
+    pool.finish();
   }
 }
 

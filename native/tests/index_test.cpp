@@ -15,7 +15,7 @@ using namespace md;
 struct Fixture {
   Allocator allocator;
   ThreadPool pool{3};
-  Context context{&allocator, pool, Stream{}};
+  Context context{allocator, pool};
   std::mt19937 random{9};
 
   Tensor numbers(const Dims& shape, int range) {
@@ -83,6 +83,7 @@ TEST(indexAddIsTheSumOfRowsInOrder) {
   for (const int64_t outer : {1, 6}) {
     const Tensor x = f.numbers({outer, 11, 9}, 5), at = f.indices({7000}, 11), source = f.numbers({outer, 7000, 9}, 5);
     const Tensor added = index::indexAdd(f.context, x, at, source, 1, "test");
+    f.pool.finish();
     std::vector<float> expected(x.data<float>(), x.data<float>() + x.numel());
     for (int64_t o = 0; o < outer; o++) {
       for (int64_t k = 0; k < 7000; k++) {

@@ -16,7 +16,7 @@ namespace {
 struct Fixture {
   Allocator allocator;
   ThreadPool pool{2};
-  Context context{&allocator, pool, Stream{}};
+  Context context{allocator, pool};
 };
 
 /// Numbers in [-1, 1), the same for the same seed.

@@ -15,7 +15,7 @@ using namespace md;
 struct Fixture {
   Allocator allocator;
   ThreadPool pool{3};
-  Context context{&allocator, pool, Stream{}};
+  Context context{allocator, pool};
   std::mt19937 random{4};
 
   Tensor integers(const std::vector<int32_t>& values, const Dims& shape) {

@@ -18,7 +18,7 @@ using Site = std::array<int64_t, 4>;
 struct Fixture {
   Allocator allocator;
   ThreadPool pool{3};
-  Context context{&allocator, pool, Stream{}};
+  Context context{allocator, pool};
   std::mt19937 random{11};
 
   Tensor uniform(DType dtype, const Dims& shape) {

@@ -24,7 +24,7 @@ struct Cloud {
 struct Fixture {
   Allocator allocator;
   ThreadPool pool{3};
-  Context context{&allocator, pool, Stream{}};
+  Context context{allocator, pool};
   std::mt19937 random{5};
 
   int64_t draw(int64_t low, int64_t high) { return low + static_cast<int64_t>(random() % static_cast<uint32_t>(high - low + 1)); }

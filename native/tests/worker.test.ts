@@ -96,3 +96,14 @@ test("a worker's error is of the package's own class, and the worker's end frees
   await once(worker, "exit");
   expect(productHere(16)).toBe(96);
 });
+
+test("an environment ends with ops in its queue", async () => {
+  const addon = JSON.stringify(new URL("../index.js", import.meta.url).href);
+  const code = `import { native } from ${addon};
+    native.setNumThreads(2);
+    native.full(0, Int32Array.of(512, 512), 1);
+    const ones = native.outputs[0];
+    for (let i = 0; i < 12; i++) native.matmul(ones, ones);`;
+  const worker = new Worker(new URL(`data:text/javascript,${encodeURIComponent(code)}`));
+  expect(await once(worker, "exit")).toEqual([0]);
+});

@@ -11,7 +11,7 @@ namespace md {
 struct OnDevice {
   std::unique_ptr<DeviceQueue> queue{openQueue({DeviceType::cuda, 0}, "test")};
   ThreadPool pool{1};
-  Context context{&queue->allocator(), pool, Stream{{DeviceType::cuda, 0}, queue.get()}};
+  Context context{queue->allocator(), pool, Stream{{DeviceType::cuda, 0}, queue.get()}};
 };
 
 /// Numbers in [-1, 1), the same for the same seed.

@@ -16,7 +16,7 @@ struct OnDevice {
   explicit OnDevice(int index) : queue(md::openQueue({DeviceType::cuda, index}, "test")) {}
   std::unique_ptr<DeviceQueue> queue;
   ThreadPool pool{1};
-  Context context{&queue->allocator(), pool, Stream{{DeviceType::cuda, 0}, queue.get()}};
+  Context context{queue->allocator(), pool, Stream{{DeviceType::cuda, 0}, queue.get()}};
 };
 
 __global__ void complainOf(int64_t n, Complaint* complaint, const char* op) {
@@ -109,7 +109,7 @@ TEST(aFaultEndsTheDeviceButNotTheProcess) {
   const std::string later = messageOf([&] { device.queue->synchronize("later"); });
   CHECK(later.find("[later] cuda:0 was lost: [bad] ") == 0);
   Allocator allocator;
-  Context cpu{&allocator, device.pool, Stream{}};
+  Context cpu{allocator, device.pool};
   CHECK(empty(cpu, DType::f32, {4}, "test").numel() == 4);
   emulation::forgetFault();
 }

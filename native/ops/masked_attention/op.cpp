@@ -109,27 +109,28 @@ std::pair<Tensor, Tensor> prepareGrad(Context& context, const Preparation& prepa
   const int64_t blocks = (rows + kBlock - 1) / kBlock;
   const int64_t rowSize = (headDim + kVectorUnit - 1) / kVectorUnit * kVectorUnit;
   const Tensor space = empty(context, x.dtype, {blocks, 4, rowSize}, op);
-  const auto at = [&](int64_t block, int64_t part) {
-    return static_cast<char*>(space.raw()) + static_cast<size_t>((4 * block + part) * rowSize) * itemSize(x.dtype);
+  const auto at = [base = space.data<char>(), bytes = rowSize * static_cast<int64_t>(itemSize(x.dtype))](int64_t block, int64_t part) {
+    return base + (4 * block + part) * bytes;
   };
-  parallelFor(context.pool, blocks, 1, [&](int64_t begin, int64_t end) {
+  parallelForLater(context.pool, blocks, 1, [=, dtype = x.dtype, from = rowsOf(x), to = rowsOf(grad)](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i++) {
-      MD_CALL(prepareGradRows)(x.dtype, headDim, heads, tokens, preparation, rowsOf(x), rowsOf(grad), i * kBlock, std::min(rows, (i + 1) * kBlock),
-                               at(i, 0), at(i, 2));
+      MD_CALL(prepareGradRows)(dtype, headDim, heads, tokens, preparation, from, to, i * kBlock, std::min(rows, (i + 1) * kBlock), at(i, 0), at(i, 2));
     }
   });
   if (!preparation.weight) return sums;
   dispatchFloat(x.dtype, op, [&](auto tag) {
     using T = typename decltype(tag)::type;
-    for (int64_t d = 0; d < headDim; d++) {
-      double weight = 0, bias = 0;
-      for (int64_t i = 0; i < blocks; i++) {
-        weight += static_cast<double>(reinterpret_cast<const T*>(at(i, 0))[d]);
-        bias += static_cast<double>(reinterpret_cast<const T*>(at(i, 1))[d]);
+    shareOutLater(context.pool, 1, [=, weights = sums.first.data<T>(), biases = sums.second.data<T>()](int64_t, int64_t) {
+      for (int64_t d = 0; d < headDim; d++) {
+        double weight = 0, bias = 0;
+        for (int64_t i = 0; i < blocks; i++) {
+          weight += static_cast<double>(reinterpret_cast<const T*>(at(i, 0))[d]);
+          bias += static_cast<double>(reinterpret_cast<const T*>(at(i, 1))[d]);
+        }
+        weights[d] = static_cast<T>(weight);
+        biases[d] = static_cast<T>(bias);
       }
-      sums.first.data<T>()[d] = static_cast<T>(weight);
-      sums.second.data<T>()[d] = static_cast<T>(bias);
-    }
+    });
   });
   return sums;
 }
@@ -141,23 +142,28 @@ Problem describe(const Tensor& q, const Tensor& k, const Tensor& v, const Sizes&
 }
 
 /// Gradients of the prepared rows of q and k, and of v.
-void backwardCpu(Context& context, const BackwardProblem& problem, const BlockList& keys, const Sizes& sizes, const char* op) {
+void backwardCpu(Context& context, const BackwardProblem& problem, const std::shared_ptr<const Plan>& plan, const Sizes& sizes, const char* op) {
   const int64_t threads = context.pool.threads();
-  const std::vector<Cut> cuts = partition(keys, sizes, threads);
-  const auto parts = static_cast<int64_t>(cuts.size()) - 1;
-  const bool sharesUnits = std::any_of(cuts.begin(), cuts.end(), [](const Cut& cut) { return cut.block > 0; });
+  const auto cuts = std::make_shared<const std::vector<Cut>>(partition(plan->keys, sizes, threads));
+  const auto parts = static_cast<int64_t>(cuts->size()) - 1;
+  const bool sharesUnits = std::any_of(cuts->begin(), cuts->end(), [](const Cut& cut) { return cut.block > 0; });
   const int64_t elements = MD_CALL(backwardWorkspace)(problem);
   const Tensor workspace = empty(context, problem.dtype, {std::min(parts, threads), elements}, op);
   const Tensor shared = empty(context, problem.dtype, {parts, sharesUnits ? problem.blocks.mostTokens * problem.headDim : 0}, op);
-  const auto at = [&](const Tensor& space, int64_t row) { return static_cast<char*>(space.raw()) + static_cast<size_t>(row * space.dim(1)) * itemSize(problem.dtype); };
-  const auto sharedOf = [&](int64_t part) { return at(shared, part); };
-  shareOut(context.pool, parts, [&](int64_t part, int64_t thread) {
-    MD_CALL(backwardPart)(problem, cuts[static_cast<size_t>(part)], cuts[static_cast<size_t>(part) + 1], at(workspace, thread), sharedOf(part));
+  const auto rowsIn = [](const Tensor& space) {
+    return [base = space.data<char>(), bytes = space.dim(1) * static_cast<int64_t>(itemSize(space.dtype))](int64_t row) { return base + row * bytes; };
+  };
+  shareOutLater(context.pool, parts, [=, plan = plan, own = rowsIn(workspace), sharedOf = rowsIn(shared)](int64_t part, int64_t thread) {
+    const auto at = static_cast<size_t>(part);
+    MD_CALL(backwardPart)(problem, (*cuts)[at], (*cuts)[at + 1], own(thread), sharedOf(part));
   });
-  for (int64_t p = 1; p < parts; p++) {
-    const Cut& begin = cuts[static_cast<size_t>(p)];
-    if (begin.block > 0) MD_CALL(addShared)(problem, begin.unit, sharedOf(p));
-  }
+  if (!sharesUnits) return;
+  shareOutLater(context.pool, 1, [=, plan = plan, sharedOf = rowsIn(shared)](int64_t, int64_t) {
+    for (int64_t p = 1; p < parts; p++) {
+      const Cut& begin = (*cuts)[static_cast<size_t>(p)];
+      if (begin.block > 0) MD_CALL(addShared)(problem, begin.unit, sharedOf(p));
+    }
+  });
 }
 
 }  // namespace
@@ -204,7 +210,7 @@ Gradients backward(Context& context, const Tensor& q0, const Tensor& k0, const T
   }
   requireDType(saved.logSumExp, computedDType(q0.dtype), op, "logSumExp");
   requireShape(saved.logSumExp, {batch, heads, queries}, op, "logSumExp");
-  const Plan plan = masked_attention::plan(mask, sizes, op);
+  const auto plan = std::make_shared<const Plan>(masked_attention::plan(mask, sizes, op));
   const Tensor q = withUnitRows(context, q0, op), k = withUnitRows(context, k0, op), v = withUnitRows(context, v0, op);
   const Tensor out = withUnitRows(context, saved.out, op), grad = withUnitRows(context, grad0, op);
   const Tensor logSumExp = contiguous(context, saved.logSumExp, op);
@@ -214,12 +220,12 @@ Gradients backward(Context& context, const Tensor& q0, const Tensor& k0, const T
   result.q = emptyHeads(context, q.dtype, batch, heads, queries, headDim, op);
   result.k = emptyHeads(context, q.dtype, batch, heads, keys, headDim, op);
   result.v = emptyHeads(context, q.dtype, batch, heads, keys, headDim, op);
-  const Problem described = describe(q, k, v, sizes, plan, options, prepareQ, prepareK);
+  const Problem described = describe(q, k, v, sizes, *plan, options, prepareQ, prepareK);
   const BackwardRows rows{rowsOf(out), rowsOf(grad), logSumExp.raw(), rowsOf(result.q), rowsOf(result.k), rowsOf(result.v)};
   if (context.onCuda()) {
-    backwardCuda(context, planCuda(context, q.dtype), described, plan, rows, op);
+    backwardCuda(context, planCuda(context, q.dtype), described, *plan, rows, op);
   } else {
-    backwardCpu(context, {described, rows, plan.keys.view()}, plan.keys, sizes, op);
+    backwardCpu(context, {described, rows, plan->keys.view()}, plan, sizes, op);
   }
   if (prepareQ.view.any()) std::tie(result.qWeight, result.qBias) = prepareGrad(context, prepareQ.view, q, result.q, op);
   if (prepareK.view.any()) std::tie(result.kWeight, result.kBias) = prepareGrad(context, prepareK.view, k, result.k, op);

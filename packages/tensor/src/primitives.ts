@@ -60,7 +60,7 @@ export function executeAll<P extends Primitive>(
 ): Tensor[] {
   checkDevices(primitive, inputs);
   const profile = activeProfile();
-  const start = profile ? performance.now() : 0;
+  const start = profile ? profile.begin() : 0;
   run();
   const results: Tensor[] = [];
   for (let i = 0; i < outputs; i++) results.push(takeOutput(i));

@@ -13,6 +13,12 @@ export interface ProfileRow {
 export class Profile {
   private readonly byOp = new Map<string, ProfileRow>();
 
+  /** The time at which a call begins, once the CPU has done what was called before: that is nobody's share. */
+  begin(): number {
+    synchronize("cpu");
+    return performance.now();
+  }
+
   /** A call that began at `start` and has returned; waits until the CPU has done it. */
   add(op: string, start: number, outputs: readonly Tensor[]): void {
     synchronize("cpu");
@@ -44,7 +50,6 @@ export const activeProfile = (): Profile | null => active;
 
 /** Runs `body` and returns its result beside a table by op: calls, milliseconds, bytes of the outputs. */
 export function profile<T>(body: () => T): { result: T; profile: Profile } {
-  synchronize("cpu"); // what was called before is nobody's share
   const outer = active;
   const measured = new Profile();
   active = measured;

@@ -73,7 +73,14 @@ describe("the queue of CPU ops", () => {
         for (const weight of weights) {
           y = md.gelu(md.linear(y, weight));
           wait();
-          y = md.softmax(y.add(x), -1).mul(2);
+          y = md.layerNorm(y.add(x));
+          const heads = md.permute(md.reshape(y, [1, 600, 4, 12]), [0, 2, 1, 3]);
+          wait();
+          y = md.reshape(md.permute(md.maskedAttention(heads, heads, heads), [0, 2, 1, 3]), [600, 48]);
+          wait();
+          const halves = md.split(y, [24, 24], 1);
+          y = md.cat([halves[1]!, halves[0]!], 1);
+          y = md.where(md.gt(y, md.zeros([])), y, y.mul(0.5));
           wait();
         }
         md.mean(y.mul(y)).backward();
