@@ -52,8 +52,8 @@ enum class Runs { onCpu, everywhere };
 /// elements.
 enum class Halves { widened, storedOnCuda, stored };
 
-/// Whether an op waits until what was queued on the CPU before it is done: `never` where it queues all that reads or writes
-/// elements, or touches none.
+/// Whether an op waits until what was queued on the CPU before it is done: `never` where it touches no elements, or queues
+/// what does, or waits by itself.
 enum class Waits { first, never };
 
 /// Arguments of one call, with the op's name for the errors. The call runs on the device of its operands, or on the one
