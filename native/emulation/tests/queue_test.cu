@@ -78,7 +78,7 @@ TEST(aGraphMayEndWhileAnotherIsCaptured) {
   const auto capture = [&](std::unique_ptr<DeviceGraph> ending) {
     queue.beginCapture({}, "capture");
     CHECK(&queue.allocator() != &queue.deviceAllocator());
-    Context captured{&queue.allocator(), device.pool, device.context.stream};
+    Context captured{queue.allocator(), device.pool, device.context.stream};
     const Tensor own = empty(captured, DType::i32, {1000}, "test");
     clear(captured, own, "test");
     ending.reset();
