@@ -79,6 +79,8 @@ void ThreadPool::queue(int parts, std::function<void(int, int)> task) {
   post(region, parts);
 }
 
+void ThreadPool::finish() { workUntil(queued_.load(std::memory_order_relaxed)); }
+
 void ThreadPool::run(int parts, void (*task)(void*, int, int), void* data) {
   finish();
   if (parts <= 0) return;

@@ -38,9 +38,7 @@ class ThreadPool {
   void queue(int parts, std::function<void(int, int)> task);
 
   /// Returns when all that was queued is done, as it must be before the caller reads or writes elements itself.
-  void finish() {
-    if (done_.load(std::memory_order_acquire) != queued_.load(std::memory_order_relaxed)) workUntil(queued_.load(std::memory_order_relaxed));
-  }
+  void finish();
 
   /// finish(), then the same with a task that is not kept.
   void run(int parts, void (*task)(void*, int, int), void* data);
