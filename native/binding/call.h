@@ -63,8 +63,8 @@ enum class Waits { first, never };
 /// call that dtype. The floats among its operands then have one dtype; DTypeError otherwise.
 class Call {
  public:
-  template <class Entry>
-  Call(const Napi::CallbackInfo& info, Environment& env, const Entry& entry)
+  template <class EntryType>
+  Call(const Napi::CallbackInfo& info, Environment& env, const EntryType& entry)
       : info_(info), env_(env), runs_(entry.runs), halves_(entry.halves), op(entry.name) {
     if (entry.waits == Waits::first) env_.pool.finish();
     env_.context.allocator = &env_.allocator;

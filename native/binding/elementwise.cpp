@@ -40,7 +40,8 @@ void registerElementwise(Napi::Env env, Napi::Object exports, Environment& envir
   constexpr Runs all = Runs::everywhere;
   constexpr Waits never = Waits::never;
   define(env, exports, environment,
-         {Entry{"unary", unary, all, Halves::widened, never}, Entry{"unaryGrad", unaryGrad, all, Halves::widened, never}, Entry{"binary", binary, all, Halves::widened, never}, Entry{"where", where, all, Halves::widened, never},
+         {Entry{"unary", unary, all, Halves::widened, never}, Entry{"unaryGrad", unaryGrad, all, Halves::widened, never},
+          Entry{"binary", binary, all, Halves::widened, never}, Entry{"where", where, all, Halves::widened, never},
           Entry{"cast", cast, all, Halves::stored}, Entry{"full", full, all, Halves::stored, never}});
 }
 

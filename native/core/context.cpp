@@ -68,8 +68,8 @@ void copyInto(Context& context, const Tensor& x, void* out, const char* op) {
     if (x.contiguous()) return context.stream.queue->copy(x.raw(), out, static_cast<size_t>(x.numel()) * size, op);
     return cuda::gatherStrided(context, x, out, op);
   }
-  context.pool.finish();
   if (x.contiguous()) {
+    context.pool.finish();
     std::memcpy(out, x.raw(), static_cast<size_t>(x.numel()) * size);
     return;
   }

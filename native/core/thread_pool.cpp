@@ -72,36 +72,13 @@ void ThreadPool::queue(int parts, std::function<void(int, int)> task) {
     return;
   }
   if (parts <= 0) return;
-  Region& region = claim();
-  region.kept = std::move(task);
-  region.task = [](void* kept, int part, int thread) { (*static_cast<std::function<void(int, int)>*>(kept))(part, thread); };
-  region.data = &region.kept;
-  post(region, parts);
-}
-
-void ThreadPool::finish() { workUntil(queued_.load(std::memory_order_relaxed)); }
-
-void ThreadPool::run(int parts, void (*task)(void*, int, int), void* data) {
-  finish();
-  if (parts <= 0) return;
-  Region& region = claim();
-  region.task = task;
-  region.data = data;
-  post(region, parts);
-  finish();
-}
-
-ThreadPool::Region& ThreadPool::claim() {
-  const int64_t index = queued_.load(std::memory_order_relaxed), before = index - static_cast<int64_t>(kRegions);
-  workUntil(before + 1);
+  const int64_t index = queued_.load(std::memory_order_relaxed);
+  workUntil(index + 1 - static_cast<int64_t>(kRegions));
   Region& region = at(index);
-  // A worker may still be on its way out, or come late and find this region done.
+  // A worker may still be on its way out, or come late and find the region that was here done.
   for (int spins = 0; region.inside.load() > 0;) wait(spins);
-  return region;
-}
-
-void ThreadPool::post(Region& region, int parts) {
-  region.sharing = parts < threads() ? parts : threads();
+  region.task = std::move(task);
+  region.sharing = std::min(parts, threads());
   for (int64_t thread = 0; thread < region.sharing; thread++) {
     Share& share = region.shares[static_cast<size_t>(thread)];
     share.next.store(static_cast<int>(parts * thread / region.sharing), std::memory_order_relaxed);
@@ -111,6 +88,13 @@ void ThreadPool::post(Region& region, int parts) {
   queued_.fetch_add(1);
   // Of a single part whoever is awake takes care; one that sleeps is woken in case all do.
   for (int i = 0; i < std::max(region.sharing - 1, 1); i++) workers_[static_cast<size_t>(i)].wakeUp();
+}
+
+void ThreadPool::finish() { workUntil(queued_.load(std::memory_order_relaxed)); }
+
+void ThreadPool::run(int parts, void (*task)(void*, int, int), void* data) {
+  queue(parts, [=](int part, int thread) { task(data, part, thread); });
+  finish();
 }
 
 /// Takes parts of region `index` until none is left, unless it is done already.
@@ -123,45 +107,36 @@ void ThreadPool::takeParts(int64_t index, int thread) {
     const int own = region.sharing == 1 ? 0 : thread;
     for (int i = 0; i < region.sharing && own < region.sharing; i++) {
       Share& share = region.shares[static_cast<size_t>((own + i) % region.sharing)];
-      for (int part; (part = share.next.fetch_add(1, std::memory_order_relaxed)) < share.end; taken++) region.task(region.data, part, own);
+      for (int part; (part = share.next.fetch_add(1, std::memory_order_relaxed)) < share.end; taken++) region.task(part, own);
     }
     if (taken > 0 && region.left.fetch_sub(taken, std::memory_order_acq_rel) == taken) done_.store(index + 1);
   }
   region.inside.fetch_sub(1, std::memory_order_release);
 }
 
+/// Takes parts of region `next` if that is another one than last time, else waits for those who still work on it.
+void ThreadPool::takeOrWait(int64_t next, int thread, Turn& turn) {
+  if (next == turn.region) return wait(turn.spins);
+  takeParts(next, thread);
+  turn = {next, 0};
+}
+
 void ThreadPool::workUntil(int64_t index) {
-  int64_t taken = -1;  // the region of which all parts are taken
-  int spins = 0;
-  for (int64_t next; (next = done_.load(std::memory_order_acquire)) < index;) {
-    if (next != taken) {
-      takeParts(next, 0);
-      taken = next;
-      spins = 0;
-    } else {
-      wait(spins);
-    }
-  }
+  Turn turn;
+  for (int64_t next; (next = done_.load(std::memory_order_acquire)) < index;) takeOrWait(next, 0, turn);
 }
 
 void ThreadPool::work(int thread, Worker& own) {
-  int64_t taken = -1;  // the region of which all parts are taken
-  int spins = 0;
+  Turn turn;
   while (!stopping_) {
     const int64_t next = done_.load(std::memory_order_acquire);
-    if (next == queued_.load(std::memory_order_acquire)) {
-      if (spins++ < kIdleSpins) {
-        pauseSpinning();
-      } else {
-        sleep(own);
-        spins = 0;
-      }
-    } else if (next != taken) {
-      takeParts(next, thread);
-      taken = next;
-      spins = 0;
+    if (next != queued_.load(std::memory_order_acquire)) {
+      takeOrWait(next, thread, turn);
+    } else if (turn.spins++ < kIdleSpins) {
+      pauseSpinning();
     } else {
-      wait(spins);
+      sleep(own);
+      turn.spins = 0;
     }
   }
 }

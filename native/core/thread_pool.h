@@ -40,7 +40,7 @@ class ThreadPool {
   /// Returns when all that was queued is done, as it must be before the caller reads or writes elements itself.
   void finish();
 
-  /// finish(), then the same with a task that is not kept.
+  /// The same for a task that lives until this returns, which is when it is done.
   void run(int parts, void (*task)(void*, int, int), void* data);
 
  private:
@@ -63,20 +63,23 @@ class ThreadPool {
   };
 
   struct alignas(64) Region {
-    void (*task)(void*, int, int) = nullptr;
-    void* data = nullptr;
-    std::function<void(int, int)> kept;
+    std::function<void(int, int)> task;
     int sharing = 0;             // threads that take part
     std::vector<Share> shares;   // by thread
     std::atomic<int> left{0};    // parts that are not done
     std::atomic<int> inside{0};  // threads that look for parts here
   };
 
+  /// The region that a thread looked into last, and how often it has found nothing to do since.
+  struct Turn {
+    int64_t region = -1;
+    int spins = 0;
+  };
+
   void start(int threads);
   void stop();
-  Region& claim();
-  void post(Region& region, int parts);
   void takeParts(int64_t index, int thread);
+  void takeOrWait(int64_t next, int thread, Turn& turn);
   void workUntil(int64_t index);
   void work(int thread, Worker& own);
   void sleep(Worker& own);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "../../core/views.h"
+#include "../elementwise/op.h"
 #include "cuda.h"
 
 namespace md::layer_norm {
@@ -72,16 +73,6 @@ Tensor asRows(Context& context, const Tensor& x, int64_t n, int axes, const char
   return n > 1 && view.stride[1] != 1 ? contiguous(context, view, op) : view;
 }
 
-Tensor filled(Context& context, DType dtype, int64_t n, double value, const char* op) {
-  const Tensor out = empty(context, dtype, {n}, op);
-  context.pool.finish();
-  dispatchFloat(dtype, op, [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    std::fill_n(out.data<T>(), n, static_cast<T>(value));
-  });
-  return out;
-}
-
 /// The operands, checked, as rows; what is absent has no storage.
 struct Prepared {
   Rows shape;
@@ -107,8 +98,8 @@ struct Prepared {
       modulation.shiftStride = shift.stride[0];
     }
     if (context.onCuda()) return;
-    if (!o.weight) weight = filled(context, x.dtype, shape.n, 1, op);
-    if (!o.bias) bias = filled(context, x.dtype, shape.n, 0, op);
+    if (!o.weight) weight = elementwise::full(context, x.dtype, {shape.n}, 1, op);
+    if (!o.bias) bias = elementwise::full(context, x.dtype, {shape.n}, 0, op);
   }
 };
 

@@ -146,19 +146,17 @@ GemmArgs itemAt(GemmArgs g, const Batch& batch, int64_t item) {
 }
 
 /// Scratch for `parts` threads, a stretch of whole cache lines each.
-class Scratch {
- public:
-  Scratch(Context& context, const GemmArgs& largest, int64_t parts, const char* op) : stride_(divideUp(MD_CALL(gemmScratch)(largest), 16) * 16) {
-    tensor_ = empty(context, largest.dtype, {parts * stride_}, op);
+struct Scratch {
+  Tensor tensor;
+  int64_t stride;
+
+  Scratch(Context& context, const GemmArgs& largest, int64_t parts, const char* op) : stride(divideUp(MD_CALL(gemmScratch)(largest), 16) * 16) {
+    if (stride > 0) tensor = empty(context, largest.dtype, {parts * stride}, op);
   }
   /// (thread) => its stretch, or null where none is needed: for regions that outlast this.
   auto stretches() const {
-    return [base = tensor_.raw(), stride = stride_, dtype = tensor_.dtype](int64_t index) -> void* { return stride > 0 ? advance(base, index * stride, dtype) : nullptr; };
+    return [base = stride > 0 ? tensor.raw() : nullptr, stride = stride, dtype = tensor.dtype](int64_t thread) { return advance(base, thread * stride, dtype); };
   }
-
- private:
-  int64_t stride_;
-  Tensor tensor_;
 };
 
 /// Strips of all items end to end, in equal contiguous stretches.

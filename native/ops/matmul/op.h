@@ -37,8 +37,7 @@ struct Batch {
   Dims shape, a, b, c;
 };
 
-/// One product, or one for every index of `batch`, queued for all threads of the pool. Same thread count, same
-/// bits.
+/// One product, or one for every index of `batch`, queued for all threads. Same thread count, same bits.
 void gemm(Context& context, const GemmArgs& args, const char* op);
 void gemm(Context& context, const GemmArgs& args, const Batch& batch, const char* op);
 

@@ -44,6 +44,8 @@ export const isa = (): string => native.isa();
 export const isas = (): string[] => native.isas();
 /** What this build and machine have of CUDA: devices, versions, and why there is none. */
 export const cudaInfo = (): CudaInfo => native.cuda();
-/** Waits until `device` has done all that it was given; throws what went wrong there. The CPU, too, still computes what an op
- * returned: call this before the clock is read. Whatever reads elements (`data()`, `item()`) waits by itself. */
+/**
+ * Waits until `device` has done all that it was given; throws what went wrong there. The CPU, too, may still compute what an
+ * op returned: call this before you read a clock. Whatever reads elements (`data()`, `item()`) waits by itself.
+ */
 export const synchronize = (device: DeviceName): void => native.synchronize(deviceCode("synchronize", device));
