@@ -67,10 +67,9 @@ void maskedAttentionGrad(Call& call) {
 }  // namespace
 
 void registerAttention(Napi::Env env, Napi::Object exports, Environment& environment) {
-  constexpr Waits never = Waits::never;
   define(env, exports, environment,
-         {Entry{"maskedAttention", maskedAttention, Runs::everywhere, Halves::storedOnCuda, never},
-          Entry{"maskedAttentionGrad", maskedAttentionGrad, Runs::everywhere, Halves::storedOnCuda, never}});
+         {Entry{"maskedAttention", maskedAttention, Runs::everywhere, Halves::storedOnCuda},
+          Entry{"maskedAttentionGrad", maskedAttentionGrad, Runs::everywhere, Halves::storedOnCuda}});
 }
 
 }  // namespace md::binding

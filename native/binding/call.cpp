@@ -151,6 +151,7 @@ void Call::emitWide(Tensor out) {
     if (out.shape[axis] > INT32_MAX) fail(ErrorKind::shape, op, "shape ", out.shape.str(), " has an extent beyond 2^31");
     description[4 + axis] = static_cast<int32_t>(out.shape[axis]);
   }
+  if (out.storage->readyAfter == Storage::kAllQueued) written(out);
   description[0] = env_.slots.add(std::move(out));
 }
 

@@ -52,10 +52,6 @@ enum class Runs { onCpu, everywhere };
 /// elements.
 enum class Halves { widened, storedOnCuda, stored };
 
-/// Whether an op waits until what was queued on the CPU before it is done: `never` where it touches no elements, or queues
-/// what does, or waits by itself.
-enum class Waits { first, never };
-
 /// Arguments of one call, with the op's name for the errors. The call runs on the device of its operands, or on the one
 /// that onDevice() names; operands on two devices, or on one for which the op has no kernel, are a DeviceError.
 ///
@@ -66,7 +62,6 @@ class Call {
   template <class EntryType>
   Call(const Napi::CallbackInfo& info, Environment& env, const EntryType& entry)
       : info_(info), env_(env), runs_(entry.runs), halves_(entry.halves), op(entry.name) {
-    if (entry.waits == Waits::first) env_.pool.finish();
     env_.context.allocator = &env_.allocator;
     env_.context.stream = Stream{};
   }
@@ -112,6 +107,8 @@ class Call {
   void emit(Tensor out);
   /// As emit; statistics stay f32 beside f16 and bf16.
   void emitWide(Tensor out);
+  /// Notes that the call has written elements of an operand.
+  void written(const Tensor& x) { x.storage->readyAfter = env_.pool.queued(); }
 
  private:
   void bind(Device device) const;
@@ -150,7 +147,6 @@ struct Entry {
   Body body;
   Runs runs = Runs::onCpu;
   Halves halves = Halves::widened;
-  Waits waits = Waits::first;
 };
 /// One that returns a JavaScript value instead.
 struct ValueEntry {
@@ -158,7 +154,6 @@ struct ValueEntry {
   ValueBody body;
   Runs runs = Runs::onCpu;
   Halves halves = Halves::widened;
-  Waits waits = Waits::first;
 };
 
 void define(Napi::Env env, Napi::Object exports, Environment& environment, std::initializer_list<Entry> entries);

@@ -35,7 +35,8 @@ Napi::Value cuda(Call& call) {
 /// synchronize(device)
 void synchronize(Call& call) {
   call.onDevice(0);
-  if (DeviceQueue* queue = call.context().stream.queue) queue->synchronize(call.op);
+  if (DeviceQueue* queue = call.context().stream.queue) return queue->synchronize(call.op);
+  call.context().pool.finish();
 }
 
 }  // namespace

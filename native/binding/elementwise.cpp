@@ -38,11 +38,10 @@ void full(Call& call) {
 
 void registerElementwise(Napi::Env env, Napi::Object exports, Environment& environment) {
   constexpr Runs all = Runs::everywhere;
-  constexpr Waits never = Waits::never;
   define(env, exports, environment,
-         {Entry{"unary", unary, all, Halves::widened, never}, Entry{"unaryGrad", unaryGrad, all, Halves::widened, never},
-          Entry{"binary", binary, all, Halves::widened, never}, Entry{"where", where, all, Halves::widened, never},
-          Entry{"cast", cast, all, Halves::stored}, Entry{"full", full, all, Halves::stored, never}});
+         {Entry{"unary", unary, all}, Entry{"unaryGrad", unaryGrad, all},
+          Entry{"binary", binary, all}, Entry{"where", where, all},
+          Entry{"cast", cast, all, Halves::stored}, Entry{"full", full, all, Halves::stored}});
 }
 
 }  // namespace md::binding

@@ -51,9 +51,8 @@ void oneHot(Call& call) { call.emit(index::oneHot(call.context(), call.tensor(0)
 void registerIndex(Napi::Env env, Napi::Object exports, Environment& environment) {
   constexpr Runs all = Runs::everywhere;
   constexpr Halves bits = Halves::stored;
-  constexpr Waits never = Waits::never;
   define(env, exports, environment,
-         {Entry{"cat", cat, all, bits, never}, Entry{"indexSelect", indexSelect, all, bits}, Entry{"indexAdd", indexAdd, all}, Entry{"indexSelectGrad", indexSelectGrad, all},
+         {Entry{"cat", cat, all, bits}, Entry{"indexSelect", indexSelect, all, bits}, Entry{"indexAdd", indexAdd, all}, Entry{"indexSelectGrad", indexSelectGrad, all},
           Entry{"gather", gather, all, bits}, Entry{"scatterAdd", scatterAdd, all}, Entry{"gatherGrad", gatherGrad, all}, Entry{"oneHot", oneHot, all}});
 }
 

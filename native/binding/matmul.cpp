@@ -38,9 +38,8 @@ void linearGrad(Call& call) {
 void registerMatmul(Napi::Env env, Napi::Object exports, Environment& environment) {
   constexpr Runs all = Runs::everywhere;
   constexpr Halves kernels = Halves::storedOnCuda;
-  constexpr Waits never = Waits::never;
   define(env, exports, environment,
-         {Entry{"matmul", matmul, all, kernels, never}, Entry{"linear", linear, all, kernels, never}, Entry{"linearGrad", linearGrad, all, kernels, never}});
+         {Entry{"matmul", matmul, all, kernels}, Entry{"linear", linear, all, kernels}, Entry{"linearGrad", linearGrad, all, kernels}});
 }
 
 }  // namespace md::binding

@@ -66,9 +66,8 @@ void batchNormGrad(Call& call) {
 }  // namespace
 
 void registerNorms(Napi::Env env, Napi::Object exports, Environment& environment) {
-  constexpr Waits never = Waits::never;
   define(env, exports, environment,
-         {Entry{"layerNorm", layerNorm, Runs::everywhere, Halves::widened, never}, Entry{"layerNormGrad", layerNormGrad, Runs::everywhere, Halves::widened, never},
+         {Entry{"layerNorm", layerNorm, Runs::everywhere}, Entry{"layerNormGrad", layerNormGrad, Runs::everywhere},
           Entry{"groupNorm", groupNorm, Runs::everywhere}, Entry{"groupNormGrad", groupNormGrad, Runs::everywhere},
           Entry{"batchNorm", batchNorm, Runs::everywhere}, Entry{"batchNormGrad", batchNormGrad, Runs::everywhere}});
 }

@@ -19,7 +19,12 @@ std::vector<Tensor> tensorsAt(Call& call, size_t i) {
 void adamwStep(Call& call) {
   const std::vector<Tensor> parameters = tensorsAt(call, 0), grads = tensorsAt(call, 1), expAvgs = tensorsAt(call, 2), expAvgSqs = tensorsAt(call, 3);
   const optimizer::AdamWConstants constants{call.number(4), call.number(5), call.number(6), call.number(7)};
-  const auto step = [&](const auto& values) { optimizer::adamwStep(call.context(), parameters, grads, expAvgs, expAvgSqs, constants, values, call.op); };
+  const auto step = [&](const auto& values) {
+    optimizer::adamwStep(call.context(), parameters, grads, expAvgs, expAvgSqs, constants, values, call.op);
+    for (const auto* list : {&parameters, &expAvgs, &expAvgSqs}) {
+      for (const Tensor& x : *list) call.written(x);
+    }
+  };
   if (call.value(8).As<Napi::TypedArray>().TypedArrayType() == napi_int32_array) {
     const std::vector<Tensor> values = tensorsAt(call, 8);
     return step(optimizer::AdamWTensors{values.at(0), values.at(1), values.at(2)});
@@ -31,7 +36,11 @@ void adamwStep(Call& call) {
   step(optimizer::AdamWNumbers{values[0], static_cast<int64_t>(values[1]), values[2]});
 }
 /// emaUpdate(averages, tensors, decay)
-void emaUpdate(Call& call) { optimizer::emaUpdate(call.context(), tensorsAt(call, 0), tensorsAt(call, 1), call.number(2), call.op); }
+void emaUpdate(Call& call) {
+  const std::vector<Tensor> averages = tensorsAt(call, 0);
+  optimizer::emaUpdate(call.context(), averages, tensorsAt(call, 1), call.number(2), call.op);
+  for (const Tensor& x : averages) call.written(x);
+}
 /// globalNorm(tensors)
 void globalNorm(Call& call) { call.emit(optimizer::globalNorm(call.context(), tensorsAt(call, 0), call.op)); }
 

@@ -15,8 +15,7 @@ void applyRotary(Call& call) {
 }  // namespace
 
 void registerRotary(Napi::Env env, Napi::Object exports, Environment& environment) {
-  constexpr Waits never = Waits::never;
-  define(env, exports, environment, {Entry{"rotaryTable", rotaryTable, Runs::everywhere}, Entry{"applyRotary", applyRotary, Runs::everywhere, Halves::widened, never}});
+  define(env, exports, environment, {Entry{"rotaryTable", rotaryTable, Runs::everywhere}, Entry{"applyRotary", applyRotary, Runs::everywhere}});
 }
 
 }  // namespace md::binding

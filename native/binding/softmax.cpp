@@ -19,8 +19,7 @@ void softmaxGrad(Call& call) {
 }  // namespace
 
 void registerSoftmax(Napi::Env env, Napi::Object exports, Environment& environment) {
-  constexpr Waits never = Waits::never;
-  define(env, exports, environment, {Entry{"softmax", softmaxAxis, Runs::everywhere, Halves::widened, never}, Entry{"softmaxGrad", softmaxGrad, Runs::everywhere, Halves::widened, never}});
+  define(env, exports, environment, {Entry{"softmax", softmaxAxis, Runs::everywhere}, Entry{"softmaxGrad", softmaxGrad, Runs::everywhere}});
 }
 
 }  // namespace md::binding

@@ -71,6 +71,7 @@ Tensor copyTo(Call& call, const Tensor& x, Device device) {
     if (x.device == device) {
       copyInto(env.context, packed, out.raw(), call.op);
     } else {
+      env.pool.finish();
       copyFromHost(env.context, packed.raw(), out, call.op);
     }
     return out;
@@ -79,6 +80,7 @@ Tensor copyTo(Call& call, const Tensor& x, Device device) {
   env.use({}, call.op);
   Tensor host = empty(env.context, x.dtype, x.shape, call.op);
   if (bytes > 0) {
+    env.pool.finish();
     env.use(x.device, call.op);
     env.context.stream.queue->download(packed.raw(), host.raw(), bytes, call.op);
   }
@@ -98,10 +100,10 @@ void assign(Call& call) {
   requireDType(source, target.dtype, call.op, "source");
   requireShape(source, target.shape, call.op, "source");
   if (!target.contiguous()) fail(ErrorKind::unsupported, call.op, "target is a view with gaps, expected a contiguous tensor");
-  if (source.device == target.device) return copyInto(call.context(), source, target.raw(), call.op);
-  const Tensor moved = copyTo(call, source, target.device);
+  const Tensor moved = source.device == target.device ? source : copyTo(call, source, target.device);
   call.environment().use(target.device, call.op);
   copyInto(call.context(), moved, target.raw(), call.op);
+  call.written(target);
 }
 
 Napi::Value isContiguous(Call& call) { return Napi::Boolean::New(call.napi(), call.tensor(0).contiguous()); }
@@ -112,6 +114,7 @@ Napi::Value hasNaN(Call& call) {
   if (isFloat(x.dtype)) {
     Tensor host = contiguous(call.context(), x, call.op);
     if (!x.device.isCpu()) host = copyTo(call, host, Device{});
+    call.environment().pool.finish();
     dispatchFloat(x.dtype, call.op, [&](auto tag) {
       const auto* values = host.data<typename decltype(tag)::type>();
       for (int64_t i = 0; i < host.numel(); i++) found |= values[i] != values[i];
@@ -158,17 +161,16 @@ void setMemoryLimit(Call& call) {
 void registerStorage(Napi::Env env, Napi::Object exports, Environment& environment) {
   constexpr Runs all = Runs::everywhere;
   constexpr Halves bits = Halves::stored;
-  constexpr Waits never = Waits::never;
   define(env, exports, environment,
-         {Entry{"fromBytes", fromBytes, all, bits}, Entry{"empty", emptyTensor, all, bits, never}, Entry{"reshape", reshape, all, bits, never},
-          Entry{"permute", permute, all, bits, never}, Entry{"expand", expand, all, bits, never}, Entry{"slice", slice, all, bits, never},
-          Entry{"sliceGrad", sliceGrad, all, bits}, Entry{"split", split, all, bits, never}, Entry{"contiguous", contiguousCopy, all, bits},
+         {Entry{"fromBytes", fromBytes, all, bits}, Entry{"empty", emptyTensor, all, bits}, Entry{"reshape", reshape, all, bits},
+          Entry{"permute", permute, all, bits}, Entry{"expand", expand, all, bits}, Entry{"slice", slice, all, bits},
+          Entry{"sliceGrad", sliceGrad, all, bits}, Entry{"split", split, all, bits}, Entry{"contiguous", contiguousCopy, all, bits},
           Entry{"assign", assign, all, bits}, Entry{"toDevice", toDevice, all, bits}, Entry{"resetPeakMemory", resetPeakMemory, all},
           Entry{"emptyCache", emptyCache, all}, Entry{"setMemoryLimit", setMemoryLimit, all},
-          Entry{"adjustExternalMemory", adjustExternalMemory, all, bits, never}});
+          Entry{"adjustExternalMemory", adjustExternalMemory, all, bits}});
   define(env, exports, environment,
-         {ValueEntry{"toBytes", toBytes, all, bits}, ValueEntry{"free", freeSlot, all, bits, never}, ValueEntry{"freeSlots", freeSlots, all, bits, never},
-          ValueEntry{"isContiguous", isContiguous, all, bits, never}, ValueEntry{"hasNaN", hasNaN, all}, ValueEntry{"memory", memory, all}});
+         {ValueEntry{"toBytes", toBytes, all, bits}, ValueEntry{"free", freeSlot, all, bits}, ValueEntry{"freeSlots", freeSlots, all, bits},
+          ValueEntry{"isContiguous", isContiguous, all, bits}, ValueEntry{"hasNaN", hasNaN, all}, ValueEntry{"memory", memory, all}});
 }
 
 }  // namespace md::binding

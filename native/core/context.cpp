@@ -1,6 +1,7 @@
 #include "context.h"
 
 #include <cstring>
+#include <vector>
 
 #include "cuda/copy.h"
 
@@ -33,12 +34,21 @@ Tensor contiguous(Context& context, const Tensor& x, const char* op) {
 
 namespace {
 
+constexpr int64_t kCopyGrain = 1 << 16;          // bytes below which a second thread costs more than it brings
+constexpr size_t kStagedBytes = size_t{1} << 18;  // of host memory: up to so many are copied twice, so that nobody waits
+
+// The layout of a tensor, for regions that outlast it.
+struct Strided {
+  const char* data;
+  Dims shape, stride;
+};
+
 template <class T>
-void copyStrided(const Tensor& x, T* out) {
-  const int last = x.rank() - 1;
+void copyStrided(const Strided& x, T* out) {
+  const int last = x.shape.rank - 1;
   const int64_t inner = x.shape[last], step = x.stride[last];
-  const int64_t outer = inner ? x.numel() / inner : 0;
-  const T* base = x.data<T>();
+  const int64_t outer = inner ? x.shape.numel() / inner : 0;
+  const T* base = reinterpret_cast<const T*>(x.data);
   Dims index;
   index.rank = last;
   int64_t offset = 0;
@@ -63,29 +73,33 @@ void copyStrided(const Tensor& x, T* out) {
 
 void copyInto(Context& context, const Tensor& x, void* out, const char* op) {
   if (x.numel() == 0) return;
-  const size_t size = itemSize(x.dtype);
+  const auto size = static_cast<int64_t>(itemSize(x.dtype));
   if (context.onCuda()) {
-    if (x.contiguous()) return context.stream.queue->copy(x.raw(), out, static_cast<size_t>(x.numel()) * size, op);
+    if (x.contiguous()) return context.stream.queue->copy(x.raw(), out, static_cast<size_t>(x.numel() * size), op);
     return cuda::gatherStrided(context, x, out, op);
   }
+  char* const to = static_cast<char*>(out);
   if (x.contiguous()) {
-    context.pool.finish();
-    std::memcpy(out, x.raw(), static_cast<size_t>(x.numel()) * size);
+    parallelForLater(context.pool, x.numel() * size, kCopyGrain, [to, from = x.data<char>()](int64_t begin, int64_t end) {
+      std::memcpy(to + begin, from + begin, static_cast<size_t>(end - begin));
+    });
     return;
   }
   // Split over the first axis; each part is a view of its own.
-  const int64_t rowBytes = x.numel() / x.shape[0] * static_cast<int64_t>(size);
-  parallelFor(context.pool, x.shape[0], rowBytes ? 1 + (1 << 16) / rowBytes : 1, [&](int64_t begin, int64_t end) {
-    Tensor part = x;
+  const int64_t rowBytes = x.numel() / x.shape[0] * size;
+  parallelForLater(context.pool, x.shape[0], 1 + kCopyGrain / rowBytes, [=, view = Strided{x.data<char>(), x.shape, x.stride}](int64_t begin, int64_t end) {
+    Strided part = view;
     part.shape[0] = end - begin;
-    part.offset += begin * x.stride[0];
-    char* to = static_cast<char*>(out) + begin * rowBytes;
-    dispatchSize(size, [&](auto tag) { copyStrided(part, reinterpret_cast<typename decltype(tag)::type*>(to)); });
+    part.data += begin * view.stride[0] * size;
+    dispatchSize(static_cast<size_t>(size), [&](auto tag) { copyStrided(part, reinterpret_cast<typename decltype(tag)::type*>(to + begin * rowBytes)); });
   });
 }
 
 void copyToHost(Context& context, const Tensor& x, void* out, const char* op) {
-  if (!context.onCuda()) return copyInto(context, x, out, op);
+  if (!context.onCuda()) {
+    copyInto(context, x, out, op);
+    return context.pool.finish();
+  }
   const Tensor packed = contiguous(context, x, op);
   context.stream.queue->download(packed.raw(), out, static_cast<size_t>(x.numel()) * itemSize(x.dtype), op);
 }
@@ -94,16 +108,27 @@ void copyFromHost(Context& context, const void* host, const Tensor& out, const c
   const size_t bytes = static_cast<size_t>(out.numel()) * itemSize(out.dtype);
   if (bytes == 0) return;  // an empty array has no address
   if (context.onCuda()) return context.stream.queue->upload(host, out.raw(), bytes, op);
+  if (bytes <= kStagedBytes) {
+    const auto* from = static_cast<const char*>(host);
+    return shareOutLater(context.pool, 1, [to = out.raw(), staged = std::vector<char>(from, from + bytes)](int64_t, int64_t) {
+      std::memcpy(to, staged.data(), staged.size());
+    });
+  }
   context.pool.finish();
   std::memcpy(out.raw(), host, bytes);
+}
+
+void awaitElements(Context& context, const Tensor& x) {
+  if (!context.onCuda()) context.pool.finish(x.storage->readyAfter);
 }
 
 void clear(Context& context, const Tensor& x, const char* op) {
   const size_t bytes = static_cast<size_t>(x.numel()) * itemSize(x.dtype);
   if (bytes == 0) return;
   if (context.onCuda()) return context.stream.queue->clear(x.raw(), bytes, op);
-  context.pool.finish();
-  std::memset(x.raw(), 0, bytes);
+  parallelForLater(context.pool, static_cast<int64_t>(bytes), kCopyGrain, [to = x.data<char>()](int64_t begin, int64_t end) {
+    std::memset(to + begin, 0, static_cast<size_t>(end - begin));
+  });
 }
 
 void requireDType(const Tensor& x, DType dtype, const char* op, const char* operand) {

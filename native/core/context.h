@@ -32,6 +32,8 @@ void copyInto(Context& context, const Tensor& x, void* out, const char* op = "co
 void copyToHost(Context& context, const Tensor& x, void* out, const char* op);
 /// Fills a contiguous tensor from host memory, which may change afterwards.
 void copyFromHost(Context& context, const void* host, const Tensor& out, const char* op);
+/// Returns when `x` has its elements, as it must before they are read on the CPU outside of a region.
+void awaitElements(Context& context, const Tensor& x);
 /// All bytes of a contiguous tensor to 0.
 void clear(Context& context, const Tensor& x, const char* op);
 

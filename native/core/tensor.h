@@ -56,6 +56,10 @@ class Storage {
   size_t bytes() const { return bytes_; }
   const Allocator& allocator() const { return allocator_; }
 
+  /// Regions of the thread pool after which the elements are what they shall be: all that are queued, where nobody says fewer.
+  static constexpr int64_t kAllQueued = INT64_MAX;
+  int64_t readyAfter = kAllQueued;
+
  private:
   Allocator& allocator_;
   size_t bytes_;

@@ -136,12 +136,11 @@ std::vector<Tensor> splitView(const Tensor& x, const Dims& sizes, int64_t givenA
 
 namespace {
 
-// Writes the contiguous elements at `from` into the layout of `to`, row by row of its last axis.
+// Writes the contiguous elements at `from` into a layout, row by row of its last axis.
 template <class T>
-void scatterRows(const T* from, const Tensor& to) {
-  const int last = to.rank() - 1;
-  const int64_t inner = to.shape[last], step = to.stride[last], outer = to.numel() / inner;
-  T* base = to.data<T>();
+void scatterRows(const T* from, const Dims& shape, const Dims& stride, T* base) {
+  const int last = shape.rank - 1;
+  const int64_t inner = shape[last], step = stride[last], outer = shape.numel() / inner;
   Dims index;
   int64_t offset = 0;
   for (int64_t row = 0; row < outer; row++, from += inner) {
@@ -151,9 +150,9 @@ void scatterRows(const T* from, const Tensor& to) {
       for (int64_t i = 0; i < inner; i++) base[offset + i * step] = from[i];
     }
     for (int axis = last - 1; axis >= 0; axis--) {
-      offset += to.stride[axis];
-      if (++index[axis] < to.shape[axis]) break;
-      offset -= to.stride[axis] * to.shape[axis];
+      offset += stride[axis];
+      if (++index[axis] < shape[axis]) break;
+      offset -= stride[axis] * shape[axis];
       index[axis] = 0;
     }
   }
@@ -172,12 +171,14 @@ Tensor sliceAdjoint(Context& context, const Tensor& gradient, const Dims& shape,
     return out;
   }
   if (grad.rank() == 0) {
-    std::memcpy(out.raw(), grad.raw(), itemSize(out.dtype));
+    copyInto(context, grad, out.raw(), op);
     return out;
   }
   dispatchSize(itemSize(grad.dtype), [&](auto tag) {
     using T = typename decltype(tag)::type;
-    scatterRows<T>(grad.data<T>(), view);
+    shareOutLater(context.pool, 1, [from = grad.data<T>(), shape = view.shape, stride = view.stride, to = view.data<T>()](int64_t, int64_t) {
+      scatterRows(from, shape, stride, to);
+    });
   });
   return out;
 }

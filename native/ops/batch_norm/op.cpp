@@ -26,9 +26,29 @@ Tensor perChannel(Context& context, const Tensor* p, const Tensor& x, const char
 const void* address(const Tensor& x) { return x.storage ? x.raw() : nullptr; }
 
 template <class Chunks>
-void overChunks(Context& context, const Layout& layout, Chunks&& chunks) {
+void overChunks(Context& context, const Layout& layout, Chunks chunks) {
   const int64_t elements = layout.chunkRows() * layout.channels * layout.spatial;
-  parallelFor(context.pool, layout.chunks(), kGrain / (elements + 1) + 1, chunks);
+  parallelForLater(context.pool, layout.chunks(), kGrain / (elements + 1) + 1, chunks);
+}
+
+// One part that the next regions wait for.
+template <class Body>
+void once(Context& context, Body body) {
+  shareOutLater(context.pool, 1, [=](int64_t, int64_t) { body(); });
+}
+
+// [channels] each: 1 / sqrt(variance + eps), that times the weight, and the bias.
+struct Affine {
+  Tensor rstd, scale, shift;
+};
+
+Affine affineOf(Context& context, const Layout& layout, const Tensor& variance, const Tensor& weight, const Tensor& bias, double eps, const char* op) {
+  const Dims channels{layout.channels};
+  const DType dtype = variance.dtype;
+  Affine out{empty(context, dtype, channels, op), empty(context, dtype, channels, op), empty(context, dtype, channels, op)};
+  once(context, [=, n = layout.channels, v = variance.raw(), w = address(weight), b = address(bias), rstd = out.rstd.raw(), scale = out.scale.raw(),
+                 shift = out.shift.raw()] { MD_CALL(affine)(dtype, n, eps, v, w, b, rstd, scale, shift); });
+  return out;
 }
 
 void requireEps(double eps, const char* op) {
@@ -37,23 +57,22 @@ void requireEps(double eps, const char* op) {
 
 void batchStatistics(Context& context, const Layout& layout, const Tensor& x, const Output& out, const char* op) {
   const Tensor partial = empty(context, x.dtype, Dims{layout.chunks(), 2, layout.channels}, op);
-  overChunks(context, layout, [&](int64_t begin, int64_t end) { MD_CALL(statisticsChunks)(x.dtype, layout, begin, end, x.raw(), partial.raw()); });
-  MD_CALL(combineStatistics)(x.dtype, layout, partial.raw(), out.mean.raw(), out.variance.raw());
+  const DType dtype = x.dtype;
+  overChunks(context, layout, [=, x = x.raw(), sums = partial.raw()](int64_t begin, int64_t end) { MD_CALL(statisticsChunks)(dtype, layout, begin, end, x, sums); });
+  once(context, [=, sums = partial.raw(), mean = out.mean.raw(), variance = out.variance.raw()] { MD_CALL(combineStatistics)(dtype, layout, sums, mean, variance); });
 }
 
 /// The gradient of x; returns the sums over chunks [2, channels].
-Tensor gradCpu(Context& context, const Layout& layout, double eps, const Tensor& x, const Tensor& m, const Tensor& v, const void* weight,
-               const Tensor& grad, bool fromBatch, const Tensor& dx, const char* op) {
-  const Dims channels{layout.channels};
-  const Tensor rstd = empty(context, x.dtype, channels, op), scale = empty(context, x.dtype, channels, op), shift = empty(context, x.dtype, channels, op);
-  MD_CALL(affine)(x.dtype, layout.channels, eps, v.raw(), weight, nullptr, rstd.raw(), scale.raw(), shift.raw());
-  Tensor partial = empty(context, x.dtype, Dims{layout.chunks(), 2, layout.channels}, op);
-  overChunks(context, layout, [&](int64_t begin, int64_t end) {
-    MD_CALL(gradSumsChunks)(x.dtype, layout, begin, end, x.raw(), m.raw(), rstd.raw(), grad.raw(), partial.raw());
-  });
+Tensor gradCpu(Context& context, const Layout& layout, double eps, const Tensor& x, const Tensor& m, const Tensor& v, const Tensor& weight,
+               const Tensor& gradient, bool fromBatch, const Tensor& dx, const char* op) {
+  const DType dtype = x.dtype;
+  const Affine affine = affineOf(context, layout, v, weight, {}, eps, op);
+  const Tensor partial = empty(context, dtype, Dims{layout.chunks(), 2, layout.channels}, op);
+  const auto [from, mean, grad, rstd] = std::tuple{x.raw(), m.raw(), gradient.raw(), affine.rstd.raw()};
+  overChunks(context, layout, [=, to = partial.raw()](int64_t begin, int64_t end) { MD_CALL(gradSumsChunks)(dtype, layout, begin, end, from, mean, rstd, grad, to); });
   const Tensor sums = reduce::reduce(context, reduce::Reduction::sum, partial, Dims{0}, false, op);
-  overChunks(context, layout, [&](int64_t begin, int64_t end) {
-    MD_CALL(gradChunks)(x.dtype, layout, begin, end, x.raw(), m.raw(), rstd.raw(), scale.raw(), grad.raw(), fromBatch ? sums.raw() : nullptr, dx.raw());
+  overChunks(context, layout, [=, scale = affine.scale.raw(), added = fromBatch ? sums.raw() : nullptr, to = dx.raw()](int64_t begin, int64_t end) {
+    MD_CALL(gradChunks)(dtype, layout, begin, end, from, mean, rstd, scale, grad, added, to);
   });
   return sums;
 }
@@ -86,11 +105,9 @@ Output batchNorm(Context& context, const Tensor& input, const Tensor* weight, co
     normalizeCuda(context, layout, eps, x, out.mean, out.variance, address(w), address(b), out.y, op);
     return out;
   }
-  const Tensor rstd = empty(context, x.dtype, channels, op), scale = empty(context, x.dtype, channels, op), shift = empty(context, x.dtype, channels, op);
-  MD_CALL(affine)(x.dtype, layout.channels, eps, out.variance.raw(), address(w), address(b), rstd.raw(), scale.raw(), shift.raw());
-  overChunks(context, layout, [&](int64_t begin, int64_t end) {
-    MD_CALL(normalizeChunks)(x.dtype, layout, begin, end, x.raw(), out.mean.raw(), scale.raw(), shift.raw(), out.y.raw());
-  });
+  const Affine affine = affineOf(context, layout, out.variance, w, b, eps, op);
+  overChunks(context, layout, [layout, dtype = x.dtype, x = x.raw(), mean = out.mean.raw(), scale = affine.scale.raw(), shift = affine.shift.raw(),
+                               y = out.y.raw()](int64_t begin, int64_t end) { MD_CALL(normalizeChunks)(dtype, layout, begin, end, x, mean, scale, shift, y); });
   return out;
 }
 
@@ -112,7 +129,7 @@ Gradients batchNormGrad(Context& context, const Tensor& input, const Tensor* wei
     gradSumsCuda(context, layout, eps, x, m, v, grad, sums, op);
     gradCuda(context, layout, eps, x, m, v, address(w), grad, fromBatch ? sums.raw() : nullptr, out.x, op);
   } else {
-    sums = gradCpu(context, layout, eps, x, m, v, address(w), grad, fromBatch, out.x, op);
+    sums = gradCpu(context, layout, eps, x, m, v, w, grad, fromBatch, out.x, op);
   }
   out.weight = out.bias = sums;
   for (Tensor* t : {&out.weight, &out.bias}) {

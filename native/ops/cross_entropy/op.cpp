@@ -26,6 +26,7 @@ Tensor checkedTarget(Context& context, const Tensor& logits, const Tensor& targe
     if (logits.dim(-1) == 0 && from.numel() > 0) fail(ErrorKind::value, op, "logits have shape ", logits.shape.str(), ", expected at least one class");
     return index::checkedIndexCuda(context, elementwise::cast(context, from, DType::i64, op), logits.dim(-1), op);
   }
+  context.pool.finish();
   Tensor out = from;
   if (from.dtype == DType::i32) {
     out = empty(context, DType::i64, shape, op);
@@ -51,6 +52,7 @@ Tensor reduceLosses(Context& context, const Tensor& losses, Mode mode, const cha
     return reduce::reduce(context, mode == Mode::mean ? reduce::Reduction::mean : reduce::Reduction::sum, losses, axes, false, op);
   }
   Tensor out = empty(context, losses.dtype, Dims{}, op);
+  context.pool.finish();
   const int64_t n = losses.numel();
   dispatchFloat(losses.dtype, op, [&](auto tag) {
     using T = typename decltype(tag)::type;

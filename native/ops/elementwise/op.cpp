@@ -85,6 +85,12 @@ struct Elements {
   int64_t size;
 };
 
+// Whether a cast looks at every value: of floats, whether it fits an integer.
+bool castChecks(DType from, DType to) {
+  const auto holdsFloats = [](DType dtype) { return isFloat(dtype) || isHalf(dtype); };
+  return holdsFloats(from) && !holdsFloats(to) && to != DType::boolean;
+}
+
 void requireUnaryDType(Unary kind, const Tensor& x, const char* op) {
   if (kind == Unary::logicalNot) return requireDType(x, DType::boolean, op, "x");
   if (takesIntegers(kind) && x.dtype != DType::boolean) return;
@@ -183,9 +189,16 @@ Tensor cast(Context& context, const Tensor& input, DType dtype, const char* op) 
     castCuda(context, x, out, op);
     return out;
   }
+  const auto range = [type = x.dtype, dtype, from = Elements(x), to = Elements(out)](int64_t begin, int64_t end) {
+    return MD_CALL(castRange)(type, dtype, from.at(begin), to.at(begin), end - begin);
+  };
+  if (!castChecks(x.dtype, dtype)) {
+    parallelForLater(context.pool, x.numel(), kGrain, range);
+    return out;
+  }
   std::atomic<bool> exact{true};
-  parallelFor(context.pool, x.numel(), kGrain, [&, from = Elements(x), to = Elements(out)](int64_t begin, int64_t end) {
-    if (!MD_CALL(castRange)(x.dtype, dtype, from.at(begin), to.at(begin), end - begin)) exact = false;
+  parallelFor(context.pool, x.numel(), kGrain, [&](int64_t begin, int64_t end) {
+    if (!range(begin, end)) exact = false;
   });
   if (!exact) fail(ErrorKind::value, op, "x holds a value that is not finite or does not fit ", dtypeName(dtype));
   return out;

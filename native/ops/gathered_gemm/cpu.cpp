@@ -298,16 +298,14 @@ void packPanels(DType dtype, const void* matrix, int64_t depth, int64_t columns,
   packPanelsOf(static_cast<const double*>(matrix), depth, columns, depthStride, columnStride, static_cast<double*>(packed));
 }
 
-bool multiplyBlocks(const Product& product, int64_t begin, int64_t end, void* sums) {
+void multiplyBlocks(const Product& product, int64_t begin, int64_t end, void* sums) {
   for (int64_t block = begin; block < end; block++) {
-    if (!validPairs(product.pairs, block)) return false;
     if (product.dtype == DType::f32) {
       multiplyBlock(product, block, static_cast<float*>(sums));
     } else {
       multiplyBlock(product, block, static_cast<double*>(sums));
     }
   }
-  return true;
 }
 
 void multiplyColumns(const Product& product, const Panels& panels, int64_t begin, int64_t end, void* space) {
@@ -315,9 +313,10 @@ void multiplyColumns(const Product& product, const Panels& panels, int64_t begin
   multiplyColumnsOf(product, panels, begin, end, static_cast<double*>(space));
 }
 
-bool pairsHold(const Pairs& pairs, int64_t begin, int64_t end) {
-  while (begin < end && validPairs(pairs, begin)) begin++;
-  return begin == end;
+bool pairsHold(const Pairs& pairs, int64_t blocks) {
+  int64_t block = 0;
+  while (block < blocks && validPairs(pairs, block)) block++;
+  return block == blocks;
 }
 
 void outerProductRows(const OuterProduct& product, int64_t begin, int64_t end) {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstring>
 #include <vector>
 
 #include "cuda.h"
@@ -32,11 +31,15 @@ struct CheckedMap {
   int64_t count;  // on a device the room for pairs
 };
 
-// All but the pairs themselves, which the kernels check block by block.
+[[noreturn]] void failPairs(const Pairs& pairs, const char* op) {
+  fail(ErrorKind::value, op, "the map has a pair outside of its block or of the ", pairs.inputRows, " inputs and ", pairs.outputRows, " outputs");
+}
+
+// On a device all but the pairs themselves, which the kernels check.
 CheckedMap requireMap(Context& context, const PairMap& given, int64_t kernels, int64_t inputs, int64_t outputs, const char* op) {
   CheckedMap checked{{contiguous(context, given.inputs, op), contiguous(context, given.outputs, op), contiguous(context, given.starts, op), given.blockRows}, {}, 0};
   const PairMap& map = checked.map;
-  const int64_t groups = blocksOf(outputs, map.blockRows) * kernels;
+  const int64_t blocks = blocksOf(outputs, map.blockRows), groups = blocks * kernels;
   requireDType(map.inputs, DType::i32, op, "the map's inputs");
   requireRank(map.inputs, 1, op, "the map's inputs");
   requireDType(map.outputs, DType::i32, op, "the map's outputs");
@@ -50,15 +53,13 @@ CheckedMap requireMap(Context& context, const PairMap& given, int64_t kernels, i
     checkStartsCuda(context, checked.pairs, checked.count, op);
     return checked;
   }
+  for (const Tensor* part : {&map.inputs, &map.outputs, &map.starts}) awaitElements(context, *part);
   bool rising = at[0] == 0 && at[groups] <= checked.count;
   for (int64_t i = 0; i < groups && rising; i++) rising = at[i] <= at[i + 1];
   if (!rising) fail(ErrorKind::value, op, "the map's starts do not rise from 0 within its ", checked.count, " pairs");
   checked.count = at[groups];
+  if (!MD_CALL(pairsHold)(checked.pairs, blocks)) failPairs(checked.pairs, op);
   return checked;
-}
-
-[[noreturn]] void failPairs(const Pairs& pairs, const char* op) {
-  fail(ErrorKind::value, op, "the map has a pair outside of its block or of the ", pairs.inputRows, " inputs and ", pairs.outputRows, " outputs");
 }
 
 // Whether rows of so many elements that lie together are added to in whole vectors.
@@ -77,13 +78,15 @@ Tensor pack(Context& context, const Matrices& weight, const Pairs& pairs, int64_
   const int64_t matrix = MD_CALL(paddedColumns)(dtype, weight.columns) * weight.depth, blocks = blocksOf(pairs);
   const Panels from = panelsOf(weight);
   Tensor packed = empty(context, dtype, {weight.kernels, matrix}, op);
-  parallelFor(context.pool, weight.kernels, (weight.kernels + parts - 1) / parts, [&](int64_t begin, int64_t end) {
+  const auto packOne = [=, depth = weight.depth, columns = weight.columns, to = packed.data<char>()](int64_t k) {
+    MD_CALL(packPanels)(dtype, static_cast<const char*>(from.first) + k * from.kernelStride * size, depth, columns, from.depthStride, from.columnStride,
+                        to + k * matrix * size);
+  };
+  parallelForLater(context.pool, weight.kernels, (weight.kernels + parts - 1) / parts, [=](int64_t begin, int64_t end) {
     for (int64_t k = begin; k < end; k++) {
       int64_t block = 0;
       while (block < blocks && pairs.starts[block * pairs.kernels + k] == pairs.starts[block * pairs.kernels + k + 1]) block++;
-      if (block == blocks) continue;
-      MD_CALL(packPanels)(dtype, static_cast<const char*>(from.first) + k * from.kernelStride * size, weight.depth, weight.columns, weight.depthStride,
-                          weight.columnStride, static_cast<char*>(packed.raw()) + k * matrix * size);
+      if (block < blocks) packOne(k);
     }
   });
   return packed;
@@ -111,44 +114,32 @@ std::vector<int64_t> shareRows(const Pairs& pairs, int64_t columns, int64_t part
   return begins;
 }
 
-bool allHold(Context& context, const Pairs& pairs) {
-  std::atomic<bool> valid{true};
-  parallelFor(context.pool, blocksOf(pairs), kBlockGrain, [&](int64_t begin, int64_t end) {
-    if (!MD_CALL(pairsHold)(pairs, begin, end)) valid = false;
-  });
-  return valid;
-}
-
 // Threads share out blocks of rows; all matrices are packed first.
-bool multiplyByBlocks(Context& context, Product product, const Matrices& weight, int64_t worth, const char* op) {
+void multiplyByBlocks(Context& context, const Product& given, const Matrices& weight, int64_t worth, const char* op) {
+  Product product = given;
   const Pairs& pairs = product.pairs;
   const int64_t blocks = blocksOf(pairs), threads = context.pool.threads(), parts = std::min(worth, std::min(blocks, threads * kPartsPerThread));
   const Tensor packed = pack(context, weight, pairs, std::min(parts, threads), op);
   product.packed = packed.raw();
   const int64_t space = holdsVectors(product.dtype, weight.columns) ? 0 : pairs.blockRows * MD_CALL(paddedColumns)(product.dtype, weight.columns);
   const Tensor sums = empty(context, product.dtype, {std::min(parts, threads), space}, op);
-  std::atomic<bool> valid{true};
-  shareOut(context.pool, parts, [&](int64_t part, int64_t thread) {
-    char* own = static_cast<char*>(sums.raw()) + thread * space * static_cast<int64_t>(itemSize(product.dtype));
-    if (!MD_CALL(multiplyBlocks)(product, blocks * part / parts, blocks * (part + 1) / parts, own)) valid = false;
+  const int64_t bytes = space * static_cast<int64_t>(itemSize(product.dtype));
+  shareOutLater(context.pool, parts, [=, sums = sums.data<char>()](int64_t part, int64_t thread) {
+    MD_CALL(multiplyBlocks)(product, blocks * part / parts, blocks * (part + 1) / parts, sums + thread * bytes);
   });
-  return valid;
 }
 
 // Threads share out columns, in whole vectors of any instruction set.
-bool multiplyByColumns(Context& context, const Product& product, const Matrices& weight, int64_t worth, const char* op) {
-  if (!allHold(context, product.pairs)) return false;
+void multiplyByColumns(Context& context, const Product& product, const Matrices& weight, int64_t worth, const char* op) {
   const int64_t units = std::max<int64_t>(1, (weight.columns + kVectorUnit - 1) / kVectorUnit), threads = context.pool.threads();
   const int64_t parts = std::min(worth, std::min(units, threads * kPartsPerThread));
   const int64_t rows = weight.depth + (holdsVectors(product.dtype, weight.columns) ? 0 : product.pairs.outputRows);
   const int64_t space = (units + parts - 1) / parts * kVectorUnit * rows;
   const Tensor spaces = empty(context, product.dtype, {std::min(parts, threads), space}, op);
-  const Panels panels = panelsOf(weight);
-  shareOut(context.pool, parts, [&](int64_t part, int64_t thread) {
-    char* own = static_cast<char*>(spaces.raw()) + thread * space * static_cast<int64_t>(itemSize(product.dtype));
-    MD_CALL(multiplyColumns)(product, panels, units * part / parts * kVectorUnit, std::min(weight.columns, units * (part + 1) / parts * kVectorUnit), own);
+  const int64_t columns = weight.columns, bytes = space * static_cast<int64_t>(itemSize(product.dtype));
+  shareOutLater(context.pool, parts, [=, panels = panelsOf(weight), spaces = spaces.data<char>()](int64_t part, int64_t thread) {
+    MD_CALL(multiplyColumns)(product, panels, units * part / parts * kVectorUnit, std::min(columns, units * (part + 1) / parts * kVectorUnit), spaces + thread * bytes);
   });
-  return true;
 }
 
 }  // namespace
@@ -163,6 +154,7 @@ PairMap mapPairs(Context& context, const Tensor& given, int64_t inputs, bool roo
   PairMap map;
   map.starts = empty(context, DType::i32, {blocks * kernels + 1}, op);
   int32_t* starts = map.starts.data<int32_t>();
+  context.pool.finish();
   std::fill_n(starts, blocks * kernels + 1, 0);
   const auto eachBlock = [&](auto&& body) {
     parallelFor(context.pool, blocks, kBlockGrain, [&](int64_t first, int64_t last) {
@@ -194,9 +186,7 @@ PairMap transpose(Context& context, const PairMap& given, int64_t kernels, int64
     transposeCuda(context, pairs, checked.count, map, op);
     return map;
   }
-  for (int64_t h = 0; h < checked.count; h++) {
-    if (pairs.inputs[h] < 0 || pairs.inputs[h] >= inputs) failPairs(pairs, op);
-  }
+  context.pool.finish();
   int32_t* starts = map.starts.data<int32_t>();
   std::fill_n(starts, groups + 1, 0);
   const auto eachPair = [&](auto&& body) {
@@ -224,10 +214,10 @@ Tensor multiply(Context& context, const PairMap& given, const Tensor& x, const M
     return out;
   }
   const int64_t blocks = blocksOf(checked.pairs), threads = context.pool.threads();
-  Product product{x.dtype, checked.pairs, weight.depth, weight.columns, source.raw(), nullptr, bias ? added.raw() : nullptr, out.raw()};
+  const Product product{x.dtype, checked.pairs, weight.depth, weight.columns, source.raw(), nullptr, bias ? added.raw() : nullptr, out.raw()};
   const int64_t worth = std::max<int64_t>(1, checked.count * weight.depth * weight.columns / kMultiplyGrain);
-  const bool valid = blocks <= kFewBlocks * threads ? multiplyByColumns(context, product, weight, worth, op) : multiplyByBlocks(context, product, weight, worth, op);
-  if (!valid) failPairs(checked.pairs, op);
+  const auto multiplyBy = blocks <= kFewBlocks * threads ? multiplyByColumns : multiplyByBlocks;
+  multiplyBy(context, product, weight, worth, op);
   return out;
 }
 
@@ -237,15 +227,11 @@ void weightGrad(Context& context, const PairMap& given, const Tensor& x, const T
   if (context.onCuda()) return weightGradCuda(context, planCuda(context, x.dtype), checked.pairs, checked.count, source, g, weight, op);
   const int64_t rows = weight.kernels * weight.columns;
   if (rows == 0) return;
-  if (checked.count == 0) {
-    std::memset(weight.values.raw(), 0, static_cast<size_t>(weight.values.numel()) * itemSize(x.dtype));
-    return;
-  }
+  if (checked.count == 0) return clear(context, weight.values, op);
   const bool direct = weight.depthStride == 1 && holdsVectors(x.dtype, weight.depth);
   const Tensor sums = empty(context, x.dtype, {direct ? 0 : rows, MD_CALL(paddedColumns)(x.dtype, weight.depth)}, op);
   const OuterProduct product{x.dtype, checked.pairs, weight.depth, weight.columns, weight.kernelStride, weight.columnStride, weight.depthStride,
                              source.raw(), g.raw(), direct ? nullptr : sums.raw(), weight.values.raw()};
-  if (!allHold(context, checked.pairs)) failPairs(checked.pairs, op);
   const int64_t parts = std::clamp<int64_t>(checked.count * weight.depth * weight.columns / kMultiplyGrain, 1, kSweepsPerThread * context.pool.threads());
   std::vector<int64_t> begins = shareRows(checked.pairs, weight.columns, parts);
   shareOutLater(context.pool, parts, [product, begins = std::move(begins)](int64_t part, int64_t) {

@@ -60,6 +60,8 @@ MD_KERNEL(void, emitPairs, const int32_t* neighbours, int64_t kernels, int64_t b
 
 /// `columns` rounded up to whole vectors.
 MD_KERNEL(int64_t, paddedColumns, DType dtype, int64_t columns)
+/// Whether all pairs stay within the inputs and their own block, as those must that the kernels below go through.
+MD_KERNEL(bool, pairsHold, const Pairs& pairs, int64_t blocks)
 /// Packs a [depth, columns] matrix with the given element strides into panels, zero beyond the last column.
 MD_KERNEL(void, packPanels, DType dtype, const void* matrix, int64_t depth, int64_t columns, int64_t depthStride, int64_t columnStride, void* packed)
 
@@ -72,15 +74,15 @@ struct Product {
   const void* bias;    // or null
   void* out;
 };
-/// Blocks [begin, end); `sums` holds blockRows padded rows, none where the result's own hold whole vectors. False where a pair leaves its block or its rows.
-MD_KERNEL(bool, multiplyBlocks, const Product& product, int64_t begin, int64_t end, void* sums)
+/// Blocks [begin, end); `sums` holds blockRows padded rows, none where the result's own hold whole vectors.
+MD_KERNEL(void, multiplyBlocks, const Product& product, int64_t begin, int64_t end, void* sums)
 
 /// The matrices that offsets take, from the first offset's on, by element strides.
 struct Panels {
   const void* first;
   int64_t kernelStride, columnStride, depthStride;
 };
-/// Columns [begin, end) of all blocks, of pairs that hold: packs the matrices one after the other, so that a few rows meet wide
+/// Columns [begin, end) of all blocks: packs the matrices one after the other, so that a few rows meet wide
 /// ones while these are near. `space` holds a packed matrix, depth rows of the columns, padded, and as `sums` above outputRows more.
 MD_KERNEL(void, multiplyColumns, const Product& product, const Panels& panels, int64_t begin, int64_t end, void* space)
 
@@ -94,9 +96,7 @@ struct OuterProduct {
   void* sums;  // [K * columns, padded depth]; null where rows of the gradient hold whole vectors, and are added to themselves
   void* weight;
 };
-/// Whether the pairs of blocks [begin, end) stay within the inputs and their own block.
-MD_KERNEL(bool, pairsHold, const Pairs& pairs, int64_t begin, int64_t end)
-/// Rows [begin, end) of the K * columns rows of the gradient, of pairs that hold.
+/// Rows [begin, end) of the K * columns rows of the gradient.
 MD_KERNEL(void, outerProductRows, const OuterProduct& product, int64_t begin, int64_t end)
 
 }  // namespace md::gathered_gemm

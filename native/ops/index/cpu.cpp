@@ -23,6 +23,14 @@ void addRowsOf(const T* source, const int64_t* index, int64_t count, const AxisS
   }
 }
 
+template <class T>
+int64_t findOutsideOf(const T* index, int64_t count, int64_t limit) {
+  for (int64_t i = 0; i < count; i++) {
+    if (index[i] < 0 || index[i] >= limit) return i;
+  }
+  return -1;
+}
+
 // visit(data offset, value offset) for every element of the index, in row-major order.
 template <class F>
 void walk(const IndexLoop& loop, const int64_t* index, F&& visit) {
@@ -68,11 +76,8 @@ void setOnesOf(const int64_t* index, int64_t begin, int64_t end, int64_t classes
 
 }  // namespace
 
-int64_t findOutside(const int64_t* index, int64_t count, int64_t limit) {
-  for (int64_t i = 0; i < count; i++) {
-    if (index[i] < 0 || index[i] >= limit) return i;
-  }
-  return -1;
+int64_t findOutside(DType dtype, const void* index, int64_t count, int64_t limit) {
+  return dtype == DType::i32 ? findOutsideOf(static_cast<const int32_t*>(index), count, limit) : findOutsideOf(static_cast<const int64_t*>(index), count, limit);
 }
 
 void selectRows(size_t itemBytes, const void* x, const int64_t* index, int64_t count, const AxisSplit& split, int64_t begin, int64_t end, void* out) {

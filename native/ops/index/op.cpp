@@ -18,17 +18,18 @@ Tensor requireIndex(Context& context, const Tensor& index, int64_t limit, const 
   if (index.dtype != DType::i32 && index.dtype != DType::i64) {
     fail(ErrorKind::dtype, op, "index has dtype ", dtypeName(index.dtype), ", expected i32 or i64");
   }
-  const Tensor checked = contiguous(context, elementwise::cast(context, index, DType::i64, op), op);
+  const Tensor packed = contiguous(context, index, op);
   if (context.onCuda()) {
-    if (limit == 0 && checked.numel() > 0) fail(ErrorKind::value, op, "index of shape ", index.shape.str(), " has elements, but there is nothing to take");
-    return checkedIndexCuda(context, checked, limit, op);
+    if (limit == 0 && packed.numel() > 0) fail(ErrorKind::value, op, "index of shape ", index.shape.str(), " has elements, but there is nothing to take");
+    return checkedIndexCuda(context, elementwise::cast(context, packed, DType::i64, op), limit, op);
   }
-  const int64_t bad = MD_CALL(findOutside)(checked.data<int64_t>(), checked.numel(), limit);
+  awaitElements(context, packed);
+  const int64_t bad = MD_CALL(findOutside)(packed.dtype, packed.raw(), packed.numel(), limit);
   if (bad >= 0) {
-    fail(ErrorKind::value, op, "index of shape ", index.shape.str(), " has element ", bad, " = ", checked.data<int64_t>()[bad],
-         ", expected 0 to ", limit - 1);
+    const int64_t found = packed.dtype == DType::i32 ? packed.data<int32_t>()[bad] : packed.data<int64_t>()[bad];
+    fail(ErrorKind::value, op, "index of shape ", index.shape.str(), " has element ", bad, " = ", found, ", expected 0 to ", limit - 1);
   }
-  return checked;
+  return elementwise::cast(context, packed, DType::i64, op);
 }
 
 void requireNumbers(const Tensor& x, const char* op, const char* operand) {
@@ -102,29 +103,31 @@ IndexLoop loopOf(const Tensor& data, const Tensor& index, const Tensor& value, i
 // body(loop, data, index, value) in parallel over parts that never share an element of data: cut along the longest axis
 // of the index other than the indexed one (or any, where data is only read).
 template <class Body>
-void eachPart(Context& context, const Tensor& data, const Tensor& index, const Tensor& value, int axis, bool reading, Body&& body) {
+void eachPart(Context& context, const Tensor& data, const Tensor& index, const Tensor& value, int axis, bool reading, Body body) {
   if (index.numel() == 0) return;
   int cut = -1;
   for (int i = 0; i < index.rank(); i++) {
     if ((reading || i != axis) && (cut < 0 || index.shape[i] > index.shape[cut])) cut = i;
   }
-  const auto run = [&](int64_t begin, int64_t end) {
-    IndexLoop loop = loopOf(data, index, value, axis);
-    if (cut >= 0) loop.extent[cut] = end - begin;
-    const auto at = [&](const Tensor& x, int64_t stride) {
-      return static_cast<char*>(x.raw()) + (cut < 0 ? 0 : begin * stride) * static_cast<int64_t>(itemSize(x.dtype));
-    };
-    const int64_t axisOrNone = cut < 0 ? 0 : cut;
-    body(loop, at(data, loop.data[axisOrNone]), index.data<int64_t>() + (cut < 0 ? 0 : begin * loop.index[axisOrNone]), at(value, loop.value[axisOrNone]));
-  };
-  if (cut < 0) return run(0, 1);
-  parallelFor(context.pool, index.shape[cut], grainOf(index.numel() / index.shape[cut]), run);
+  const IndexLoop whole = loopOf(data, index, value, axis);
+  const auto size = static_cast<int64_t>(itemSize(data.dtype));
+  char *const dataAt = data.data<char>(), *const valueAt = value.data<char>();
+  const int64_t* const at = index.data<int64_t>();
+  if (cut < 0) {
+    shareOutLater(context.pool, 1, [=](int64_t, int64_t) { body(whole, dataAt, at, valueAt); });
+    return;
+  }
+  parallelForLater(context.pool, index.shape[cut], grainOf(index.numel() / index.shape[cut]), [=](int64_t begin, int64_t end) {
+    IndexLoop loop = whole;
+    loop.extent[cut] = end - begin;
+    body(loop, dataAt + begin * loop.data[cut] * size, at + begin * loop.index[cut], valueAt + begin * loop.value[cut] * size);
+  });
 }
 
 void scatterInto(Context& context, const Tensor& out, const Tensor& index, const Tensor& source, int axis, const char* op) {
   if (context.onCuda()) return scatterAddCuda(context, loopOf(out, index, source, axis), axis, index, source, out, op);
-  eachPart(context, out, index, source, axis, false, [&](const IndexLoop& loop, void* data, const int64_t* at, const void* value) {
-    MD_CALL(scatterAddLoop)(out.dtype, loop, data, at, value);
+  eachPart(context, out, index, source, axis, false, [dtype = out.dtype](const IndexLoop& loop, void* data, const int64_t* at, const void* value) {
+    MD_CALL(scatterAddLoop)(dtype, loop, data, at, value);
   });
 }
 
@@ -242,8 +245,8 @@ Tensor gather(Context& context, const Tensor& x, const Tensor& givenIndex, int64
     gatherCuda(context, loopOf(x, index, out, axis), x, index, out, op);
     return out;
   }
-  eachPart(context, x, index, out, axis, true, [&](const IndexLoop& loop, const void* data, const int64_t* at, void* value) {
-    MD_CALL(gatherLoop)(itemSize(x.dtype), loop, data, at, value);
+  eachPart(context, x, index, out, axis, true, [size = itemSize(x.dtype)](const IndexLoop& loop, const void* data, const int64_t* at, void* value) {
+    MD_CALL(gatherLoop)(size, loop, data, at, value);
   });
   return out;
 }
@@ -282,8 +285,8 @@ Tensor oneHot(Context& context, const Tensor& givenIndex, int64_t classes, DType
     oneHotCuda(context, index, classes, out, op);
     return out;
   }
-  parallelFor(context.pool, index.numel(), grainOf(classes), [&](int64_t begin, int64_t end) {
-    MD_CALL(setOnes)(dtype, index.data<int64_t>(), begin, end, classes, out.raw());
+  parallelForLater(context.pool, index.numel(), grainOf(classes), [=, at = index.data<int64_t>(), to = out.raw()](int64_t begin, int64_t end) {
+    MD_CALL(setOnes)(dtype, at, begin, end, classes, to);
   });
   return out;
 }

@@ -46,7 +46,7 @@ struct IndexLoop {
 };
 
 /// First element that is not in [0, limit), or -1.
-MD_KERNEL(int64_t, findOutside, const int64_t* index, int64_t count, int64_t limit)
+MD_KERNEL(int64_t, findOutside, DType dtype, const void* index, int64_t count, int64_t limit)
 /// Rows [begin, end) of the flattened [outer, count] output; split is x's.
 MD_KERNEL(void, selectRows, size_t itemBytes, const void* x, const int64_t* index, int64_t count, const AxisSplit& split,
           int64_t begin, int64_t end, void* out)

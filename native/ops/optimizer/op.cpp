@@ -1,6 +1,7 @@
 #include "op.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "cuda.h"
@@ -36,18 +37,32 @@ std::vector<Tensor> contiguousAll(Context& context, const std::vector<Tensor>& t
 
 void* at(const Tensor& x, int64_t element) { return static_cast<char*>(x.raw()) + element * static_cast<int64_t>(itemSize(x.dtype)); }
 
-// range(tensor index, first element, elements) over all tensors laid end to end, cut evenly among the threads.
-template <class Range>
-void overAll(Context& context, const std::vector<Tensor>& tensors, Range&& range) {
+// Where the elements of tensors lie that are worked on together.
+template <size_t kLists>
+struct Place {
+  DType dtype;
+  int64_t elements;
+  std::array<char*, kLists> list;
+
+  void* at(size_t i, int64_t element) const { return list[i] + element * static_cast<int64_t>(itemSize(dtype)); }
+};
+
+// range(place, first element, elements) over the tensors of all lists, each list laid end to end and cut evenly among the threads.
+template <class Range, class... Lists>
+void overAll(Context& context, Range range, const std::vector<Tensor>& first, const Lists&... others) {
+  std::vector<Place<1 + sizeof...(others)>> places;
   int64_t total = 0;
-  for (const Tensor& x : tensors) total += x.numel();
-  parallelFor(context.pool, total, kGrain, [&](int64_t begin, int64_t end) {
+  for (size_t i = 0; i < first.size(); i++) {
+    places.push_back({first[i].dtype, first[i].numel(), {first[i].template data<char>(), others[i].template data<char>()...}});
+    total += first[i].numel();
+  }
+  parallelForLater(context.pool, total, kGrain, [=, places = std::move(places)](int64_t begin, int64_t end) {
     int64_t start = 0;
-    for (size_t i = 0; i < tensors.size() && start < end; i++) {
-      const int64_t n = tensors[i].numel();
-      const int64_t from = std::max<int64_t>(begin - start, 0), to = std::min(end - start, n);
-      if (from < to) range(i, from, to - from);
-      start += n;
+    for (const auto& place : places) {
+      if (start >= end) break;
+      const int64_t from = std::max<int64_t>(begin - start, 0), to = std::min(end - start, place.elements);
+      if (from < to) range(place, from, to - from);
+      start += place.elements;
     }
   });
 }
@@ -83,9 +98,8 @@ void adamwStep(Context& context, const std::vector<Tensor>& parameters, const st
   const AdamWFactors factors = factorsOf(c, learningRate, step, gradScale);
   const std::vector<Tensor> grads = contiguousAll(context, gradients, op);
   if (context.onCuda()) return adamwCuda(context, parameters, grads, expAvgs, expAvgSqs, factors, op);
-  overAll(context, parameters, [&](size_t i, int64_t from, int64_t n) {
-    MD_CALL(adamwRange)(parameters[i].dtype, n, factors, at(parameters[i], from), at(grads[i], from), at(expAvgs[i], from), at(expAvgSqs[i], from));
-  });
+  const auto range = [factors](const auto& x, int64_t from, int64_t n) { MD_CALL(adamwRange)(x.dtype, n, factors, x.at(0, from), x.at(1, from), x.at(2, from), x.at(3, from)); };
+  overAll(context, range, parameters, grads, expAvgs, expAvgSqs);
 }
 
 void adamwStep(Context& context, const std::vector<Tensor>& parameters, const std::vector<Tensor>& gradients, const std::vector<Tensor>& expAvgs,
@@ -101,6 +115,7 @@ void adamwStep(Context& context, const std::vector<Tensor>& parameters, const st
     requireStep(parameters, gradients, expAvgs, expAvgSqs, c, op);
     return adamwCuda(context, parameters, contiguousAll(context, gradients, op), expAvgs, expAvgSqs, c, tensors, op);
   }
+  context.pool.finish();
   int64_t& steps = *tensors.step.data<int64_t>();
   const AdamWNumbers numbers{*tensors.learningRate.data<double>(), steps + 1, *tensors.gradScale.data<double>()};
   adamwStep(context, parameters, gradients, expAvgs, expAvgSqs, c, numbers, op);
@@ -130,6 +145,7 @@ Tensor globalNorm(Context& context, const std::vector<Tensor>& tensors, const ch
       chunk.squares = MD_CALL(squaresRange)(chunk.x->dtype, chunk.n, at(*chunk.x, chunk.from));
     }
   });
+  context.pool.finish();
   double total = 0;
   for (const Chunk& chunk : chunks) total += chunk.squares;
   *norm.data<double>() = std::sqrt(total);
@@ -145,9 +161,7 @@ void emaUpdate(Context& context, const std::vector<Tensor>& averages, const std:
   if (!(decay >= 0 && decay <= 1)) fail(ErrorKind::value, op, "decay is ", decay, ", expected 0 to 1");
   const std::vector<Tensor> from = contiguousAll(context, tensors, op);
   if (context.onCuda()) return emaCuda(context, averages, from, decay, op);
-  overAll(context, averages, [&](size_t i, int64_t first, int64_t n) {
-    MD_CALL(emaRange)(averages[i].dtype, n, decay, at(averages[i], first), at(from[i], first));
-  });
+  overAll(context, [decay](const auto& x, int64_t begin, int64_t n) { MD_CALL(emaRange)(x.dtype, n, decay, x.at(0, begin), x.at(1, begin)); }, averages, from);
 }
 
 }  // namespace md::optimizer

@@ -14,8 +14,8 @@ constexpr int64_t kAlign = 256;  // parts begin at a multiple: a block never cro
 
 // range(begin, end) over n elements in parts that begin at whole blocks.
 template <class Range>
-void overElements(Context& context, int64_t n, Range&& range) {
-  parallelFor(context.pool, (n + kAlign - 1) / kAlign, kGrain / kAlign, [&](int64_t begin, int64_t end) {
+void overElements(Context& context, int64_t n, Range range) {
+  parallelForLater(context.pool, (n + kAlign - 1) / kAlign, kGrain / kAlign, [=](int64_t begin, int64_t end) {
     range(begin * kAlign, std::min(n, end * kAlign));
   });
 }
@@ -43,7 +43,7 @@ Tensor uniform(Context& context, DType dtype, const Dims& shape, double low, dou
     uniformCuda(context, stream, low, high, out, op);
     return out;
   }
-  overElements(context, out.numel(), [&](int64_t begin, int64_t end) { MD_CALL(uniformRange)(dtype, stream, begin, end, low, high, out.raw()); });
+  overElements(context, out.numel(), [=, to = out.raw()](int64_t begin, int64_t end) { MD_CALL(uniformRange)(dtype, stream, begin, end, low, high, to); });
   return out;
 }
 
@@ -57,7 +57,7 @@ Tensor normal(Context& context, DType dtype, const Dims& shape, double mean, dou
     normalCuda(context, stream, mean, std, out, op);
     return out;
   }
-  overElements(context, out.numel(), [&](int64_t begin, int64_t end) { MD_CALL(normalRange)(dtype, stream, begin, end, mean, std, out.raw()); });
+  overElements(context, out.numel(), [=, to = out.raw()](int64_t begin, int64_t end) { MD_CALL(normalRange)(dtype, stream, begin, end, mean, std, to); });
   return out;
 }
 
@@ -69,7 +69,7 @@ Tensor randint(Context& context, const Dims& shape, int64_t low, int64_t high, S
     randintCuda(context, stream, low, count, out, op);
     return out;
   }
-  overElements(context, out.numel(), [&](int64_t begin, int64_t end) { MD_CALL(randintRange)(stream, begin, end, low, count, out.data<int64_t>()); });
+  overElements(context, out.numel(), [=, to = out.data<int64_t>()](int64_t begin, int64_t end) { MD_CALL(randintRange)(stream, begin, end, low, count, to); });
   return out;
 }
 
@@ -81,7 +81,7 @@ Tensor bernoulli(Context& context, const Dims& shape, double probability, Stream
     bernoulliCuda(context, stream, threshold, out, op);
     return out;
   }
-  overElements(context, out.numel(), [&](int64_t begin, int64_t end) { MD_CALL(bernoulliRange)(stream, begin, end, threshold, out.data<uint8_t>()); });
+  overElements(context, out.numel(), [=, to = out.data<uint8_t>()](int64_t begin, int64_t end) { MD_CALL(bernoulliRange)(stream, begin, end, threshold, to); });
   return out;
 }
 
@@ -95,8 +95,8 @@ Tensor dropout(Context& context, const Tensor& input, double p, Stream stream, c
     dropoutCuda(context, stream, threshold, 1 / (1 - p), x, out, op);
     return out;
   }
-  overElements(context, x.numel(), [&](int64_t begin, int64_t end) {
-    MD_CALL(dropoutRange)(x.dtype, stream, begin, end, threshold, 1 / (1 - p), x.raw(), out.raw());
+  overElements(context, x.numel(), [=, dtype = x.dtype, x = x.raw(), to = out.raw()](int64_t begin, int64_t end) {
+    MD_CALL(dropoutRange)(dtype, stream, begin, end, threshold, 1 / (1 - p), x, to);
   });
   return out;
 }

@@ -53,12 +53,12 @@ void runPass(Context& context, const Pass& pass, const void* x, void* out, const
     partial = empty(context, wide ? DType::f64 : pass.dtype, Dims{split.outer, pass.chunks, split.inner}, op);
   }
   void* accumulators = pass.chunks > 1 ? partial.raw() : nullptr;
-  parallelFor(context.pool, units, std::max<int64_t>(1, kGrain / unitElements), [&](int64_t begin, int64_t end) {
+  parallelForLater(context.pool, units, std::max<int64_t>(1, kGrain / unitElements), [=](int64_t begin, int64_t end) {
     MD_CALL(unitRange)(pass, begin, end, x, out, accumulators);
   });
   if (pass.chunks == 1) return;
   for (int64_t outer = 0; outer < split.outer; outer++) {
-    parallelFor(context.pool, split.inner, std::max<int64_t>(1, kGrain / pass.chunks), [&](int64_t begin, int64_t end) {
+    parallelForLater(context.pool, split.inner, std::max<int64_t>(1, kGrain / pass.chunks), [=](int64_t begin, int64_t end) {
       MD_CALL(combineRange)(pass, outer, begin, end, accumulators, out);
     });
   }
@@ -171,9 +171,8 @@ Tensor argExtreme(Context& context, Extreme kind, const Tensor& input, int64_t d
     argExtremeCuda(context, kind, split, x, out, op);
     return out;
   }
-  parallelFor(context.pool, split.outer, std::max<int64_t>(1, kGrain / (split.extent * split.inner)), [&](int64_t begin, int64_t end) {
-    MD_CALL(argRange)(kind, x.dtype, split, begin, end, x.raw(), out.data<int64_t>());
-  });
+  parallelForLater(context.pool, split.outer, std::max<int64_t>(1, kGrain / (split.extent * split.inner)),
+                   [=, dtype = x.dtype, x = x.raw(), out = out.data<int64_t>()](int64_t begin, int64_t end) { MD_CALL(argRange)(kind, dtype, split, begin, end, x, out); });
   return out;
 }
 

@@ -50,11 +50,10 @@ Tensor table(Context& context, const Tensor& positions, int64_t headDim, double 
     tableCuda(context, xyz, pairs, scale, base, out, op);
     return out;
   }
-  const auto size = static_cast<int64_t>(itemSize(xyz.dtype));
-  parallelFor(context.pool, xyz.numel() / 3, kTableGrain, [&](int64_t begin, int64_t end) {
-    MD_CALL(tableRange)(xyz.dtype, static_cast<const char*>(xyz.raw()) + begin * 3 * size,
-                        static_cast<char*>(out.raw()) + begin * 6 * pairs * size, end - begin, pairs, scale, base);
-  });
+  parallelForLater(context.pool, xyz.numel() / 3, kTableGrain,
+                   [=, dtype = xyz.dtype, size = static_cast<int64_t>(itemSize(xyz.dtype)), xyz = xyz.data<char>(), out = out.data<char>()](int64_t begin, int64_t end) {
+                     MD_CALL(tableRange)(dtype, xyz + begin * 3 * size, out + begin * 6 * pairs * size, end - begin, pairs, scale, base);
+                   });
   return out;
 }
 

@@ -30,6 +30,7 @@ Checked requireSegments(Context& context, const Segments& given, int64_t rows, b
     if (given.order) checked.order = checkedOrderCuda(context, checked.order, op);
     return checked;
   }
+  awaitElements(context, checked.offsets);
   const int32_t* at = checked.offsets.data<int32_t>();
   bool rising = at[0] == 0 && at[checked.segments] == rows;
   for (int64_t s = 0; s < checked.segments && rising; s++) rising = at[s] <= at[s + 1];
@@ -39,6 +40,7 @@ Checked requireSegments(Context& context, const Segments& given, int64_t rows, b
   }
   if (!given.order) return checked;
 
+  awaitElements(context, checked.order);
   const int32_t* order = checked.order.data<int32_t>();
   std::vector<uint8_t> seen(static_cast<size_t>(rows), 0);
   for (int64_t i = 0; i < rows; i++) {
@@ -73,17 +75,15 @@ Rows rowsOf(const Checked& checked, DType dtype, int64_t inner) {
 
 // body(rows, begin, end) over segments, the parts having about as many rows.
 template <class Body>
-void eachPart(Context& context, const Checked& checked, DType dtype, int64_t inner, Body&& body) {
+void eachPart(Context& context, const Checked& checked, DType dtype, int64_t inner, Body body) {
   const Rows rows = rowsOf(checked, dtype, inner);
-  const int32_t* offsets = rows.offsets;
-  const int64_t parts = std::clamp<int64_t>((checked.rows + checked.segments) * inner / kElementGrain, 1, context.pool.threads());
-  const auto beginOf = [&](int64_t part) -> int64_t {
-    if (part == 0 || part == parts) return part == 0 ? 0 : checked.segments;
-    return std::lower_bound(offsets, offsets + checked.segments, checked.rows * part / parts) - offsets;
+  const int64_t segments = checked.segments, count = checked.rows;
+  const int64_t parts = std::clamp<int64_t>((count + segments) * inner / kElementGrain, 1, context.pool.threads());
+  const auto beginOf = [=](int64_t part) -> int64_t {
+    if (part == 0 || part == parts) return part == 0 ? 0 : segments;
+    return std::lower_bound(rows.offsets, rows.offsets + segments, count * part / parts) - rows.offsets;
   };
-  parallelFor(context.pool, parts, 1, [&](int64_t first, int64_t last) {
-    for (int64_t part = first; part < last; part++) body(rows, beginOf(part), beginOf(part + 1));
-  });
+  shareOutLater(context.pool, parts, [=](int64_t part, int64_t) { body(rows, beginOf(part), beginOf(part + 1)); });
 }
 
 }  // namespace
@@ -97,8 +97,8 @@ Tensor reduce(Context& context, Reduction reduction, const Tensor& given, const 
     reduceCuda(context, rowsOf(checked, x.dtype, innerOf(x.shape)), checked.segments, reduction, x, out, op);
     return out;
   }
-  eachPart(context, checked, x.dtype, innerOf(x.shape), [&](const Rows& rows, int64_t begin, int64_t end) {
-    MD_CALL(reduceSegments)(rows, reduction, begin, end, x.raw(), out.raw());
+  eachPart(context, checked, x.dtype, innerOf(x.shape), [reduction, x = x.raw(), out = out.raw()](const Rows& rows, int64_t begin, int64_t end) {
+    MD_CALL(reduceSegments)(rows, reduction, begin, end, x, out);
   });
   return out;
 }
@@ -113,8 +113,8 @@ Tensor reduceGrad(Context& context, Reduction reduction, const Tensor& given, co
     spreadCuda(context, rowsOf(checked, grad.dtype, innerOf(grad.shape)), checked.segments, reduction, grad, out, op);
     return out;
   }
-  eachPart(context, checked, grad.dtype, innerOf(grad.shape), [&](const Rows& rows, int64_t begin, int64_t end) {
-    MD_CALL(spreadSegments)(rows, reduction, begin, end, grad.raw(), out.raw());
+  eachPart(context, checked, grad.dtype, innerOf(grad.shape), [reduction, grad = grad.raw(), out = out.raw()](const Rows& rows, int64_t begin, int64_t end) {
+    MD_CALL(spreadSegments)(rows, reduction, begin, end, grad, out);
   });
   return out;
 }
@@ -129,9 +129,10 @@ Maximum max(Context& context, const Tensor& given, const Segments& segments, con
     maxCuda(context, rowsOf(checked, x.dtype, innerOf(x.shape)), checked.segments, x, out, op);
     return out;
   }
-  eachPart(context, checked, x.dtype, innerOf(x.shape), [&](const Rows& rows, int64_t begin, int64_t end) {
-    MD_CALL(maxSegments)(rows, begin, end, x.raw(), out.values.raw(), out.rows.data<int32_t>());
-  });
+  eachPart(context, checked, x.dtype, innerOf(x.shape),
+           [x = x.raw(), values = out.values.raw(), places = out.rows.data<int32_t>()](const Rows& rows, int64_t begin, int64_t end) {
+             MD_CALL(maxSegments)(rows, begin, end, x, values, places);
+           });
   return out;
 }
 

@@ -57,10 +57,10 @@ Serialization serialize(Context& context, const Tensor& givenCoordinates, const 
          ", expected coordinates from 0 to ", (1 << depth) - 1, " and an item from 0 to ", (int64_t{1} << (63 - 3 * depth)) - 1);
   }
 
-  Tensor codes = empty(context, DType::i64, {n}, op);
-  copyInto(context, out.code, codes.raw());
   int32_t* order = out.order.data<int32_t>();
   std::iota(order, order + n, 0);
+  Tensor codes = empty(context, DType::i64, {n}, op);
+  copyInto(context, out.code, codes.raw());
   const int bits = static_cast<int>(3 * depth) + std::bit_width(static_cast<uint64_t>(*std::max_element(highest.begin(), highest.end())));
   sort::radixSort(context, codes, out.order, bits, op);
   order = out.order.data<int32_t>();

@@ -10,10 +10,10 @@ namespace {
 constexpr int64_t kGrain = 1 << 12;
 
 template <class Units>
-void overUnits(Context& context, const AxisSplit& split, Units&& units) {
+void overUnits(Context& context, const AxisSplit& split, Units units) {
   const int64_t tiles = (split.inner + kTile - 1) / kTile;
   const int64_t elements = std::max<int64_t>(1, split.extent * std::min(split.inner, kTile));
-  parallelFor(context.pool, split.outer * tiles, std::max<int64_t>(1, kGrain / elements), units);
+  parallelForLater(context.pool, split.outer * tiles, std::max<int64_t>(1, kGrain / elements), units);
 }
 
 }  // namespace
@@ -29,7 +29,9 @@ Tensor softmax(Context& context, const Tensor& input, int64_t dim, bool log, con
     softmaxCuda(context, split, log, x, out, op);
     return out;
   }
-  overUnits(context, split, [&](int64_t begin, int64_t end) { MD_CALL(softmaxUnits)(x.dtype, split, log, begin, end, x.raw(), out.raw()); });
+  overUnits(context, split, [=, dtype = x.dtype, x = x.raw(), out = out.raw()](int64_t begin, int64_t end) {
+    MD_CALL(softmaxUnits)(dtype, split, log, begin, end, x, out);
+  });
   return out;
 }
 
@@ -46,8 +48,8 @@ Tensor softmaxGrad(Context& context, const Tensor& output, const Tensor& gradien
     softmaxGradCuda(context, split, log, y, grad, out, op);
     return out;
   }
-  overUnits(context, split, [&](int64_t begin, int64_t end) {
-    MD_CALL(softmaxGradUnits)(y.dtype, split, log, begin, end, y.raw(), grad.raw(), out.raw());
+  overUnits(context, split, [=, dtype = y.dtype, y = y.raw(), grad = grad.raw(), out = out.raw()](int64_t begin, int64_t end) {
+    MD_CALL(softmaxGradUnits)(dtype, split, log, begin, end, y, grad, out);
   });
   return out;
 }

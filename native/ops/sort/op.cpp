@@ -39,6 +39,7 @@ Sorted order(Context& context, const Tensor& given, int axis, int64_t k, bool de
     MD_CALL(emitRow)(x.dtype, rowAt(row), places, k, split.inner, static_cast<char*>(out.values.raw()) + first * size, out.indices.data<int64_t>() + first);
   };
   if (n >= kLongRow && k > kSelection) {
+    context.pool.finish();
     for (int64_t row = 0; row < rows; row++) {
       Tensor codes = empty(context, DType::i64, {n}, op), places = empty(context, DType::i32, {n}, op);
       MD_CALL(encodeRow)(x.dtype, rowAt(row), descending, codes.data<int64_t>(), places.data<int32_t>());
@@ -93,6 +94,7 @@ void radixSort(Context& context, Tensor& codes, Tensor& order, int bits, const c
   Tensor codesOut = empty(context, DType::i64, codes.shape, op), orderOut = empty(context, DType::i32, order.shape, op);
   const Tensor counters = empty(context, DType::i32, {parts, digits}, op);
   int32_t* next = counters.data<int32_t>();
+  context.pool.finish();
   const auto eachPart = [&](auto&& body) {
     parallelFor(context.pool, parts, 1, [&](int64_t first, int64_t last) {
       for (int64_t part = first; part < last; part++) body(n * part / parts, n * (part + 1) / parts, next + part * digits);

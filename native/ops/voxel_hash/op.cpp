@@ -206,8 +206,8 @@ Tensor neighboursOfVoxels(Context& context, const Tensor& keys, const Tensor& ta
     neighboursOfVoxelsCuda(context, voxels, table, kernelSize, out, op);
     return out;
   }
-  parallelFor(context.pool, keys.dim(0), kPointGrain / neighbours, [&](int64_t begin, int64_t end) {
-    MD_CALL(voxelNeighbourRows)(voxels.data<int64_t>(), begin, end, table, kernelSize, out.data<int32_t>());
+  parallelForLater(context.pool, keys.dim(0), kPointGrain / neighbours, [=, keys = voxels.data<int64_t>(), out = out.data<int32_t>()](int64_t begin, int64_t end) {
+    MD_CALL(voxelNeighbourRows)(keys, begin, end, table, kernelSize, out);
   });
   return out;
 }
