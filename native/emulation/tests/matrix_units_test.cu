@@ -51,15 +51,15 @@ void compareProducts(OnDevice& device, const Product& o) {
   CHECK(matmul::planCuda(device.context, g, batch).kernel == matmul::CudaKernel::fragments);
   std::vector<float> results[2];
   for (const auto kernel : {matmul::CudaKernel::fragments, matmul::CudaKernel::scalar}) {
-    const Tensor c = numbers<S>(device, items * o.m * o.n, 4), pre = empty(device.context, g.dtype, {items * o.m * o.n}, "test");
+    const Tensor c = numbers<S>(device, items * o.m * o.n, 4), derivative = empty(device.context, g.dtype, {items * o.m * o.n}, "test");
     g.c = c.raw();
-    if (o.epilogue) g.preActivation = pre.raw();
+    if (o.epilogue) g.derivative = derivative.raw();
     matmul::gemmCuda(device.context, g, batch, {kernel, "the test"}, "test");
     std::vector<float>& out = results[kernel == matmul::CudaKernel::scalar];
     out = wide<S>(device, c);
     if (!o.epilogue) continue;
-    const std::vector<float> before = wide<S>(device, pre);
-    out.insert(out.end(), before.begin(), before.end());
+    const std::vector<float> slopes = wide<S>(device, derivative);
+    out.insert(out.end(), slopes.begin(), slopes.end());
   }
   CHECK(close<S>(results[0], results[1]));
 }

@@ -26,18 +26,13 @@ Tensor checkedTarget(Context& context, const Tensor& logits, const Tensor& targe
     if (logits.dim(-1) == 0 && from.numel() > 0) fail(ErrorKind::value, op, "logits have shape ", logits.shape.str(), ", expected at least one class");
     return index::checkedIndexCuda(context, elementwise::cast(context, from, DType::i64, op), logits.dim(-1), op);
   }
-  context.pool.finish();
-  Tensor out = from;
-  if (from.dtype == DType::i32) {
-    out = empty(context, DType::i64, shape, op);
-    std::copy_n(from.data<int32_t>(), from.numel(), out.data<int64_t>());
-  }
+  awaitElements(context, from);
   const int64_t classes = logits.dim(-1);
-  const int64_t* index = out.data<int64_t>();
-  for (int64_t i = 0; i < out.numel(); i++) {
-    if (index[i] < 0 || index[i] >= classes) fail(ErrorKind::value, op, "target ", index[i], " at item ", i, ", expected 0 to ", classes - 1);
+  for (int64_t i = 0; i < from.numel(); i++) {
+    const int64_t index = from.dtype == DType::i32 ? from.data<int32_t>()[i] : from.data<int64_t>()[i];
+    if (index < 0 || index >= classes) fail(ErrorKind::value, op, "target ", index, " at item ", i, ", expected 0 to ", classes - 1);
   }
-  return out;
+  return elementwise::cast(context, from, DType::i64, op);
 }
 
 void requireSmoothing(double smoothing, const char* op) {
@@ -52,13 +47,13 @@ Tensor reduceLosses(Context& context, const Tensor& losses, Mode mode, const cha
     return reduce::reduce(context, mode == Mode::mean ? reduce::Reduction::mean : reduce::Reduction::sum, losses, axes, false, op);
   }
   Tensor out = empty(context, losses.dtype, Dims{}, op);
-  context.pool.finish();
-  const int64_t n = losses.numel();
   dispatchFloat(losses.dtype, op, [&](auto tag) {
     using T = typename decltype(tag)::type;
-    double total = 0;
-    for (int64_t i = 0; i < n; i++) total += static_cast<double>(losses.data<T>()[i]);
-    *out.data<T>() = static_cast<T>(mode == Mode::mean ? total / static_cast<double>(n) : total);
+    shareOutLater(context.pool, 1, [n = losses.numel(), mode, from = losses.data<T>(), to = out.data<T>()](int64_t, int64_t) {
+      double total = 0;
+      for (int64_t i = 0; i < n; i++) total += static_cast<double>(from[i]);
+      *to = static_cast<T>(mode == Mode::mean ? total / static_cast<double>(n) : total);
+    });
   });
   return out;
 }
@@ -76,9 +71,10 @@ Output crossEntropy(Context& context, const Tensor& input, const Tensor& labels,
     lossCuda(context, smoothing, logits, target, losses, logSumExp, op);
     return {mode == Mode::none ? losses : reduceLosses(context, losses, mode, op), logSumExp};
   }
-  parallelFor(context.pool, target.numel(), kGrain / (classes + 1) + 1, [&](int64_t begin, int64_t end) {
-    MD_CALL(lossRange)(logits.dtype, classes, smoothing, begin, end, logits.raw(), target.data<int64_t>(), losses.raw(), logSumExp.raw());
-  });
+  parallelForLater(context.pool, target.numel(), kGrain / (classes + 1) + 1,
+                   [=, dtype = logits.dtype, x = logits.raw(), at = target.data<int64_t>(), loss = losses.raw(), sums = logSumExp.raw()](int64_t begin, int64_t end) {
+                     MD_CALL(lossRange)(dtype, classes, smoothing, begin, end, x, at, loss, sums);
+                   });
   return {mode == Mode::none ? losses : reduceLosses(context, losses, mode, op), logSumExp};
 }
 
@@ -99,10 +95,10 @@ Tensor crossEntropyGrad(Context& context, const Tensor& input, const Tensor& lab
     lossGradCuda(context, smoothing, logits, target, sums, grad, mode == Mode::none ? 1 : 0, scale, out, op);
     return out;
   }
-  parallelFor(context.pool, items, kGrain / (classes + 1) + 1, [&](int64_t begin, int64_t end) {
-    MD_CALL(lossGradRange)(logits.dtype, classes, smoothing, begin, end, logits.raw(), target.data<int64_t>(), sums.raw(), grad.raw(),
-                           mode == Mode::none ? 1 : 0, scale, out.raw());
-  });
+  parallelForLater(context.pool, items, kGrain / (classes + 1) + 1,
+                   [=, dtype = logits.dtype, x = logits.raw(), at = target.data<int64_t>(), sums = sums.raw(), grad = grad.raw(), to = out.raw()](int64_t begin, int64_t end) {
+                     MD_CALL(lossGradRange)(dtype, classes, smoothing, begin, end, x, at, sums, grad, mode == Mode::none ? 1 : 0, scale, to);
+                   });
   return out;
 }
 

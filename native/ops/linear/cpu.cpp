@@ -17,7 +17,7 @@ void addInto(T* total, const T* part, int64_t cols) {
   forVectors<T>(cols, [&](int64_t j, int n) { storeLanes(loadLanes(total + j, n) + loadLanes(part + j, n), total + j, n); });
 }
 
-/// derivative(saved) is one for Activation::none, which has no `saved`.
+/// Without `saved` the derivative is one.
 template <class T, class F>
 void gradRows(int64_t begin, int64_t end, int64_t cols, const T* saved, const T* grad, T* out, T* columnSums, F derivative) {
   T* const block = columnSums ? columnSums + cols : nullptr;
@@ -45,13 +45,8 @@ void gradRowsOf(Activation activation, int64_t begin, int64_t end, int64_t cols,
   const T* grad = static_cast<const T*>(grad_);
   T* out = static_cast<T*>(out_);
   T* sums = static_cast<T*>(sums_);
-  switch (activation) {
-    case Activation::relu: return gradRows(begin, end, cols, saved, grad, out, sums, [](Vec<T> x) { return reluGradOf(x); });
-    case Activation::gelu: return gradRows(begin, end, cols, saved, grad, out, sums, [](Vec<T> x) { return geluGradOf(x); });
-    case Activation::geluTanh: return gradRows(begin, end, cols, saved, grad, out, sums, [](Vec<T> x) { return geluTanhGradOf(x); });
-    case Activation::silu: return gradRows(begin, end, cols, saved, grad, out, sums, [](Vec<T> x) { return siluGradOf(x); });
-    default: return gradRows(begin, end, cols, saved, grad, out, sums, [](Vec<T> x) { return x; });
-  }
+  if (activation == Activation::relu) return gradRows(begin, end, cols, saved, grad, out, sums, [](Vec<T> x) { return reluGradOf(x); });
+  gradRows(begin, end, cols, saved, grad, out, sums, [](Vec<T> x) { return x; });
 }
 
 template <class T>

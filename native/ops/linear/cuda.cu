@@ -1,6 +1,5 @@
 #include "cuda.h"
 
-#include "../../core/cuda/activations.h"
 #include "../../core/cuda/launch.h"
 
 namespace md::linear {
@@ -8,21 +7,13 @@ namespace {
 
 using namespace md::cuda;
 
-template <class T>
-__device__ T derivativeOf(T x, Activation activation) {
-  switch (activation) {
-    case Activation::relu: return x > T(0) ? T(1) : T(0);
-    case Activation::gelu: return geluGradOf(x);
-    case Activation::geluTanh: return geluTanhGradOf(x);
-    case Activation::silu: return siluGradOf(x);
-    default: return T(1);
-  }
-}
-
 template <class S>
-__global__ void activationGradKernel(int64_t n, Activation activation, const S* __restrict__ saved, const S* __restrict__ grad, S* __restrict__ out) {
+__global__ void activationGradKernel(int64_t n, bool relu, const S* __restrict__ saved, const S* __restrict__ grad, S* __restrict__ out) {
   using T = Computed<S>;
-  gridStride(n, [&](int64_t i) { out[i] = static_cast<S>(static_cast<T>(grad[i]) * derivativeOf(static_cast<T>(saved[i]), activation)); });
+  gridStride(n, [&](int64_t i) {
+    const T s = static_cast<T>(saved[i]);
+    out[i] = static_cast<S>(static_cast<T>(grad[i]) * (relu ? T(s > T(0)) : s));
+  });
 }
 
 }  // namespace
@@ -32,7 +23,7 @@ void activationGradCuda(Context& context, Activation activation, const Tensor& s
   if (n == 0) return;
   dispatchStoredFloat(out.dtype, op, [&](auto tag) {
     using S = typename decltype(tag)::type;
-    launch(context, op, activationGradKernel<S>, blocksFor(n), kThreads, n, activation, saved.data<S>(), grad.data<S>(), out.data<S>());
+    launch(context, op, activationGradKernel<S>, blocksFor(n), kThreads, n, activation == Activation::relu, saved.data<S>(), grad.data<S>(), out.data<S>());
   });
 }
 

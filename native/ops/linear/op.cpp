@@ -73,7 +73,7 @@ Outputs linear(Context& context, const Tensor& x, const Tensor& weight, const Te
   out.y = empty(context, x.dtype, outputShape(x, weight), op);
   const Saved saved = save ? savedFor(activation, residual) : Saved::nothing;
   if (saved == Saved::output) out.saved = out.y;
-  if (saved == Saved::preActivation) out.saved = empty(context, x.dtype, out.y.shape, op);
+  if (saved == Saved::derivative) out.saved = empty(context, x.dtype, out.y.shape, op);
   GemmArgs g;
   g.dtype = x.dtype;
   g.m = rows.dim(0);
@@ -88,7 +88,7 @@ Outputs linear(Context& context, const Tensor& x, const Tensor& weight, const Te
     g.biasCol = bias->stride[0];
   }
   g.activation = activation;
-  if (saved == Saved::preActivation) g.preActivation = out.saved.raw();
+  if (saved == Saved::derivative) g.derivative = out.saved.raw();
   if (residual) g.residual = added.raw();
   matmul::gemm(context, g, op);
   return out;

@@ -7,13 +7,13 @@ namespace md::linear {
 
 using matmul::Activation;
 
-/// What the derivative of the activation is computed from.
-enum class Saved { nothing, output, preActivation };
+/// What the gradient takes the derivative of the activation from.
+enum class Saved { nothing, output, derivative };
 
-/// relu's derivative can be read from its output, unless a residual was added to it; others need x Wᵀ + b.
+/// relu's derivative can be read from its output, unless a residual was added to it.
 constexpr Saved savedFor(Activation activation, bool residual) {
   if (activation == Activation::none) return Saved::nothing;
-  return activation == Activation::relu && !residual ? Saved::output : Saved::preActivation;
+  return activation == Activation::relu && !residual ? Saved::output : Saved::derivative;
 }
 
 /// `saved` holds what linearGrad needs, empty where it needs nothing or the caller asked for nothing.
@@ -40,7 +40,7 @@ Gradients linearGrad(Context& context, const Tensor& x, const Tensor& weight, co
 
 // Kernels of cpu.cpp.
 
-/// Rows [begin, end): out = grad · act'(saved), where out is not null; the sum of those rows to columnSums (a scratch of
+/// Rows [begin, end): out = grad · saved, with 1 for what is saved above 0 of relu, and 0 else, where out is not null; the sum of those rows to columnSums (a scratch of
 /// 2 x cols), where it is not null.
 MD_KERNEL(void, activationGradRows, DType dtype, Activation activation, int64_t begin, int64_t end, int64_t cols, const void* saved,
           const void* grad, void* out, void* columnSums)

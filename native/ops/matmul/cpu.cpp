@@ -164,7 +164,7 @@ bool serial(const GemmArgs& g, T* scratch, bool packed) {
 
 template <class T>
 void reduceRows(const GemmArgs& g, const T* partial, int64_t parts, int64_t begin, int64_t end) {
-  constexpr int64_t kChunk = 256;
+  constexpr int64_t kChunk = Finish<T>::kMostColumns;
   alignas(64) T sums[kChunk];
   const Finish<T> f(g);
   for (int64_t i = begin; i < end; i++) {

@@ -75,12 +75,12 @@ bool layoutOf(int64_t rows, int64_t cols, int64_t rowStride, int64_t colStride, 
 /// act(C + bias) + residual of what cuBLAS left in C.
 template <class S>
 __global__ void epilogueKernel(int64_t n, int64_t perItem, int64_t cols, S* c, int64_t step, int64_t rowStride, const S* __restrict__ bias,
-                               int64_t biasRow, int64_t biasCol, Activation activation, S* preActivation, const S* __restrict__ residual) {
+                               int64_t biasRow, int64_t biasCol, Activation activation, S* derivative, const S* __restrict__ residual) {
   using T = Computed<S>;
   gridStride(n, [&](int64_t i) {
     const int64_t row = i % perItem / cols, col = i % cols, at = i / perItem * step + row * rowStride + col;
     const T value = static_cast<T>(c[at]) + (bias ? static_cast<T>(bias[row * biasRow + col * biasCol]) : T(0));
-    if (preActivation) preActivation[at] = static_cast<S>(value);
+    if (derivative) derivative[at] = static_cast<S>(derivativeOf(value, activation));
     c[at] = static_cast<S>(activated(value, activation) + (residual ? static_cast<T>(residual[at]) : T(0)));
   });
 }
@@ -99,10 +99,10 @@ void runCublas(Context& context, const GemmArgs& g, const Batch& batch, const ch
              {b.transpose, a.transpose, to(g.n), to(g.m), to(g.k), g.alpha, g.accumulate ? 1.0 : 0.0, g.b, to(b.leading), stepOf(batch.b), g.a,
               to(a.leading), stepOf(batch.a), g.c, to(g.cRow), stepOf(batch.c), to(batches)},
              op);
-  if (g.bias || g.activation != Activation::none || g.preActivation || g.residual) {
+  if (g.bias || g.activation != Activation::none || g.derivative || g.residual) {
     const int64_t n = batches * g.m * g.n;
     launch(context, op, epilogueKernel<S>, blocksFor(n), kThreads, n, g.m * g.n, g.n, static_cast<S*>(g.c), stepOf(batch.c), g.cRow,
-           static_cast<const S*>(g.bias), g.biasRow, g.biasCol, g.activation, static_cast<S*>(g.preActivation), static_cast<const S*>(g.residual));
+           static_cast<const S*>(g.bias), g.biasRow, g.biasCol, g.activation, static_cast<S*>(g.derivative), static_cast<const S*>(g.residual));
   }
 }
 
@@ -124,7 +124,7 @@ template <class S>
 void runOwn(Context& context, const GemmArgs& g, const Batch& batch, CudaKernel kernel, const char* op) {
   Product<S> product{g.m, g.n, g.k, static_cast<const S*>(g.a), g.aRow, g.aCol, static_cast<const S*>(g.b), g.bRow, g.bCol,
                      static_cast<S*>(g.c), g.cRow, g.cCol, static_cast<Computed<S>>(g.alpha), g.accumulate, static_cast<const S*>(g.bias),
-                     g.biasRow, g.biasCol, g.activation, static_cast<S*>(g.preActivation), static_cast<const S*>(g.residual),
+                     g.biasRow, g.biasCol, g.activation, static_cast<S*>(g.derivative), static_cast<const S*>(g.residual),
                      batch.shape.numel(), {}};
   product.batch.rank = batch.shape.rank;
   for (int axis = 0; axis < batch.shape.rank; axis++) {

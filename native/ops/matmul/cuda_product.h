@@ -28,7 +28,7 @@ struct Product {
   const S* bias;
   int64_t biasRow, biasCol;
   Activation activation;
-  S* preActivation;
+  S* derivative;
   const S* residual;
   int64_t items;
   Strides batch;
@@ -61,6 +61,18 @@ __device__ T activated(T x, Activation activation) {
   }
 }
 
+/// The derivative of activated().
+template <class T>
+__device__ T derivativeOf(T x, Activation activation) {
+  switch (activation) {
+    case Activation::relu: return x > T(0) ? T(1) : T(0);
+    case Activation::gelu: return cuda::geluGradOf(x);
+    case Activation::geluTanh: return cuda::geluTanhGradOf(x);
+    case Activation::silu: return cuda::siluGradOf(x);
+    default: return T(1);
+  }
+}
+
 /// Element (row, col) of C of the item that begins at `offset`, if there is one.
 template <class S>
 __device__ void store(const Product<S>& g, int64_t offset, int64_t row, int64_t col, Computed<S> sum) {
@@ -70,7 +82,7 @@ __device__ void store(const Product<S>& g, int64_t offset, int64_t row, int64_t 
   T value = g.alpha * sum;
   if (g.accumulate) value += static_cast<T>(g.c[at]);
   if (g.bias) value += static_cast<T>(g.bias[row * g.biasRow + col * g.biasCol]);
-  if (g.preActivation) g.preActivation[at] = static_cast<S>(value);
+  if (g.derivative) g.derivative[at] = static_cast<S>(derivativeOf(value, g.activation));
   value = activated(value, g.activation);
   if (g.residual) value += static_cast<T>(g.residual[at]);
   g.c[at] = static_cast<S>(value);

@@ -70,6 +70,7 @@ void dots(const GemmArgs& g, T* scratch) {
   const bool wholeRows = g.cCol == 1 && g.activation != Activation::none;
   if (wholeRows) {
     f.activation = Activation::none;
+    f.derivative = nullptr;
     f.residual = nullptr;
   }
   const T* a = static_cast<const T*>(g.a);
@@ -96,7 +97,7 @@ void dots(const GemmArgs& g, T* scratch) {
   if (!wholeRows) return;
   for (int64_t r = 0; r < g.m; r++) {
     T* const row = f.c + r * f.cRow;
-    activate(g.activation, row, g.n);
+    activate(g.activation, row, g.derivative ? static_cast<T*>(g.derivative) + r * f.cRow : nullptr, g.n);
     if (!g.residual) continue;
     const T* const residual = static_cast<const T*>(g.residual) + r * f.cRow;
     for (int64_t s = 0; s < g.n; s++) row[s] += residual[s];

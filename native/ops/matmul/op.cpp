@@ -75,7 +75,7 @@ GemmArgs part(GemmArgs g, int64_t i, int64_t rows, int64_t j, int64_t cols) {
   g.a = advance(g.a, i * g.aRow, g.dtype);
   g.b = advance(g.b, j * g.bCol, g.dtype);
   g.c = advance(g.c, i * g.cRow + j * g.cCol, g.dtype);
-  g.preActivation = advance(g.preActivation, i * g.cRow + j * g.cCol, g.dtype);
+  g.derivative = advance(g.derivative, i * g.cRow + j * g.cCol, g.dtype);
   g.residual = advance(g.residual, i * g.cRow + j * g.cCol, g.dtype);
   g.bias = advance(g.bias, i * g.biasRow + j * g.biasCol, g.dtype);
   return g;
@@ -140,7 +140,7 @@ GemmArgs itemAt(GemmArgs g, const Batch& batch, int64_t item) {
   g.a = advance(g.a, a, g.dtype);
   g.b = advance(g.b, b, g.dtype);
   g.c = advance(g.c, c, g.dtype);
-  g.preActivation = advance(g.preActivation, c, g.dtype);
+  g.derivative = advance(g.derivative, c, g.dtype);
   g.residual = advance(g.residual, c, g.dtype);
   return g;
 }
@@ -206,7 +206,7 @@ void runGrid(Context& context, const GemmArgs& g, const Batch& batch, int64_t it
       one.accumulate = false;
       one.bias = nullptr;
       one.activation = Activation::none;
-      one.preActivation = nullptr;
+      one.derivative = nullptr;
       one.residual = nullptr;
     }
     MD_CALL(gemmSerial)(part(one, i, iEnd - i, j, jEnd - j), scratchOf(thread), false);

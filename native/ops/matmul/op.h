@@ -26,8 +26,8 @@ struct GemmArgs {
   const void* bias = nullptr;
   int64_t biasRow = 0, biasCol = 1;
   Activation activation = Activation::none;
-  /// Where not null: gets what the activation was applied to, in the layout of C.
-  void* preActivation = nullptr;
+  /// Where not null: gets the activation's derivative at what it was applied to, in the layout of C.
+  void* derivative = nullptr;
   /// In the layout of C; null for none.
   const void* residual = nullptr;
 };

@@ -22,13 +22,25 @@ constexpr int wideTile(int rows) {
 template <class T>
 constexpr int kPanel = kPanelVectors * kWidth<T>;
 
+/// x = f(x), and of what it was the derivative, where that is not null.
+template <class T, class F, class G>
+void activateBy(T* x, T* derivative, int64_t n, F f, G gradient) {
+  if (!derivative) return md::MD_ISA::mapVectors(x, x, n, f);
+  md::MD_ISA::forVectors<T>(n, [&](int64_t i, int lanes) {
+    const Vec<T> v = md::MD_ISA::loadLanes(x + i, lanes);
+    md::MD_ISA::storeLanes(gradient(v), derivative + i, lanes);
+    md::MD_ISA::storeLanes(f(v), x + i, lanes);
+  });
+}
+
 template <class T>
-void activate(Activation activation, T* x, int64_t n) {
+void activate(Activation activation, T* x, T* derivative, int64_t n) {
+  using V = Vec<T>;
   switch (activation) {
-    case Activation::relu: return md::MD_ISA::mapVectors(x, x, n, [](Vec<T> v) { return reluOf(v); });
-    case Activation::gelu: return md::MD_ISA::mapVectors(x, x, n, [](Vec<T> v) { return geluOf(v); });
-    case Activation::geluTanh: return md::MD_ISA::mapVectors(x, x, n, [](Vec<T> v) { return geluTanhOf(v); });
-    case Activation::silu: return md::MD_ISA::mapVectors(x, x, n, [](Vec<T> v) { return siluOf(v); });
+    case Activation::relu: return activateBy(x, derivative, n, [](V v) { return reluOf(v); }, [](V v) { return reluGradOf(v); });
+    case Activation::gelu: return activateBy(x, derivative, n, [](V v) { return geluOf(v); }, [](V v) { return geluGradOf(v); });
+    case Activation::geluTanh: return activateBy(x, derivative, n, [](V v) { return geluTanhOf(v); }, [](V v) { return geluTanhGradOf(v); });
+    case Activation::silu: return activateBy(x, derivative, n, [](V v) { return siluOf(v); }, [](V v) { return siluGradOf(v); });
     default: return;
   }
 }
@@ -42,19 +54,22 @@ struct Finish {
   const T* bias;
   int64_t biasRow, biasCol;
   Activation activation;
-  T* pre;
+  T* derivative;
   const T* residual;
   bool add, last = true;
 
   explicit Finish(const GemmArgs& g)
       : c(static_cast<T*>(g.c)), cRow(g.cRow), cCol(g.cCol), alpha(static_cast<T>(g.alpha)), bias(static_cast<const T*>(g.bias)),
-        biasRow(g.biasRow), biasCol(g.biasCol), activation(g.activation), pre(static_cast<T*>(g.preActivation)), residual(static_cast<const T*>(g.residual)),
-        add(g.accumulate) {}
+        biasRow(g.biasRow), biasCol(g.biasCol), activation(g.activation), derivative(static_cast<T*>(g.derivative)),
+        residual(static_cast<const T*>(g.residual)), add(g.accumulate) {}
+
+  static constexpr int64_t kMostColumns = 256;  // that general() takes
 
   bool rowMajor() const { return cCol == 1 && (!bias || biasCol == 1); }
 
   /// Any layout: rows x cols sums at x, rows `ld` apart, that belong at (i, j).
   void general(T* x, int64_t ld, int64_t rows, int64_t cols, int64_t i, int64_t j) const {
+    alignas(64) T slopes[kMostColumns];
     for (int64_t r = 0; r < rows; r++) {
       T* row = x + r * ld;
       T* to = c + (i + r) * cRow + j * cCol;
@@ -65,10 +80,10 @@ struct Finish {
       if (last && bias) {
         for (int64_t s = 0; s < cols; s++) row[s] += bias[(i + r) * biasRow + (j + s) * biasCol];
       }
-      if (last && pre) {
-        for (int64_t s = 0; s < cols; s++) pre[(i + r) * cRow + (j + s) * cCol] = row[s];
+      if (last) activate(activation, row, derivative ? slopes : nullptr, cols);
+      if (last && derivative) {
+        for (int64_t s = 0; s < cols; s++) derivative[(i + r) * cRow + (j + s) * cCol] = slopes[s];
       }
-      if (last) activate(activation, row, cols);
       if (last && residual) {
         for (int64_t s = 0; s < cols; s++) row[s] += residual[(i + r) * cRow + (j + s) * cCol];
       }
@@ -120,20 +135,20 @@ inline __attribute__((always_inline)) void finishTile(const Finish<T>& f, Vec<T>
     }
   }
   if (f.last && f.activation != Activation::none) {
-    alignas(64) T buffer[ROWS * VECTORS * W];
+    alignas(64) T buffer[ROWS * VECTORS * W], slopes[ROWS * VECTORS * W];
+#pragma GCC unroll 16
+    for (int r = 0; r < ROWS; r++) {
+#pragma GCC unroll 16
+      for (int v = 0; v < VECTORS; v++) acc[r][v].store(buffer + (r * VECTORS + v) * W);
+    }
+    activate(f.activation, buffer, f.derivative ? slopes : nullptr, ROWS * VECTORS * W);
 #pragma GCC unroll 16
     for (int r = 0; r < ROWS; r++) {
 #pragma GCC unroll 16
       for (int v = 0; v < VECTORS; v++) {
-        if (f.pre) storeColumns<WHOLE>(acc[r][v], f.pre + i * f.cRow + j + r * f.cRow + v * W, cols - v * W);
-        acc[r][v].store(buffer + (r * VECTORS + v) * W);
+        acc[r][v] = Vec<T>::load(buffer + (r * VECTORS + v) * W);
+        if (f.derivative) storeColumns<WHOLE>(Vec<T>::load(slopes + (r * VECTORS + v) * W), f.derivative + (i + r) * f.cRow + j + v * W, cols - v * W);
       }
-    }
-    activate(f.activation, buffer, ROWS * VECTORS * W);
-#pragma GCC unroll 16
-    for (int r = 0; r < ROWS; r++) {
-#pragma GCC unroll 16
-      for (int v = 0; v < VECTORS; v++) acc[r][v] = Vec<T>::load(buffer + (r * VECTORS + v) * W);
     }
   }
   if (f.last && f.residual) {

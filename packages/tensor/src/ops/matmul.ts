@@ -39,8 +39,8 @@ export interface LinearCallOptions {
 
 /**
  * residual + act(x weightᵀ + bias) in one pass over the result: x is [..., in], weight [out, in], bias [out] or absent; any
- * float. Where a gradient will be wanted, gelu, geluTanh and silu also keep x weightᵀ + bias for it; relu keeps its result,
- * or the same beside a residual.
+ * float. Where a gradient will be wanted, the derivative of the activation is computed and kept with it; relu keeps its
+ * result instead, but beside a residual.
  *
  * @throws ShapeError, DTypeError
  */
