@@ -20,11 +20,13 @@ struct Fixture {
 
   Tensor numbers(const Dims& shape, int range) {
     Tensor out = empty(context, DType::f32, shape, "test");
+    pool.finish();
     for (int64_t i = 0; i < out.numel(); i++) out.data<float>()[i] = static_cast<float>(static_cast<int>(random() % static_cast<uint32_t>(2 * range + 1)) - range);
     return out;
   }
   Tensor indices(const Dims& shape, int64_t limit) {
     Tensor out = empty(context, DType::i64, shape, "test");
+    pool.finish();
     for (int64_t i = 0; i < out.numel(); i++) out.data<int64_t>()[i] = static_cast<int64_t>(random() % static_cast<uint64_t>(limit));
     return out;
   }
@@ -63,6 +65,7 @@ TEST(gatherAndScatterAddFollowStrides) {
     const Tensor added = index::scatterAdd(f.context, x, at, source, axis, "test");
     Tensor expected = empty(f.context, DType::f32, x.shape, "test");
     copyInto(f.context, x, expected.raw());
+    f.pool.finish();
     int64_t p = 0;
     for (int64_t a = 0; a < shape[0]; a++) {
       for (int64_t b = 0; b < shape[1]; b++) {

@@ -20,6 +20,7 @@ struct Fixture {
 
   Tensor integers(const std::vector<int32_t>& values, const Dims& shape) {
     Tensor out = empty(context, DType::i32, shape, "test");
+    pool.finish();
     std::copy(values.begin(), values.end(), out.data<int32_t>());
     return out;
   }
@@ -34,6 +35,7 @@ TEST(segmentsAgreeWithLoops) {
       std::iota(order.begin(), order.end(), 0);
       std::shuffle(order.begin(), order.end(), f.random);
       Tensor x = empty(f.context, DType::f64, {rows, inner}, "test");
+      f.pool.finish();
       for (int64_t i = 0; i < x.numel(); i++) x.data<double>()[i] = static_cast<double>(f.random() % 2001) / 1000 - 1;
       const auto count = static_cast<int64_t>(offsets.size()) - 1;
       const Tensor bounds = f.integers(offsets, {count + 1}), permutation = f.integers(order, {rows});
@@ -42,6 +44,7 @@ TEST(segmentsAgreeWithLoops) {
       const Tensor mean = segment::reduce(f.context, segment::Reduction::mean, x, segments, "test");
       const segment::Maximum max = segment::max(f.context, x, segments, "test");
       const Tensor grad = segment::reduceGrad(f.context, segment::Reduction::mean, mean, segments, rows, "test");
+      f.pool.finish();
       for (int64_t s = 0; s < count; s++) {
         const int32_t first = offsets[static_cast<size_t>(s)], last = offsets[static_cast<size_t>(s) + 1];
         for (int64_t c = 0; c < inner; c++) {

@@ -23,6 +23,7 @@ struct Fixture {
 
   Tensor uniform(DType dtype, const Dims& shape) {
     Tensor out = empty(context, dtype, shape, "test");
+    pool.finish();
     for (int64_t i = 0; i < out.numel(); i++) {
       const double value = static_cast<double>(random() % 2001) / 1000 - 1;
       if (dtype == DType::f64) {
@@ -37,6 +38,7 @@ struct Fixture {
   // About `points` voxels of two items around (base, base, base).
   voxel_hash::VoxelHash cloud(int64_t points, int64_t base) {
     Tensor positions = empty(context, DType::f64, {points, 3}, "test"), batch = empty(context, DType::i32, {points}, "test");
+    pool.finish();
     for (int64_t i = 0; i < 3 * points; i++) positions.data<double>()[i] = static_cast<double>(base + static_cast<int64_t>(random() % 12)) + 0.5;
     for (int64_t i = 0; i < points; i++) batch.data<int32_t>()[i] = static_cast<int32_t>(random() % 2);
     return voxel_hash::build(context, positions, batch, {1, {0, 0, 0}}, "test");

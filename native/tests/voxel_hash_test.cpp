@@ -32,6 +32,7 @@ struct Fixture {
   // Points in the middles of voxels near (base, base, base), of items 0 to 2; `far` puts some where no key reaches.
   Cloud cloud(int64_t count, int64_t base, bool far) {
     Cloud out{empty(context, DType::f64, {count, 3}, "test"), empty(context, DType::i32, {count}, "test"), {}};
+    pool.finish();
     for (int64_t i = 0; i < count; i++) {
       Key key{draw(0, 2)};
       for (int axis = 0; axis < 3; axis++) {
@@ -47,6 +48,7 @@ struct Fixture {
 
   Tensor uniform(const Dims& shape) {
     Tensor out = empty(context, DType::f64, shape, "test");
+    pool.finish();
     for (int64_t i = 0; i < out.numel(); i++) out.data<double>()[i] = static_cast<double>(draw(-1000, 1000)) / 1000;
     return out;
   }
@@ -93,6 +95,7 @@ TEST(voxelHashAgreesWithAMap) {
         for (int k = 0; k < 27; k++) CHECK(around.data<int32_t>()[27 * q + static_cast<size_t>(k)] == indexOf(voxels, queries.keys[q], k));
       }
       const Tensor own = voxel_hash::neighboursOfVoxels(f.context, hash.keys, hash.table, 3, "test");
+      f.pool.finish();
       for (const auto& [key, voxel] : voxels) {
         for (int k = 0; k < 27; k++) CHECK(own.data<int32_t>()[27 * voxel + k] == indexOf(voxels, key, k));
       }
@@ -126,11 +129,13 @@ TEST(localKernelQueryAgreesWithLoops) {
     }
     for (const int threads : {1, 3}) {
       f.pool.resize(threads);
-      CHECK(near(local_kernel_query::query(f.context, hits, count, means, weight, "test"), expected));
-      CHECK(near(local_kernel_query::queryMeansGrad(f.context, hits, voxels, weight, grad, "test"), meansGrad));
-      const Tensor found = local_kernel_query::queryWeightGrad(f.context, hits, 27, means, grad, "test");
+      const Tensor found = local_kernel_query::query(f.context, hits, count, means, weight, "test");
+      const Tensor ofMeans = local_kernel_query::queryMeansGrad(f.context, hits, voxels, weight, grad, "test");
+      const Tensor ofWeight = local_kernel_query::queryWeightGrad(f.context, hits, 27, means, grad, "test");
       f.pool.finish();
-      CHECK(near(found, weightGrad));
+      CHECK(near(found, expected));
+      CHECK(near(ofMeans, meansGrad));
+      CHECK(near(ofWeight, weightGrad));
     }
   }
 }

@@ -62,6 +62,40 @@ describe("the queue of CPU ops", () => {
     });
   });
 
+  // Indices are read while the op is called, and must be those that were queued before, however they were written.
+  it("checks indices that are computed in the queue, also in place", () => {
+    md.scope(() => {
+      const table = md.tensor([10, 11, 12, 13, 14, 15, 16, 17]);
+      const counted = (): md.Tensor => {
+        let x = md.zeros([n], { dtype: "i64" });
+        for (let i = 0; i < 7; i++) x = x.add(1);
+        return x;
+      };
+      const first = md.slice(counted(), [[0, 2]]);
+      expect(md.indexSelect(table, 0, first).toFlatArray()).toEqual([17, 17]);
+      const index = md.zeros([n], { dtype: "i64" });
+      md.assign(index, counted());
+      expectAll(md.indexSelect(table, 0, index), 17);
+      md.assign(index, counted().add(1));
+      expect(() => md.indexSelect(table, 0, index)).toThrow(/element 0 = 8/);
+      expect(() => md.gather(table, 0, md.cast(counted().add(1), "i32"))).toThrow(/element 0 = 8/);
+      expect(() => md.crossEntropy(md.zeros([n, 8]), counted().add(1))).toThrow(/target 8 at item 0/);
+    });
+  });
+
+  it("hands host data over before the caller may change them", () => {
+    md.scope(() => {
+      for (const size of [3, 1 << 16, n]) {
+        const busy = md.full([n], 1);
+        for (let i = 0; i < 12; i++) busy.add(i).dispose();
+        const host = new Float32Array(size).fill(2);
+        const x = md.tensor(host);
+        host.fill(9);
+        expectAll(x, 2);
+      }
+    });
+  });
+
   it("gives the same bits as one op at a time", () => {
     md.scope(() => {
       const generator = new md.Generator(7);
