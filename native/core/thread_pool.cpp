@@ -1,5 +1,7 @@
 #include "thread_pool.h"
 
+#include <algorithm>
+
 #include "../isa/pause.h"
 
 namespace md {
@@ -87,6 +89,10 @@ void ThreadPool::queue(int parts, std::function<void(int, int)> task) {
   // Of a single part whoever is awake takes care; one that sleeps is woken in case all do.
   for (int i = 0; i < std::max(region.sharing - 1, 1); i++) workers_[static_cast<size_t>(i)].wakeUp();
 }
+
+int64_t ThreadPool::queued() const { return queued_.load(std::memory_order_relaxed); }
+void ThreadPool::finish() { workUntil(queued()); }
+void ThreadPool::finish(int64_t regions) { workUntil(std::min(regions, queued())); }
 
 void ThreadPool::run(int parts, void (*task)(void*, int, int), void* data) {
   queue(parts, [=](int part, int thread) { task(data, part, thread); });

@@ -3,7 +3,6 @@
 // same thread count gives the same bits. Each thread has a run of neighbouring parts of its own, which stay in its caches from
 // one region to the next, and takes of the others' when it is done: one that is slow, or busy elsewhere, is left fewer.
 #pragma once
-#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
@@ -39,11 +38,11 @@ class ThreadPool {
   void queue(int parts, std::function<void(int, int)> task);
 
   /// Returns when all that was queued is done, as it must be before the caller reads or writes elements itself.
-  void finish() { finish(queued()); }
+  void finish();
 
   /// Regions that were queued so far; finish(of some) returns when the first so many are done.
-  int64_t queued() const { return queued_.load(std::memory_order_relaxed); }
-  void finish(int64_t regions) { workUntil(std::min(regions, queued())); }
+  int64_t queued() const;
+  void finish(int64_t regions);
 
   /// The same for a task that lives until this returns, which is when it is done.
   void run(int parts, void (*task)(void*, int, int), void* data);
