@@ -106,6 +106,14 @@ inline int partsOf(const ThreadPool& pool, int64_t n, int64_t grain) {
   return static_cast<int>(most < enough ? most : enough);
 }
 
+/// Where part `part` of n items in `parts` parts begins, and n for part = parts. The whole number of parts that threads may get
+/// become shorter towards the end of each thread's run, so that nobody waits long for the last one.
+inline int64_t cutAt(int64_t n, int64_t part, int64_t parts, int64_t threads) {
+  constexpr int64_t kBegins[kPartsPerThread + 1] = {0, 4, 8, 11, 14, 16, 18, 19, 20};
+  if (parts != kPartsPerThread * threads) return n * part / parts;
+  return n * (part / kPartsPerThread * kBegins[kPartsPerThread] + kBegins[part % kPartsPerThread]) / (kBegins[kPartsPerThread] * threads);
+}
+
 /// f(part, thread) for `parts` parts, each taken by whichever thread is free; `thread` names scratch of one's own. `f` must
 /// not throw.
 template <class F>
@@ -122,7 +130,7 @@ template <class F>
 void parallelFor(ThreadPool& pool, int64_t n, int64_t grain, F&& f) {
   if (n <= 0) return;
   const int64_t parts = partsOf(pool, n, grain);
-  shareOut(pool, parts, [&](int64_t part, int64_t) { f(n * part / parts, n * (part + 1) / parts); });
+  shareOut(pool, parts, [&](int64_t part, int64_t) { f(cutAt(n, part, parts, pool.threads()), cutAt(n, part + 1, parts, pool.threads())); });
 }
 
 /// shareOut that returns before `f` is done: see ThreadPool::queue for what it may refer to.
@@ -136,7 +144,9 @@ template <class F>
 void parallelForLater(ThreadPool& pool, int64_t n, int64_t grain, F f) {
   if (n <= 0) return;
   const int64_t parts = partsOf(pool, n, grain);
-  shareOutLater(pool, parts, [f = std::move(f), n, parts](int64_t part, int64_t) mutable { f(n * part / parts, n * (part + 1) / parts); });
+  shareOutLater(pool, parts, [f = std::move(f), n, parts, threads = pool.threads()](int64_t part, int64_t) mutable {
+    f(cutAt(n, part, parts, threads), cutAt(n, part + 1, parts, threads));
+  });
 }
 
 }  // namespace md

@@ -125,7 +125,7 @@ void multiplyByBlocks(Context& context, const Product& given, const Matrices& we
   const Tensor sums = empty(context, product.dtype, {std::min(parts, threads), space}, op);
   const int64_t bytes = space * static_cast<int64_t>(itemSize(product.dtype));
   shareOutLater(context.pool, parts, [=, sums = sums.data<char>()](int64_t part, int64_t thread) {
-    MD_CALL(multiplyBlocks)(product, blocks * part / parts, blocks * (part + 1) / parts, sums + thread * bytes);
+    MD_CALL(multiplyBlocks)(product, cutAt(blocks, part, parts, threads), cutAt(blocks, part + 1, parts, threads), sums + thread * bytes);
   });
 }
 

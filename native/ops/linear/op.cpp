@@ -119,14 +119,14 @@ Gradients linearGrad(Context& context, const Tensor& x, const Tensor& weight, co
       if (saved) activationGradCuda(context, activation, savedRows, from, grad, op);
       if (wanted.bias) results.bias = sumOfRows(context, grad, op);
     } else {
-      const int64_t parts = std::clamp<int64_t>(m * out / kGrain, 1, kPartsPerThread * context.pool.threads());
+      const int64_t threads = context.pool.threads(), parts = std::clamp<int64_t>(m * out / kGrain, 1, kPartsPerThread * threads);
       Tensor sums;
       if (wanted.bias) sums = empty(context, x.dtype, {parts, 2, out}, op);
       char* const columnSums = wanted.bias ? sums.data<char>() : nullptr;
       shareOutLater(context.pool, parts,
                     [=, dtype = x.dtype, saved = saved ? savedRows.raw() : nullptr, from = from.raw(), to = saved ? grad.raw() : nullptr](int64_t part, int64_t) {
                       void* const own = columnSums ? columnSums + part * 2 * out * static_cast<int64_t>(itemSize(dtype)) : nullptr;
-                      MD_CALL(activationGradRows)(dtype, activation, m * part / parts, m * (part + 1) / parts, out, saved, from, to, own);
+                      MD_CALL(activationGradRows)(dtype, activation, cutAt(m, part, parts, threads), cutAt(m, part + 1, parts, threads), out, saved, from, to, own);
                     });
       if (wanted.bias) {
         results.bias = empty(context, x.dtype, {out}, op);

@@ -192,7 +192,7 @@ std::vector<Cut> partition(const BlockList& list, const Sizes& sizes, int64_t th
     for (int64_t head = 0; head < sizes.heads; head++, unit++) {
       for (int64_t i = 0; i < segment.blocks(); i++) {
         const auto part = static_cast<int64_t>(cuts.size());
-        if (part < parts && (i == 0 || !whole) && done >= total * part / parts) cuts.push_back({unit, i});
+        if (part < parts && (i == 0 || !whole) && done >= cutAt(total, part, parts, threads)) cuts.push_back({unit, i});
         done += workOf(segment, i);
       }
     }

@@ -167,8 +167,8 @@ void runFlat(Context& context, const GemmArgs& g, const Batch& batch, int64_t it
   std::vector<const void*> packed(static_cast<size_t>(threads), nullptr);  // the B that a thread's scratch holds
   shareOutLater(context.pool, parts, [=, scratchOf = scratch.stretches(), packed = std::move(packed)](int64_t part, int64_t thread) mutable {
     const void*& held = packed[static_cast<size_t>(thread)];
-    int64_t unit = units * part / parts;
-    const int64_t last = units * (part + 1) / parts;
+    int64_t unit = cutAt(units, part, parts, threads);
+    const int64_t last = cutAt(units, part + 1, parts, threads);
     while (unit < last) {
       const int64_t item = unit / strips, first = unit % strips, count = std::min(strips - first, last - unit);
       const int64_t i = first * tileRows, rows = std::min(count * tileRows, g.m - i);
