@@ -9,9 +9,9 @@ const start = (program: string): Promise<PeerProcess> =>
 const hello = `process.stdout.write("hello name=fake version=1.2 isa=none threads=2 ops=add,mul\\n");`;
 const answering = (answers: Record<string, string>): string => `${hello}
   const answers = ${JSON.stringify(answers)};
+  // A request may come behind the last bytes of the tensors of the one before.
   process.stdin.on("data", (chunk) => {
-    const verb = chunk.toString().split(" ")[0].trim();
-    if (verb in answers) process.stdout.write(answers[verb]);
+    for (const verb in answers) if (chunk.includes(verb)) process.stdout.write(answers[verb]);
   });`;
 
 describe("a peer's process", () => {
