@@ -100,9 +100,10 @@ void assign(Call& call) {
   requireDType(source, target.dtype, call.op, "source");
   requireShape(source, target.shape, call.op, "source");
   if (!target.contiguous()) fail(ErrorKind::unsupported, call.op, "target is a view with gaps, expected a contiguous tensor");
-  const Tensor moved = source.device == target.device ? source : copyTo(call, source, target.device);
+  Tensor from = source.device == target.device ? source : copyTo(call, source, target.device);
   call.environment().use(target.device, call.op);
-  copyInto(call.context(), moved, target.raw(), call.op);
+  if (from.storage == target.storage) from = copyTo(call, from, target.device);  // they may overlap
+  copyInto(call.context(), from, target.raw(), call.op);
   call.written(target);
 }
 

@@ -115,8 +115,7 @@ std::vector<int64_t> shareRows(const Pairs& pairs, int64_t columns, int64_t part
 }
 
 // Threads share out blocks of rows; all matrices are packed first.
-void multiplyByBlocks(Context& context, const Product& given, const Matrices& weight, int64_t worth, const char* op) {
-  Product product = given;
+void multiplyByBlocks(Context& context, Product product, const Matrices& weight, int64_t worth, const char* op) {
   const Pairs& pairs = product.pairs;
   const int64_t blocks = blocksOf(pairs), threads = context.pool.threads(), parts = std::min(worth, std::min(blocks, threads * kPartsPerThread));
   const Tensor packed = pack(context, weight, pairs, std::min(parts, threads), op);
@@ -130,7 +129,7 @@ void multiplyByBlocks(Context& context, const Product& given, const Matrices& we
 }
 
 // Threads share out columns, in whole vectors of any instruction set.
-void multiplyByColumns(Context& context, const Product& product, const Matrices& weight, int64_t worth, const char* op) {
+void multiplyByColumns(Context& context, Product product, const Matrices& weight, int64_t worth, const char* op) {
   const int64_t units = std::max<int64_t>(1, (weight.columns + kVectorUnit - 1) / kVectorUnit), threads = context.pool.threads();
   const int64_t parts = std::min(worth, std::min(units, threads * kPartsPerThread));
   const int64_t rows = weight.depth + (holdsVectors(product.dtype, weight.columns) ? 0 : product.pairs.outputRows);

@@ -40,8 +40,8 @@ Gradients linearGrad(Context& context, const Tensor& x, const Tensor& weight, co
 
 // Kernels of cpu.cpp.
 
-/// Rows [begin, end): out = grad · saved, with 1 for what is saved above 0 of relu, and 0 else, where out is not null; the sum of those rows to columnSums (a scratch of
-/// 2 x cols), where it is not null.
+/// Rows [begin, end): out = grad · saved, where out is not null; of relu, grad where saved is above 0. The sum of those rows to
+/// columnSums (a scratch of 2 x cols), where it is not null.
 MD_KERNEL(void, activationGradRows, DType dtype, Activation activation, int64_t begin, int64_t end, int64_t cols, const void* saved,
           const void* grad, void* out, void* columnSums)
 /// out = the first `cols` numbers of each of `parts` scratches of activationGradRows, summed in order.

@@ -26,7 +26,7 @@ struct GemmArgs {
   const void* bias = nullptr;
   int64_t biasRow = 0, biasCol = 1;
   Activation activation = Activation::none;
-  /// Where not null: gets the activation's derivative at what it was applied to, in the layout of C.
+  /// Where not null, beside an activation: gets its derivative at what it was applied to, in the layout of C.
   void* derivative = nullptr;
   /// In the layout of C; null for none.
   const void* residual = nullptr;

@@ -206,6 +206,7 @@ void tile(const Finish<T>& f, const Source<T>& from, int64_t depth, int64_t i, i
     }
   }
   if (!f.rowMajor()) {
+    static_assert(VECTORS * W <= Finish<T>::kMostColumns);
     alignas(64) T sums[ROWS * VECTORS * W];
 #pragma GCC unroll 16
     for (int r = 0; r < ROWS; r++) {

@@ -83,6 +83,15 @@ describe("the queue of CPU ops", () => {
     });
   });
 
+  it("assigns part of a tensor to another part of it", () => {
+    md.scope(() => {
+      const x = md.cast(md.arange(0, n), "f32");
+      md.assign(md.slice(x, [[0, n - 1]]), md.slice(x, [[1, n]]));
+      const expected = Float32Array.from({ length: n }, (_, i) => Math.min(i + 1, n - 1));
+      expect(x.data()).toEqual(expected);
+    });
+  });
+
   it("hands host data over before the caller may change them", () => {
     md.scope(() => {
       for (const size of [3, 1 << 16, n]) {
