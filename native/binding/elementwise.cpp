@@ -39,8 +39,7 @@ void full(Call& call) {
 void registerElementwise(Napi::Env env, Napi::Object exports, Environment& environment) {
   constexpr Runs all = Runs::everywhere;
   define(env, exports, environment,
-         {Entry{"unary", unary, all}, Entry{"unaryGrad", unaryGrad, all},
-          Entry{"binary", binary, all}, Entry{"where", where, all},
+         {Entry{"unary", unary, all}, Entry{"unaryGrad", unaryGrad, all}, Entry{"binary", binary, all}, Entry{"where", where, all},
           Entry{"cast", cast, all, Halves::stored}, Entry{"full", full, all, Halves::stored}});
 }
 

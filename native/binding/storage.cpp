@@ -115,7 +115,7 @@ Napi::Value hasNaN(Call& call) {
   if (isFloat(x.dtype)) {
     Tensor host = contiguous(call.context(), x, call.op);
     if (!x.device.isCpu()) host = copyTo(call, host, Device{});
-    call.environment().pool.finish();
+    awaitElements(call.context(), host);
     dispatchFloat(x.dtype, call.op, [&](auto tag) {
       const auto* values = host.data<typename decltype(tag)::type>();
       for (int64_t i = 0; i < host.numel(); i++) found |= values[i] != values[i];
