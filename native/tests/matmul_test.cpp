@@ -160,7 +160,7 @@ TEST(gemmKeepsWhatAThreadHasPackedForItsOwnItemAlone) {
   for (const int threads : {2, 3}) {
     f.pool.resize(threads);
     // One block of B, several blocks of columns, several of k; rows that end within a part.
-    for (const auto& [m, n, k] : {std::array<int64_t, 3>{700, 40, 30}, {260, 530, 20}, {260, 20, 400}}) {
+    for (const auto& [m, n, k] : {std::array<int64_t, 3>{700, 40, 30}, {260, 530, 20}, {260, 20, 400}, {900, 190, 90}}) {
       for (const int64_t items : {1, 3}) {
         for (const Layout b : layouts) {
           const Case o{m, n, k, items, Layout::rows, b, Layout::rows, false, true, false, false, Activation::none};

@@ -16,6 +16,7 @@ constexpr int64_t kWorkPerThread = 1 << 17;  // multiply-adds below which anothe
 constexpr int64_t kSplitDepth = 256;         // shortest part of k worth a partial product of its own
 constexpr double kPacking = 3;               // steps that a panel of B or a strip of A takes to be packed
 constexpr double kLate = 0.2;                // of a part, that threads are late by
+constexpr int64_t kPieces = 4;               // of a thread's last part, so that nobody waits long for it
 
 /// How one call is cut: `flat` cuts the strips of all batch items, end to end, into `rows` parts; otherwise every item is cut
 /// into rows x cols parts, each of which is a sum of `depths` parts of k.
@@ -182,16 +183,23 @@ void runFlat(Context& context, const GemmArgs& g, const Batch& batch, int64_t it
 /// Every item cut into a grid; where k is cut too, partial products are summed in order afterwards.
 void runGrid(Context& context, const GemmArgs& g, const Batch& batch, int64_t items, const Plan& p, const char* op) {
   const Tile tile = MD_CALL(gemmTile)(g.dtype);
-  const int64_t strips = divideUp(g.m, tile.rows), panels = divideUp(g.n, tile.cols);
+  const int64_t strips = divideUp(g.m, tile.rows), panels = divideUp(g.n, tile.cols), threads = context.pool.threads();
   const int64_t tasks = items * p.rows * p.cols * p.depths;
   Tensor partial;
   if (p.depths > 1) partial = empty(context, g.dtype, {items * p.depths * g.m * g.n}, op);
   void* const sums = p.depths > 1 ? partial.raw() : nullptr;
-  const Scratch scratch(context, g, std::min<int64_t>(tasks, context.pool.threads()), op);
-  shareOutLater(context.pool, tasks, [=, scratchOf = scratch.stretches()](int64_t task, int64_t thread) {
+  const Scratch scratch(context, g, std::min<int64_t>(tasks, threads), op);
+  // A run of tasks a thread, the last of them in pieces.
+  const bool even = tasks >= 2 * threads && tasks % threads == 0 && strips >= 2 * kPieces * p.rows;
+  const int64_t runs = even ? threads : 1, pieces = even ? kPieces : 1, last = tasks / runs - 1, parts = runs * (last + pieces);
+  std::vector<const void*> packed(static_cast<size_t>(threads), nullptr);  // the B that a thread's scratch holds
+  shareOutLater(context.pool, parts, [=, scratchOf = scratch.stretches(), packed = std::move(packed)](int64_t part, int64_t thread) mutable {
+    const int64_t own = part % (last + pieces), task = part / (last + pieces) * (last + 1) + std::min(own, last);
+    const int64_t piece = std::max<int64_t>(0, own - last), of = own < last ? 1 : pieces;
     const int64_t depthPart = task % p.depths, colPart = task / p.depths % p.cols, rowPart = task / (p.depths * p.cols) % p.rows;
     const int64_t item = task / (p.depths * p.cols * p.rows);
-    const int64_t i = strips * rowPart / p.rows * tile.rows, iEnd = std::min(g.m, strips * (rowPart + 1) / p.rows * tile.rows);
+    const int64_t first = strips * rowPart / p.rows, count = strips * (rowPart + 1) / p.rows - first;
+    const int64_t i = (first + count * piece / of) * tile.rows, iEnd = std::min(g.m, (first + count * (piece + 1) / of) * tile.rows);
     const int64_t j = panels * colPart / p.cols * tile.cols, jEnd = std::min(g.n, panels * (colPart + 1) / p.cols * tile.cols);
     GemmArgs one = itemAt(g, batch, item);
     if (p.depths > 1) {
@@ -209,7 +217,9 @@ void runGrid(Context& context, const GemmArgs& g, const Batch& batch, int64_t it
       one.derivative = nullptr;
       one.residual = nullptr;
     }
-    MD_CALL(gemmSerial)(part(one, i, iEnd - i, j, jEnd - j), scratchOf(thread), false);
+    one = matmul::part(one, i, iEnd - i, j, jEnd - j);
+    const void*& held = packed[static_cast<size_t>(thread)];
+    held = MD_CALL(gemmSerial)(one, scratchOf(thread), piece > 0 && held == one.b) ? one.b : nullptr;
   });
   if (p.depths == 1) return;
   for (int64_t item = 0; item < items; item++) {
