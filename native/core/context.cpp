@@ -1,5 +1,6 @@
 #include "context.h"
 
+#include <algorithm>
 #include <cstring>
 #include <vector>
 
@@ -41,6 +42,13 @@ constexpr size_t kStagedBytes = size_t{1} << 18;  // of host memory: up to so ma
 struct Strided {
   const char* data;
   Dims shape, stride;
+
+  void dropFirst() {
+    for (Dims* dims : {&shape, &stride}) {
+      std::copy_n(dims->d.begin() + 1, dims->rank - 1, dims->d.begin());
+      dims->rank--;
+    }
+  }
 };
 
 template <class T>
@@ -85,12 +93,14 @@ void copyInto(Context& context, const Tensor& x, void* out, const char* op) {
     });
     return;
   }
-  // Split over the first axis; each part is a view of its own.
-  const int64_t rowBytes = x.numel() / x.shape[0] * size;
-  parallelForLater(context.pool, x.shape[0], 1 + kCopyGrain / rowBytes, [=, view = Strided{x.data<char>(), x.shape, x.stride}](int64_t begin, int64_t end) {
-    Strided part = view;
+  // Split over the first axis that is one; each part is a view of its own.
+  Strided whole{x.data<char>(), x.shape, x.stride};
+  while (whole.shape[0] == 1 && whole.shape.rank > 1) whole.dropFirst();
+  const int64_t rowBytes = x.numel() / whole.shape[0] * size;
+  parallelForLater(context.pool, whole.shape[0], 1 + kCopyGrain / rowBytes, [=](int64_t begin, int64_t end) {
+    Strided part = whole;
     part.shape[0] = end - begin;
-    part.data += begin * view.stride[0] * size;
+    part.data += begin * whole.stride[0] * size;
     dispatchSize(static_cast<size_t>(size), [&](auto tag) { copyStrided(part, reinterpret_cast<typename decltype(tag)::type*>(to + begin * rowBytes)); });
   });
 }
