@@ -115,7 +115,7 @@ export class NeckAttention extends Module {
     const rotary = this.rotary(positions);
     const byItem = (part: Tensor): Tensor => toHeads(part, this.numHeads, items);
     const { k, v } = this.keyValue(this.ownKv.forward(x), items);
-    const own = rotate(this.kNorm.forward(k), rotary);
+    const own = rotate(this.normed(k), rotary);
     const out = maskedAttention(byItem(q), cat([own, keys.k], 2), cat([v, keys.v], 2), {
       ...queries,
       qRotary: rotary,
@@ -141,12 +141,17 @@ export class NeckAttention extends Module {
     return { k: toHeads(k!, this.numHeads, batch), v: toHeads(v!, this.numHeads, batch) };
   }
 
+  // Keys [batch, heads, tokens, headDim], normed in the order in which they lie in memory, tokens first.
+  private normed(k: Tensor): Tensor {
+    return this.kNorm.forward(k.permute([0, 2, 1, 3])).permute([0, 2, 1, 3]);
+  }
+
   private placeKeys(k: Tensor, v: Tensor, coordinates: Tensor): KeyValue {
     const { compat } = this.options;
-    if (compat === "released") return { k: this.kNorm.forward(k), v };
+    if (compat === "released") return { k: this.normed(k), v };
     const rotary = this.rotary(coordinates.unsqueeze(0));
-    if (compat === "fixed") return { k: this.kNorm.forward(rotate(k, rotary)), v };
-    return { k: rotate(this.kNorm.forward(k), rotary), v };
+    if (compat === "fixed") return { k: this.normed(rotate(k, rotary)), v };
+    return { k: rotate(this.normed(k), rotary), v };
   }
 }
 
