@@ -16,6 +16,7 @@ import { type Patches, type PatchRule, patchesOf } from "./patches.js";
 
 /** Bits an axis of grid coordinates. */
 export const GRID_DEPTH = 16;
+const GRID_CELLS = 2 ** GRID_DEPTH;
 
 export interface PointCloudOptions {
   /** Cell of each point, [P, 3], each 0 to 65535; the items' grids are independent of each other. */
@@ -74,11 +75,11 @@ export class PointCloud {
       throw new ShapeError(`[PointCloud] coordinates has shape [${coordinates.shape}], expected [${points},3]`);
     if (grid.length !== 3 * points)
       throw new ShapeError(`[PointCloud] grid has ${grid.length} numbers, expected ${3 * points}`);
-    const outside = grid.findIndex((cell) => !(cell >= 0 && cell < 2 ** GRID_DEPTH));
+    const outside = grid.findIndex((cell) => !(cell >= 0 && cell < GRID_CELLS));
     if (outside >= 0) {
       const [row, axis] = [Math.floor(outside / 3), "xyz"[outside % 3]];
       throw new ValueError(
-        `[PointCloud] grid: point ${row} has ${axis} = ${grid[outside]}, expected 0 to ${2 ** GRID_DEPTH - 1}`,
+        `[PointCloud] grid: point ${row} has ${axis} = ${grid[outside]}, expected 0 to ${GRID_CELLS - 1}`,
       );
     }
     const batch = new Int32Array(points);
