@@ -126,7 +126,10 @@ export interface Native {
 
   /** Outputs: y, mean, rstd. -1 stands for an absent weight or bias, here and below. */
   layerNorm(x: number, weight: number, bias: number, scale: number, shift: number, axes: number, eps: number): void;
-  /** Outputs: dx; where `affine`, dWeight, dBias; with a scale dScale, and dShift unless every row has its own. */
+  /**
+   * Outputs: dx, plus `earlier` unless that is -1; where `affine`, dWeight, dBias; with a scale dScale, and dShift unless every
+   * row has its own.
+   */
   layerNormGrad(
     x: number,
     weight: number,
@@ -135,6 +138,7 @@ export interface Native {
     mean: number,
     rstd: number,
     grad: number,
+    earlier: number,
     axes: number,
     affine: boolean,
   ): void;
@@ -217,12 +221,13 @@ export interface Native {
   matmul(a: number, b: number): void;
   /** Outputs: y and, with `save` and an activation, what linearGrad needs. `bias` and `residual` are -1 for none. */
   linear(x: number, weight: number, bias: number, residual: number, activation: number, save: boolean): void;
-  /** Outputs: the wanted gradients, in the order x, weight, bias. `saved` is -1 for none. */
+  /** Outputs: the wanted gradients, in the order x, weight, bias; that of x plus `earlier`. `saved` and `earlier` are -1 for none. */
   linearGrad(
     x: number,
     weight: number,
     saved: number,
     grad: number,
+    earlier: number,
     activation: number,
     wantsX: boolean,
     wantsWeight: boolean,

@@ -24,10 +24,10 @@ void linear(Call& call) {
   if (out.saved.storage) call.emit(std::move(out.saved));
 }
 
-/// linearGrad(x, weight, saved, grad, activation, wantsX, wantsWeight, wantsBias): the wanted gradients.
+/// linearGrad(x, weight, saved, grad, earlier, activation, wantsX, wantsWeight, wantsBias): the wanted gradients.
 void linearGrad(Call& call) {
-  linear::Gradients out = linear::linearGrad(call.context(), call.tensor(0), call.tensor(1), call.optional(2), call.tensor(3),
-                                             activationAt(call, 4), {call.flag(5), call.flag(6), call.flag(7)}, call.op);
+  linear::Gradients out = linear::linearGrad(call.context(), call.tensor(0), call.tensor(1), call.optional(2), call.tensor(3), call.optional(4),
+                                             activationAt(call, 5), {call.flag(6), call.flag(7), call.flag(8)}, call.op);
   for (Tensor* gradient : {&out.x, &out.weight, &out.bias}) {
     if (gradient->storage) call.emit(std::move(*gradient));
   }

@@ -16,11 +16,11 @@ void layerNorm(Call& call) {
   call.emitWide(std::move(out.rstd));
 }
 
-/// layerNormGrad(x, weight, bias, scale, mean, rstd, grad, axes, affine): dx; where affine, dWeight, dBias; with a scale dScale,
+/// layerNormGrad(x, weight, bias, scale, mean, rstd, grad, earlier, axes, affine): dx; where affine, dWeight, dBias; with a scale dScale,
 /// and dShift unless every row has its own
 void layerNormGrad(Call& call) {
-  const layer_norm::Operands operands{call.tensor(0), call.optional(1), call.optional(2), call.optional(3), nullptr, call.integer(7)};
-  auto out = layer_norm::layerNormGrad(call.context(), operands, call.wide(4), call.wide(5), call.tensor(6), call.flag(8), call.op);
+  const layer_norm::Operands operands{call.tensor(0), call.optional(1), call.optional(2), call.optional(3), nullptr, call.integer(8)};
+  auto out = layer_norm::layerNormGrad(call.context(), operands, call.wide(4), call.wide(5), call.tensor(6), call.optional(7), call.flag(9), call.op);
   for (Tensor* gradient : {&out.x, &out.weight, &out.bias, &out.scale, &out.shift}) {
     if (gradient->storage) call.emit(std::move(*gradient));
   }

@@ -85,9 +85,9 @@ struct Sums {
   T* shift;
 };
 
-// dx of a row; a scale that is its own gets its gradient stored rather than added.
+// dx of a row, plus `earlier` unless that is null; a scale that is its own gets its gradient stored rather than added.
 template <class T, bool Weighted, bool Affine, Scaled S>
-void gradRow(const Rows<T>& of, int64_t row, T mean, T rstd, const T* g, T* dx, const Sums<T>& sums) {
+void gradRow(const Rows<T>& of, int64_t row, T mean, T rstd, const T* g, const T* earlier, T* dx, const Sums<T>& sums) {
   const int64_t n = of.n;
   const Vec<T> center = Vec<T>::set(mean), factor = Vec<T>::set(rstd), one = Vec<T>::set(1);
   const T* const x = of.x + row * n;
@@ -127,7 +127,8 @@ void gradRow(const Rows<T>& of, int64_t row, T mean, T rstd, const T* g, T* dx, 
     const Vec<T> wh = weighted(scaled(loadLanes(g + i, lanes), i, lanes), i, lanes);
     __builtin_prefetch(x + i + kAhead);
     __builtin_prefetch(g + i + kAhead);
-    storeLanes((wh - meanA - hat * meanB) * factor, dx + i, lanes);
+    const Vec<T> own = (wh - meanA - hat * meanB) * factor;
+    storeLanes(earlier ? own + loadLanes(earlier + i, lanes) : own, dx + i, lanes);
   });
 }
 
@@ -140,8 +141,8 @@ int64_t beginOf(const Blocks& b, int64_t block) { return block / b.each * b.stre
 int64_t endOf(const Blocks& b, int64_t block) { return block + 1 < b.count ? beginOf(b, block + 1) : b.rows; }
 
 template <class T, bool Weighted, bool Affine, Scaled S>
-void gradBlocks(const Rows<T>& of, const Blocks& blocks, int64_t begin, int64_t end, const T* mean, const T* rstd, const T* grad, T* dx, T* partial,
-                const ModulationSums& to) {
+void gradBlocks(const Rows<T>& of, const Blocks& blocks, int64_t begin, int64_t end, const T* mean, const T* rstd, const T* grad, const T* earlier,
+                T* dx, T* partial, const ModulationSums& to) {
   const int64_t n = of.n, from = beginOf(blocks, begin), until = endOf(blocks, end - 1);
   const bool several = blocks.each > 1;
   int64_t block = begin;
@@ -163,7 +164,7 @@ void gradBlocks(const Rows<T>& of, const Blocks& blocks, int64_t begin, int64_t 
           toZero(sums.shift, n);
         }
       }
-      gradRow<T, Weighted, Affine, S>(of, row, mean[row], rstd[row], grad + row * n, out, sums);
+      gradRow<T, Weighted, Affine, S>(of, row, mean[row], rstd[row], grad + row * n, earlier ? earlier + row * n : nullptr, out, sums);
     }
   });
 }
@@ -182,8 +183,8 @@ void layerNormRows(DType dtype, int64_t n, double eps, int64_t begin, int64_t en
 }
 
 void layerNormGradBlocks(DType dtype, const Blocks& blocks, int64_t n, int64_t begin, int64_t end, const void* x, const void* weight,
-                         const void* bias, const Modulation& modulation, const void* mean, const void* rstd, const void* grad, void* dx, void* partial,
-                         const ModulationSums& sums) {
+                         const void* bias, const Modulation& modulation, const void* mean, const void* rstd, const void* grad, const void* earlier,
+                         void* dx, void* partial, const ModulationSums& sums) {
   dispatchFloat(dtype, "layerNormGrad", [&](auto tag) {
     using T = typename decltype(tag)::type;
     constexpr auto no = Scaled::no, each = Scaled::each, together = Scaled::together;
@@ -192,7 +193,7 @@ void layerNormGradBlocks(DType dtype, const Blocks& blocks, int64_t n, int64_t b
                      : weight     ? (partial ? gradBlocks<T, true, true, no> : gradBlocks<T, true, false, no>)
                                   : (partial ? gradBlocks<T, false, true, no> : gradBlocks<T, false, false, no>);
     run(Rows<T>(n, x, weight, bias, modulation), blocks, begin, end, static_cast<const T*>(mean), static_cast<const T*>(rstd),
-        static_cast<const T*>(grad), static_cast<T*>(dx), static_cast<T*>(partial), sums);
+        static_cast<const T*>(grad), static_cast<const T*>(earlier), static_cast<T*>(dx), static_cast<T*>(partial), sums);
   });
 }
 

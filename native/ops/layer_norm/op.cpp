@@ -124,15 +124,16 @@ Output layerNorm(Context& context, const Operands& operands, double eps, const c
   return out;
 }
 
-Gradients layerNormGrad(Context& context, const Operands& operands, const Tensor& mean, const Tensor& rstd, const Tensor& gradient, bool affine,
-                        const char* op) {
+Gradients layerNormGrad(Context& context, const Operands& operands, const Tensor& mean, const Tensor& rstd, const Tensor& gradient,
+                        const Tensor* earlier, bool affine, const char* op) {
   requireFloat(operands.x, op, "x");
   const Prepared p(context, operands, op);
   const int64_t rows = p.shape.rows, n = p.shape.n;
   requireParameter(&mean, p.x, Dims{rows}, op, "mean");
   requireParameter(&rstd, p.x, Dims{rows}, op, "rstd");
   requireParameter(&gradient, p.x, p.x.shape, op, "grad");
-  const Tensor grad = contiguous(context, gradient, op), m = contiguous(context, mean, op), r = contiguous(context, rstd, op);
+  requireParameter(earlier, p.x, p.x.shape, op, "earlier");
+  const Tensor grad = contiguous(context, gradient, op), added = contiguousOrNone(context, earlier, op), m = contiguous(context, mean, op), r = contiguous(context, rstd, op);
   const DType dtype = p.x.dtype;
   const bool shared = operands.scale && p.modulation.rowsEach != 1;
   Gradients out;
@@ -145,6 +146,7 @@ Gradients layerNormGrad(Context& context, const Operands& operands, const Tensor
   if (shared) out.shift = empty(context, dtype, operands.scale->shape, op);
   if (context.onCuda()) {
     layerNormGradCuda(context, {rows, n, p.x, address(p.weight), address(p.bias), p.modulation}, m, r, grad, out, op);
+    if (earlier) out.x = elementwise::binary(context, elementwise::Binary::add, added, out.x, op);
     return out;
   }
   if (rows == 0 && shared) {
@@ -162,8 +164,8 @@ Gradients layerNormGrad(Context& context, const Operands& operands, const Tensor
   }
   parallelForLater(context.pool, blocks.count, 1 + kGrain / (kBlockRows * (n + 1)),
                    [=, x = p.x.raw(), weight = address(p.weight), bias = address(p.bias), modulation = p.modulation, m = m.raw(), r = r.raw(),
-                    grad = grad.raw(), dx = out.x.raw(), parameters = affine ? partial.raw() : nullptr](int64_t begin, int64_t end) {
-                     MD_CALL(layerNormGradBlocks)(dtype, blocks, n, begin, end, x, weight, bias, modulation, m, r, grad, dx, parameters, sums);
+                    grad = grad.raw(), earlier = address(added), dx = out.x.raw(), parameters = affine ? partial.raw() : nullptr](int64_t begin, int64_t end) {
+                     MD_CALL(layerNormGradBlocks)(dtype, blocks, n, begin, end, x, weight, bias, modulation, m, r, grad, earlier, dx, parameters, sums);
                    });
   const auto combine = [&](const Tensor& from, int64_t items, int64_t blocksEach, const Tensor& a, const Tensor& b) {
     const int64_t bytes = n * static_cast<int64_t>(itemSize(dtype));

@@ -33,8 +33,10 @@ struct Gradients {
   Tensor scale, shift;  // like scale; empty without one, and shift where it would be `grad`: where every row has its own
 };
 
-/// `affine`: also the gradients of weight and bias. Sums over rows run in blocks of 128 rows and in f64 across them.
-Gradients layerNormGrad(Context& context, const Operands& operands, const Tensor& mean, const Tensor& rstd, const Tensor& grad, bool affine, const char* op);
+/// `affine`: also the gradients of weight and bias. Sums over rows run in blocks of 128 rows and in f64 across them. `earlier`, of
+/// x's shape or null, is added to the gradient of x.
+Gradients layerNormGrad(Context& context, const Operands& operands, const Tensor& mean, const Tensor& rstd, const Tensor& grad, const Tensor* earlier,
+                        bool affine, const char* op);
 
 constexpr int64_t kBlockRows = 128;
 
@@ -62,9 +64,10 @@ struct ModulationSums {
   void* shift = nullptr;
   int64_t stride = 0;
 };
-/// Blocks [begin, end); `partial` [blocks, 2, n] (sums of h · x̂ and h, where h is the gradient times 1 + scale) or null.
+/// Blocks [begin, end); `partial` [blocks, 2, n] (sums of h · x̂ and h, where h is the gradient times 1 + scale) or null, as is
+/// `earlier`.
 MD_KERNEL(void, layerNormGradBlocks, DType dtype, const Blocks& blocks, int64_t n, int64_t begin, int64_t end, const void* x, const void* weight,
-          const void* bias, const Modulation& modulation, const void* mean, const void* rstd, const void* grad, void* dx, void* partial,
+          const void* bias, const Modulation& modulation, const void* mean, const void* rstd, const void* grad, const void* earlier, void* dx, void* partial,
           const ModulationSums& sums)
 /// Columns [begin, end): the sums over `blocks` of `partial`, the first to `a` and the second to `b`.
 MD_KERNEL(void, layerNormCombine, DType dtype, int64_t blocks, int64_t n, int64_t begin, int64_t end, const void* partial, void* a, void* b)

@@ -94,8 +94,8 @@ Outputs linear(Context& context, const Tensor& x, const Tensor& weight, const Te
   return out;
 }
 
-Gradients linearGrad(Context& context, const Tensor& x, const Tensor& weight, const Tensor* saved, const Tensor& gradient, Activation activation,
-                     Wanted wanted, const char* op) {
+Gradients linearGrad(Context& context, const Tensor& x, const Tensor& weight, const Tensor* saved, const Tensor& gradient, const Tensor* earlier,
+                     Activation activation, Wanted wanted, const char* op) {
   requireOperands(x, weight, op);
   requireDType(gradient, x.dtype, op, "grad");
   requireShape(gradient, outputShape(x, weight), op, "grad");
@@ -103,6 +103,12 @@ Gradients linearGrad(Context& context, const Tensor& x, const Tensor& weight, co
   if (saved) {
     requireDType(*saved, x.dtype, op, "saved");
     requireShape(*saved, gradient.shape, op, "saved");
+  }
+  Tensor added;
+  if (earlier) {
+    requireDType(*earlier, x.dtype, op, "earlier");
+    requireShape(*earlier, x.shape, op, "earlier");
+    added = contiguous(context, *earlier, op);
   }
   const Tensor rows = asMatrix(context, x, op);
   const int64_t m = rows.dim(0), out = weight.dim(0), in = weight.dim(1);
@@ -145,7 +151,9 @@ Gradients linearGrad(Context& context, const Tensor& x, const Tensor& weight, co
     setA(g, grad, false);
     setB(g, weight, false);
     g.c = results.x.raw();
+    g.residual = earlier ? added.raw() : nullptr;
     matmul::gemm(context, g, op);
+    g.residual = nullptr;
   }
   if (wanted.weight) {
     results.weight = empty(context, x.dtype, weight.shape, op);

@@ -34,9 +34,10 @@ struct Gradients {
   Tensor x, weight, bias;
 };
 
-/// Gradients for the cotangent `grad` [..., out]. `saved` is null for Activation::none. That of a residual is `grad`.
-Gradients linearGrad(Context& context, const Tensor& x, const Tensor& weight, const Tensor* saved, const Tensor& grad, Activation activation,
-                     Wanted wanted, const char* op);
+/// Gradients for the cotangent `grad` [..., out]. `saved` is null for Activation::none. That of a residual is `grad`. `earlier`, of
+/// x's shape or null, is added to that of x.
+Gradients linearGrad(Context& context, const Tensor& x, const Tensor& weight, const Tensor* saved, const Tensor& grad, const Tensor* earlier,
+                     Activation activation, Wanted wanted, const char* op);
 
 // Kernels of cpu.cpp.
 

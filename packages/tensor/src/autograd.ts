@@ -1,6 +1,6 @@
 import { ShapeError, TensorError, UnsupportedError } from "@md/native";
 import { autocast, autocastDType, forgetCasts } from "./autocast.js";
-import { isFloat } from "./dtype.js";
+import { type DType, isFloat } from "./dtype.js";
 import { rules } from "./gradients/index.js";
 import { add } from "./ops/elementwise.js";
 import { ones } from "./ops/create.js";
@@ -20,6 +20,8 @@ export interface RuleContext<A> {
   outputShapes: readonly (readonly number[])[];
   /** Which inputs want a gradient. */
   needs: readonly boolean[];
+  /** What later ops have given the inputs already, for the rule to add: see {@link Rule.adds}; else null. */
+  earlier: readonly (Tensor | null)[];
 }
 
 /**
@@ -29,6 +31,8 @@ export interface RuleContext<A> {
 export interface Rule<A> {
   /** Indices of inputs and outputs that `grad` reads. */
   saves?: { inputs?: readonly number[]; outputs?: readonly number[] };
+  /** Inputs to whose gradient `grad` adds the `earlier` one, while it is in registers, instead of the engine afterwards. */
+  adds?: readonly number[];
   grad(context: RuleContext<A>, grads: readonly (Tensor | null)[]): (Tensor | null)[];
 }
 
@@ -51,6 +55,9 @@ class SavedHandles implements Resource {
     this.handles = [];
   }
 }
+
+/** Gradients of a node's outputs, from those of its consumers that have had their turn. */
+type Pending = Map<GraphNode, (Tensor | null)[]>;
 
 let sequence = 0;
 
@@ -93,8 +100,19 @@ export class GraphNode implements Owned {
     own(this, currentScope());
   }
 
+  /** Takes from `pending` what the rule adds to its own. */
+  takeEarlier(pending: Pending, dtype: DType): (Tensor | null)[] {
+    return this.edges.map((edge, i) => {
+      const grads = this.rule.adds?.includes(i) && edge instanceof GraphNode ? pending.get(edge) : undefined;
+      const found = grads?.[this.edgeOutputs[i]!];
+      if (!grads || found?.dtype !== dtype) return null;
+      grads[this.edgeOutputs[i]!] = null;
+      return found;
+    });
+  }
+
   /** Gradients of the inputs; call inside a scope. */
-  run(grads: readonly (Tensor | null)[]): (Tensor | null)[] {
+  run(grads: readonly (Tensor | null)[], earlier: readonly (Tensor | null)[]): (Tensor | null)[] {
     if (this.freed) {
       throw new TensorError(
         `[backward] the graph of ${this.name} was freed by an earlier backward or by its scope; pass retainGraph: true to keep it`,
@@ -107,6 +125,7 @@ export class GraphNode implements Owned {
       shapes: this.shapes,
       outputShapes: this.outputShapes,
       needs: this.needs,
+      earlier,
     };
     const results = this.rule.grad(context, grads);
     if (results.length !== this.edges.length) {
@@ -276,7 +295,7 @@ export function backward(loss: Tensor, options: { gradient?: Tensor; retainGraph
     scope(() => {
       const seed = options.gradient ?? ones(loss.shape, { dtype: loss.dtype, device: loss.device });
       if (!loss.node) return accumulate(loss, alias(seed));
-      const pending = new Map<GraphNode, (Tensor | null)[]>();
+      const pending: Pending = new Map();
       receive(pending, loss.node, loss.outputIndex, seed);
       for (const node of order(loss.node)) {
         const grads = pending.get(node);
@@ -298,14 +317,11 @@ function order(root: GraphNode): GraphNode[] {
   return [...found].sort((a, b) => b.id - a.id);
 }
 
-function propagate(
-  node: GraphNode,
-  grads: (Tensor | null)[],
-  pending: Map<GraphNode, (Tensor | null)[]>,
-  keep?: Tensor,
-): void {
-  const inputGrads = scope(() => node.run(grads));
+function propagate(node: GraphNode, grads: (Tensor | null)[], pending: Pending, keep?: Tensor): void {
+  const earlier = node.takeEarlier(pending, grads.find((grad) => grad !== null)!.dtype);
+  const inputGrads = scope(() => node.run(grads, earlier));
   for (const grad of grads) if (grad && grad !== keep) grad.dispose();
+  for (const grad of earlier) grad?.dispose();
   inputGrads.forEach((grad, i) => {
     const edge = node.edges[i];
     if (!grad || !edge) return;
@@ -314,7 +330,7 @@ function propagate(
   });
 }
 
-function receive(pending: Map<GraphNode, (Tensor | null)[]>, node: GraphNode, index: number, grad: Tensor): void {
+function receive(pending: Pending, node: GraphNode, index: number, grad: Tensor): void {
   let grads = pending.get(node);
   if (!grads) pending.set(node, (grads = node.outputShapes.map(() => null)));
   const before = grads[index];

@@ -21,6 +21,18 @@ describe("autograd", () => {
     });
   });
 
+  it("lets an op add the gradients that its input has got from later ones", () => {
+    md.scope(() => {
+      const [x, w] = [md.tensor([[1, 2]], { requiresGrad: true }), md.tensor([[3, 4]])];
+      const scaled = x.mul(2);
+      const early = md.linear(scaled, w);
+      const loss = md.add(md.sum(early), md.sum(scaled.square()));
+      const { profile } = md.profile(() => loss.backward());
+      expect(x.grad!.toFlatArray()).toEqual([2 * 3 + 8 * 1, 2 * 4 + 8 * 2]);
+      expect(profile.rows.map(({ op }) => op)).not.toContain("add");
+    });
+  });
+
   it("takes an explicit gradient and leaves it alive", () => {
     md.scope(() => {
       const x = md.tensor([1, 2], { requiresGrad: true });

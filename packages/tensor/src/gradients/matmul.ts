@@ -30,11 +30,14 @@ export const matmulRules: { [P in keyof MatmulAttrs]: Rule<MatmulAttrs[P]> | "no
   },
   linear: {
     saves: { inputs: [0, 1] },
-    grad: ({ inputs, needs }, [g]) => linearGrad(inputs, null, g!, "none", needs),
+    adds: [0],
+    grad: ({ inputs, needs, earlier }, [g]) => linearGrad(inputs, null, g!, earlier[0]!, "none", needs),
   },
   linearActivation: {
     saves: { inputs: [0, 1], outputs: [1] },
-    grad: ({ inputs, outputs, attrs, needs }, [g]) => linearGrad(inputs, outputs[1]!, g!, attrs.activation, needs),
+    adds: [0],
+    grad: ({ inputs, outputs, attrs, needs, earlier }, [g]) =>
+      linearGrad(inputs, outputs[1]!, g!, earlier[0]!, attrs.activation, needs),
   },
   linearGrad: "nondiff",
 };

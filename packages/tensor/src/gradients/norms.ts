@@ -8,8 +8,9 @@ const affine = ([x, weight, bias]: Tensor[]): (Tensor | null)[] => [x!, weight ?
 export const normRules: { [P in keyof NormAttrs]: Rule<NormAttrs[P]> | "nondiff" } = {
   layerNorm: {
     saves: { inputs: [0, 1, 2, 3], outputs: [1, 2] },
-    grad: ({ inputs, outputs: [, mean, rstd], attrs, needs }, [g]) =>
-      layerNormGrad(inputs, mean!, rstd!, g!, attrs.axes, needs[1]! || needs[2]!),
+    adds: [0],
+    grad: ({ inputs, outputs: [, mean, rstd], attrs, needs, earlier }, [g]) =>
+      layerNormGrad(inputs, mean!, rstd!, g!, earlier[0]!, attrs.axes, needs[1]! || needs[2]!),
   },
   layerNormGrad: "nondiff",
   groupNorm: {

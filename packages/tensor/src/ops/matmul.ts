@@ -67,21 +67,24 @@ export function linear(
 
 /**
  * Gradients of x, weight, bias and residual for the cotangent `grad`, null where not wanted; `saved` is null without an
- * activation.
+ * activation. `earlier` is added to that of x.
  */
 export function linearGrad(
   [x, weight]: readonly (Tensor | null)[],
   saved: Tensor | null,
   grad: Tensor,
+  earlier: Tensor | null,
   activation: Activation,
   needs: readonly boolean[],
 ): (Tensor | null)[] {
   const code = activations.indexOf(activation);
   const [ofX, ofWeight, ofBias, ofResidual] = needs as [boolean, boolean, boolean, boolean];
   const wanted = [ofX, ofWeight, ofBias].filter(Boolean).length;
-  const run = (): void =>
-    native.linearGrad(x!.slot, weight!.slot, saved?.slot ?? -1, grad.slot, code, ofX, ofWeight, ofBias);
-  const grads = wanted > 0 ? executeAll("linearGrad", [x!, weight!, saved, grad], {}, wanted, run) : [];
+  const run = (): void => {
+    const [s, e] = [saved?.slot ?? -1, earlier?.slot ?? -1];
+    native.linearGrad(x!.slot, weight!.slot, s, grad.slot, e, code, ofX, ofWeight, ofBias);
+  };
+  const grads = wanted > 0 ? executeAll("linearGrad", [x!, weight!, saved, grad, earlier], {}, wanted, run) : [];
   if (ofResidual) grads.push(grad);
   return needs.map((need) => (need ? grads.shift()! : null));
 }

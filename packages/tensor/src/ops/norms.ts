@@ -54,22 +54,23 @@ export function layerNorm(
   return y!;
 }
 
-/** Gradients of x, of weight and bias where `affine`, and of scale and shift where there is a scale; else null. */
+/** Gradients of x, plus `earlier`, of weight and bias where `affine`, and of scale and shift where there is a scale; else null. */
 export function layerNormGrad(
   [x, weight, bias, scale]: readonly (Tensor | null)[],
   mean: Tensor,
   rstd: Tensor,
   grad: Tensor,
+  earlier: Tensor | null,
   axes: number,
   affine: boolean,
 ): (Tensor | null)[] {
   // Where every row has a shift of its own, its gradient is the cotangent.
   const own = scale && product(x!.shape.slice(scale.rank - axes, x!.rank - axes)) === 1;
   const outputs = 1 + (affine ? 2 : 0) + (scale ? (own ? 1 : 2) : 0);
-  const [w, b, s] = [weight, bias, scale].map(slotOf) as [number, number, number];
-  const operands = [x!, weight!, bias!, scale!, mean, rstd, grad];
+  const [w, b, s, e] = [weight, bias, scale, earlier].map(slotOf) as [number, number, number, number];
+  const operands = [x!, weight!, bias!, scale!, mean, rstd, grad, earlier];
   const [ofX, ...others] = executeAll("layerNormGrad", operands, {}, outputs, () =>
-    native.layerNormGrad(x!.slot, w, b, s, mean.slot, rstd.slot, grad.slot, axes, affine),
+    native.layerNormGrad(x!.slot, w, b, s, mean.slot, rstd.slot, grad.slot, e, axes, affine),
   );
   const [ofWeight, ofBias] = affine ? others.splice(0, 2) : [null, null];
   const [ofScale, ofShift] = others;

@@ -1,5 +1,6 @@
 import * as md from "../../src/index.js";
 import type { Activation, OpCase } from "../../src/index.js";
+import { usedAgain } from "./used-again.js";
 
 /** `batch` products [m, k] x [k, n]; an operand of one matrix serves all. */
 const product =
@@ -102,6 +103,9 @@ export const matmulCases: OpCase[] = [
   linearRow("gelu", [2], 40, 35, { bias: false, residual: true }),
   linearRow("none", [0], 4, 3, { residual: true }),
   linearRow("relu", [3], 0, 4, { residual: true }),
+  usedAgain(linearRow("none", [13], 40, 3)),
+  usedAgain(linearRow("gelu", [3, 5], 7, 19, { residual: true })),
+  usedAgain(linearRow("relu", [0], 4, 3)),
   {
     primitives: ["matmul"],
     name: "einsum: attention scores",

@@ -1,5 +1,6 @@
 import * as md from "../../src/index.js";
 import type { OpCase } from "../../src/index.js";
+import { usedAgain } from "./used-again.js";
 
 // Standardises the elements that share a group, then scales and shifts by a parameter index.
 function standardize(
@@ -93,6 +94,9 @@ export const normCases: OpCase[] = [
   modulatedRow([2, 0], 5, 1),
   modulatedRow([0, 2], 5, 1),
   modulatedRow([2, 3], 0, 1),
+  usedAgain(modulatedRow([2, 5], 18, 2)),
+  usedAgain(modulatedRow([2, 131], 4, 1)),
+  usedAgain(modulatedRow([2, 0], 5, 1)),
   {
     primitives: ["layerNorm", "layerNormGrad"],
     name: "layerNorm over two axes with weight",
