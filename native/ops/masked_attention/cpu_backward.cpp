@@ -39,7 +39,6 @@ struct HeadBackward {
   T* dScores;
   T* keep;     // [kQueriesAtOnce][kKeyBlock]: what dropout multiplies weights by
   T* ownRows;  // [2][D]: dk and dv of one key
-  T* scratch;  // [padded]
   const T* logSumExp = nullptr;
   int64_t batch = 0, head = 0, firstQuery = 0;
   const uint8_t* headMask = nullptr;
@@ -47,7 +46,7 @@ struct HeadBackward {
   static int64_t workspace(const BackwardProblem& p) {
     const int64_t padded = roundUp(p.headDim, width);
     return p.blocks.mostTokens * (2 * p.headDim + 1 + padded) + kKeyBlock * (padded + 4 * p.headDim) +
-           3 * kQueriesAtOnce * kKeyBlock + 2 * p.headDim + padded;
+           3 * kQueriesAtOnce * kKeyBlock + 2 * p.headDim;
   }
 
   HeadBackward(const BackwardProblem& p, T* space) : problem(p), depth(p.headDim), padded(roundUp(p.headDim, width)) {
@@ -65,7 +64,6 @@ struct HeadBackward {
     dScores = weights + kQueriesAtOnce * kKeyBlock;
     keep = dScores + kQueriesAtOnce * kKeyBlock;
     ownRows = keep + kQueriesAtOnce * kKeyBlock;
-    scratch = ownRows + 2 * depth;
   }
 
   void enter(const Segment& segment, int64_t h) {
@@ -75,22 +73,36 @@ struct HeadBackward {
     const Predicate& predicate = problem.predicate;
     headMask = predicate.dense + batch * predicate.stride[0] + h * predicate.stride[1];
     logSumExp = static_cast<const T*>(problem.logSumExp) + (batch * problem.heads + h) * problem.queries + firstQuery;
-    const T scale = static_cast<T>(problem.scale * kLog2E);
-    const Preparer<T> prepare{problem.prepareQ, depth, scratch};
-    for (int64_t i = 0; i < segment.tokens(); i++) {
-      const int64_t token = firstQuery + i;
-      const T* query = problem.q.at<T>(batch, h, token);
-      const T* g = problem.grad.at<T>(batch, h, token);
-      const T* out = problem.out.at<T>(batch, h, token);
-      problem.q.expectNext(query, depth);
-      problem.grad.expectNext(g, depth);
-      problem.out.expectNext(out, depth);
-      problem.dq.expectNext(problem.dq.at<T>(batch, h, token), depth);
-      prepare.row(query, q + i * depth, batch, token, scale);
-      copyRow(g, grad + i * depth, depth);
-      delta[i] = dot(g, out, depth);
+    const int64_t tokens = segment.tokens();
+    Preparer<T>{problem.prepareQ, depth}.rows(problem.q, batch, h, firstQuery, tokens, q, depth, static_cast<T>(problem.scale * kLog2E));
+    for (int64_t first = 0; first < tokens; first += width) {
+      Vec<T> products[width];
+      for (int64_t r = 0; r < width; r++) products[r] = first + r < tokens ? takeGrad(first + r) : Vec<T>::zero();
+      const Vec<T> sums = sumsOf(products);
+      if (first + width <= tokens) {
+        sums.store(delta + first);
+      } else {
+        sums.storePart(delta + first, static_cast<int>(tokens - first));
+      }
     }
     std::memset(dq, 0, static_cast<size_t>(segment.tokens() * padded) * sizeof(T));
+  }
+
+  /// Copies the cotangent of the segment's query i; its product with the output, to be summed up.
+  Vec<T> takeGrad(int64_t i) {
+    const int64_t token = firstQuery + i;
+    const T* g = problem.grad.at<T>(batch, head, token);
+    const T* out = problem.out.at<T>(batch, head, token);
+    problem.grad.expectNext(g, depth);
+    problem.out.expectNext(out, depth);
+    problem.dq.expectNext(problem.dq.at<T>(batch, head, token), depth);
+    Vec<T> product = Vec<T>::zero();
+    eachVector<T>(depth, [&](int64_t d, auto lanes) {
+      const Vec<T> x = loadLanes(g + d, lanes);
+      storeLanes(x, grad + i * depth + d, lanes);
+      product = fma(x, loadLanes(out + d, lanes), product);
+    });
+    return product;
   }
 
   /// dq of this segment into rows of `step` elements.
@@ -100,17 +112,13 @@ struct HeadBackward {
   }
 
   void loadKeys(const Block& block) {
-    const Preparer<T> prepare{problem.prepareK, depth, scratch};
     const int64_t live = block.end - block.begin;
     std::memset(k, 0, static_cast<size_t>(kKeyBlock * padded) * sizeof(T));
-    for (int64_t j = 0; j < live; j++) {
-      const int64_t token = block.begin + j;
-      const T* key = problem.k.at<T>(batch, head, token);
-      problem.k.expectNext(key, depth);
+    Preparer<T>{problem.prepareK, depth}.rows(problem.k, batch, head, block.begin, live, k, padded, T(1));
+    for (int64_t token = block.begin; token < block.end; token++) {
       problem.v.expectNext(problem.v.at<T>(batch, head, token), depth);
       problem.dk.expectNext(problem.dk.at<T>(batch, head, token), depth);
       problem.dv.expectNext(problem.dv.at<T>(batch, head, token), depth);
-      prepare.row(key, k + j * padded, batch, token, T(1));
     }
     md::MD_ISA::packPanel<kKeyVectors>(k, 1, padded, depth, live, kT);
     md::MD_ISA::packPanel<kKeyVectors>(problem.v.at<T>(batch, head, block.begin), 1, problem.v.token, depth, live, vT);
@@ -298,13 +306,24 @@ void prepareGradRows(DType dtype, int64_t headDim, int64_t heads, int64_t tokens
                      const Rows& grad, int64_t begin, int64_t end, void* affine, void* scratch) {
   withType(dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
-    const Preparer<T> prepare{preparation, headDim, static_cast<T*>(scratch)};
+    constexpr int width = Vec<T>::width;
+    const Preparer<T> prepare{preparation, headDim};
     const int64_t padded = roundUp(headDim, kVectorUnit);
     T* const dWeight = static_cast<T*>(affine);
     std::memset(dWeight, 0, static_cast<size_t>(2 * padded) * sizeof(T));
-    for (int64_t row = begin; row < end; row++) {
-      const int64_t batch = row / heads / tokens, token = row / heads % tokens, head = row % heads;
-      prepare.grad(x.at<T>(batch, head, token), grad.at<T>(batch, head, token), batch, token, dWeight, dWeight + padded);
+    for (int64_t first = begin; first < end; first += width) {
+      const int64_t count = end - first < width ? end - first : width;
+      const T* xRows[width];
+      T* gradRows[width];
+      int64_t batch[width], token[width];
+      for (int64_t r = 0; r < width; r++) {
+        const int64_t row = first + (r < count ? r : 0), head = row % heads;
+        batch[r] = row / heads / tokens;
+        token[r] = row / heads % tokens;
+        xRows[r] = x.at<T>(batch[r], head, token[r]);
+        gradRows[r] = grad.at<T>(batch[r], head, token[r]);
+      }
+      prepare.grad(xRows, gradRows, count, batch, token, dWeight, dWeight + padded, static_cast<T*>(scratch));
     }
   });
 }

@@ -32,7 +32,6 @@ struct HeadForward {
   T* scores;   // [kKeysAtOnce][lanes]
   T* ownSum;   // [D]
   T* rows;     // [kQueryBlock][D]: the queries once more, row by row
-  T* scratch;  // [D in whole vectors]
   const T* k = nullptr;
   const T* v = nullptr;
   int64_t kStep = 0, vStep = 0;
@@ -40,7 +39,7 @@ struct HeadForward {
   const uint8_t* headMask = nullptr;
 
   static int64_t workspace(const ForwardProblem& p) {
-    return 2 * p.mostPacked * p.headDim + 3 * kQueryBlock * p.headDim + 2 * kQueryBlock + kKeysAtOnce * lanes + p.headDim + roundUp(p.headDim, width);
+    return 2 * p.mostPacked * p.headDim + 3 * kQueryBlock * p.headDim + 2 * kQueryBlock + kKeysAtOnce * lanes + p.headDim;
   }
 
   HeadForward(const ForwardProblem& p, T* space) : problem(p), depth(p.headDim) {
@@ -53,7 +52,6 @@ struct HeadForward {
     scores = total + kQueryBlock;
     ownSum = scores + kKeysAtOnce * lanes;
     rows = ownSum + depth;
-    scratch = rows + kQueryBlock * depth;
   }
 
   void enter(const Segment& segment, int64_t h) {
@@ -66,13 +64,10 @@ struct HeadForward {
     kStep = problem.k.token;
     vStep = problem.v.token;
     if (segment.blocks() < problem.blocksToPack) return;
-    const Preparer<T> prepare{problem.prepareK, depth, scratch};
+    Preparer<T>{problem.prepareK, depth}.rows(problem.k, batch, h, segment.begin, segment.tokens(), packedK, depth, T(1));
     for (int64_t j = 0; j < segment.tokens(); j++) {
-      const T* key = k + (segment.begin + j) * kStep;
       const T* value = v + (segment.begin + j) * vStep;
-      problem.k.expectNext(key, depth);
       problem.v.expectNext(value, depth);
-      prepare.row(key, packedK + j * depth, batch, segment.begin + j, T(1));
       copyRow(value, packedV + j * depth, depth);
     }
     k = packedK - segment.begin * depth;
@@ -82,14 +77,9 @@ struct HeadForward {
 
   void loadQueries(const Block& block) {
     const T scale = static_cast<T>(problem.scale * kLog2E);
-    const Preparer<T> prepare{problem.prepareQ, depth, scratch};
     const int64_t live = block.end - block.begin;
-    for (int64_t i = 0; i < live; i++) {
-      const T* query = problem.q.at<T>(batch, head, block.begin + i);
-      problem.q.expectNext(query, depth);
-      problem.out.expectNext(problem.out.at<T>(batch, head, block.begin + i), depth);
-      prepare.row(query, rows + i * depth, batch, block.begin + i, scale);
-    }
+    Preparer<T>{problem.prepareQ, depth}.rows(problem.q, batch, head, block.begin, live, rows, depth, scale);
+    for (int64_t i = 0; i < live; i++) problem.out.expectNext(problem.out.at<T>(batch, head, block.begin + i), depth);
     for (int64_t i = 0; i < live; i += lanes) md::MD_ISA::packPanel<2>(rows + i * depth, 1, depth, depth, live - i, queries + i * depth);
     std::memset(sums, 0, static_cast<size_t>(kQueryBlock * depth) * sizeof(T));
     for (int64_t i = 0; i < kQueryBlock; i++) {

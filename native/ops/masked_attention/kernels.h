@@ -118,7 +118,8 @@ MD_KERNEL(int64_t, backwardWorkspace, const BackwardProblem& problem)
 /// unit belongs to an earlier part: it goes to `shared` [tokens of the segment, D] instead, to be added by addShared.
 MD_KERNEL(void, backwardPart, const BackwardProblem& problem, Cut begin, Cut end, void* workspace, void* shared)
 /// Rows [begin, end) of [B, tokens, H]: turns the gradient `grad` of prepared rows of x into that of x, in place; `affine`
-/// becomes what these rows add to those of weight and bias. It and `scratch` are two rows of D elements rounded up to kVectorUnit.
+/// becomes what these rows add to those of weight and bias, two rows of D elements rounded up to kVectorUnit. `scratch` is
+/// kVectorUnit + 1 of them.
 MD_KERNEL(void, prepareGradRows, DType dtype, int64_t headDim, int64_t heads, int64_t tokens, const Preparation& preparation, const Rows& x,
           const Rows& grad, int64_t begin, int64_t end, void* affine, void* scratch)
 MD_KERNEL(void, addShared, const BackwardProblem& problem, int64_t unit, const void* shared)

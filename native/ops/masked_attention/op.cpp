@@ -108,13 +108,14 @@ std::pair<Tensor, Tensor> prepareGrad(Context& context, const Preparation& prepa
   const int64_t heads = x.shape[1], tokens = x.shape[2], headDim = x.shape[3], rows = x.shape[0] * heads * tokens;
   const int64_t blocks = (rows + kBlock - 1) / kBlock;
   const int64_t rowSize = (headDim + kVectorUnit - 1) / kVectorUnit * kVectorUnit;
-  const Tensor space = empty(context, x.dtype, {blocks, 4, rowSize}, op);
-  const auto at = [base = space.data<char>(), bytes = rowSize * static_cast<int64_t>(itemSize(x.dtype))](int64_t block, int64_t part) {
-    return base + (4 * block + part) * bytes;
-  };
-  parallelForLater(context.pool, blocks, 1, [=, dtype = x.dtype, from = rowsOf(x), to = rowsOf(grad)](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; i++) {
-      MD_CALL(prepareGradRows)(dtype, headDim, heads, tokens, preparation, from, to, i * kBlock, std::min(rows, (i + 1) * kBlock), at(i, 0), at(i, 2));
+  const int64_t rowBytes = rowSize * static_cast<int64_t>(itemSize(x.dtype)), threads = context.pool.threads();
+  const Tensor affine = empty(context, x.dtype, {blocks, 2, rowSize}, op), scratch = empty(context, x.dtype, {threads, kVectorUnit + 1, rowSize}, op);
+  const auto at = [base = affine.data<char>(), rowBytes](int64_t block, int64_t part) { return base + (2 * block + part) * rowBytes; };
+  const int64_t parts = partsOf(context.pool, blocks, 1);
+  shareOutLater(context.pool, parts, [=, dtype = x.dtype, from = rowsOf(x), to = rowsOf(grad), scratch = scratch.data<char>()](int64_t part, int64_t thread) {
+    char* const own = scratch + thread * (kVectorUnit + 1) * rowBytes;
+    for (int64_t i = cutAt(blocks, part, parts, threads); i < cutAt(blocks, part + 1, parts, threads); i++) {
+      MD_CALL(prepareGradRows)(dtype, headDim, heads, tokens, preparation, from, to, i * kBlock, std::min(rows, (i + 1) * kBlock), at(i, 0), own);
     }
   });
   if (!preparation.weight) return sums;
