@@ -6,6 +6,8 @@ export interface Contestant {
   threads: number;
   /** Milliseconds of all iterations together. */
   time(iterations: number): number | Promise<number>;
+  /** Whether nobody works for it any more: threads may look for work long after a run. Default: true. */
+  resting?(): boolean;
 }
 
 export interface Pace {
@@ -18,8 +20,15 @@ export interface Pace {
 }
 export const pace: Pace = { sampleMs: 10, leastRounds: 9, mostRounds: 30, budgetMs: 6000 };
 
-// Threads of the one before that still spin for work would slow the next one down.
-const settleMs = 2;
+// Threads of the one before that still spin for work would slow the next one down: OpenBLAS's do so for 2^28 cycles.
+const settleMs = { least: 2, most: 1000 };
+
+async function settle(contestants: readonly Contestant[]): Promise<void> {
+  const start = performance.now();
+  await sleep(settleMs.least);
+  const restless = (): boolean => contestants.some((contestant) => contestant.resting?.() === false);
+  while (restless() && performance.now() - start < settleMs.most) await sleep(1);
+}
 
 /**
  * Milliseconds a run of every contestant, round by round, after a warm-up that does not count. The order rotates and
@@ -27,14 +36,17 @@ const settleMs = 2;
  */
 export async function alternate(contestants: readonly Contestant[], limits: Pace = pace): Promise<number[][]> {
   const iterations: number[] = [];
-  for (const contestant of contestants) iterations.push(await calibrate(contestant, limits.sampleMs));
+  for (const contestant of contestants) {
+    await settle(contestants);
+    iterations.push(await calibrate(contestant, limits.sampleMs));
+  }
   const samples = contestants.map((): number[] => []);
   const start = performance.now();
   for (let round = 0; round < limits.mostRounds; round++) {
     if (round >= limits.leastRounds && performance.now() - start > limits.budgetMs) break;
     const rotated = contestants.map((_, i) => (i + (round >> 1)) % contestants.length);
     for (const i of round % 2 === 0 ? rotated : rotated.reverse()) {
-      await sleep(settleMs);
+      await settle(contestants);
       samples[i].push((await contestants[i].time(iterations[i])) / iterations[i]);
     }
   }

@@ -127,7 +127,8 @@ async function measure(bench: BenchCase, around: Surroundings, result: CaseResul
       if (!prepared) continue;
       requireSame(`beside ${opponent.name}`, outputs, prepared.outputs, tolerance);
       const { name, threads } = opponent;
-      contestants.push({ name, threads, variant: prepared.variant, time: (n) => opponent.time(n) });
+      const time = (n: number): Promise<number> => opponent.time(n);
+      contestants.push({ name, threads, variant: prepared.variant, time, resting: () => opponent.resting() });
     }
     result.metrics = (await bench.metrics?.(knowing.map(({ name }) => name))) ?? [];
     const samples = await alternate(contestants, around.pace);

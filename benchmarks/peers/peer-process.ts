@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import type { Readable, Writable } from "node:stream";
 import { encode, type HostTensor, type Message, MessageReader, ProtocolError, tensorsOf } from "./protocol.js";
 
@@ -74,6 +75,20 @@ export class PeerProcess {
     const ms = Number(fields.ms);
     if (!(ms >= 0)) throw new ProtocolError(`${this.name} took "${fields.ms}" ms, expected a number`);
     return ms;
+  }
+
+  /** Whether all its threads sleep, as far as the system tells (Linux does). */
+  resting(): boolean {
+    const tasks = `/proc/${this.child.pid}/task`;
+    if (!existsSync(tasks)) return true;
+    return readdirSync(tasks).every((thread) => {
+      try {
+        // After the program's name, in parentheses, comes the state.
+        return !/\) R [^)]*$/.test(readFileSync(`${tasks}/${thread}/stat`, "utf8"));
+      } catch {
+        return true; // It has ended.
+      }
+    });
   }
 
   async release(): Promise<void> {

@@ -95,9 +95,10 @@ function script(name: string, file: string): PeerSpec {
   }));
 }
 
-// How idle OpenMP threads wait. PyTorch's would fight the threads of its BLAS; others spin for about a millisecond.
+// How idle threads wait. PyTorch's of OpenMP would fight those of its BLAS, which spin for 0.1 s, as it wants them to between
+// two products; others spin for about a millisecond.
 const passive = { OMP_WAIT_POLICY: "passive" };
-const spinning = { GOMP_SPINCOUNT: "20000" };
+const spinning = { GOMP_SPINCOUNT: "20000", OPENBLAS_THREAD_TIMEOUT: "21" };
 
 /** What lets each library do its best; what the user has set stays. */
 function environment(threads: number, waiting: Readonly<Record<string, string>>): Record<string, string> {

@@ -84,6 +84,25 @@ describe("alternation", () => {
   });
 });
 
+describe("between two samples", () => {
+  it("waits until nobody works for another contestant any more", async () => {
+    let spinning = 0;
+    const waited: number[] = [];
+    const contestant = (name: string): Contestant => ({
+      name,
+      threads: 1,
+      time(iterations) {
+        waited.push(spinning);
+        spinning = 3;
+        return 10 * iterations;
+      },
+      resting: () => spinning-- <= 0,
+    });
+    await alternate([contestant("a"), contestant("b")], { ...quick, sampleMs: 10 });
+    expect(waited.slice(-8).every((left) => left <= 0)).toBe(true);
+  });
+});
+
 describe("comparison", () => {
   const f32 = (...values: number[]) => [{ shape: [values.length], data: Float32Array.from(values) }];
   it("fails on NaN on either side, on a distance, on another shape", () => {

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { PeerProcess } from "../peers/peer-process.js";
 import { ProtocolError } from "../peers/protocol.js";
@@ -31,6 +32,25 @@ describe("a peer's process", () => {
     await peer.release();
     await peer.close();
     expect(peer.knows("add")).toBe(false);
+  });
+
+  it.skipIf(process.platform !== "linux")("rests when its threads sleep", async () => {
+    // Once asked to, it works for a while after its answer.
+    const peer = await start(`${answering({})}
+      process.stdin.on("data", () => {
+        process.stdout.write("took ms=1\\n", () => {
+          const end = Date.now() + 400;
+          while (Date.now() < end);
+        });
+      });`);
+    const until = async (resting: boolean): Promise<void> => {
+      while (peer.resting() !== resting) await sleep(1);
+    };
+    await until(true);
+    await peer.time(1);
+    await until(false);
+    await until(true);
+    await peer.close();
   });
 
   it("that is absent is named with what it said last", async () => {
