@@ -327,6 +327,7 @@ export interface Native {
   segmentReduceGrad(mean: boolean, grad: number, offsets: number, order: number, rows: number): void;
   /** Outputs: values, rows. */
   segmentMax(x: number, offsets: number, order: number): void;
+  segmentMaxGrad(grad: number, rows: number, offsets: number, order: number, rowCount: number): void;
 
   /** Outputs: code, order, inverse. */
   serialize(coordinates: number, batch: number, curve: number, depth: number): void;

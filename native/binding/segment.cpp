@@ -25,12 +25,18 @@ void segmentMax(Call& call) {
   call.emit(std::move(out.rows));
 }
 
+/// segmentMaxGrad(grad, rows, offsets, order, rowCount)
+void segmentMaxGrad(Call& call) {
+  call.emit(segment::maxGrad(call.context(), call.tensor(0), call.tensor(1), {call.tensor(2), call.optional(3)}, call.integer64(4), call.op));
+}
+
 }  // namespace
 
 void registerSegment(Napi::Env env, Napi::Object exports, Environment& environment) {
   constexpr Runs all = Runs::everywhere;
   define(env, exports, environment,
-         {Entry{"segmentReduce", segmentReduce, all}, Entry{"segmentReduceGrad", segmentReduceGrad, all}, Entry{"segmentMax", segmentMax, all}});
+         {Entry{"segmentReduce", segmentReduce, all}, Entry{"segmentReduceGrad", segmentReduceGrad, all}, Entry{"segmentMax", segmentMax, all},
+          Entry{"segmentMaxGrad", segmentMaxGrad, all}});
 }
 
 }  // namespace md::binding

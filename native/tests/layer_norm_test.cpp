@@ -1,4 +1,5 @@
 #include <cmath>
+#include <utility>
 #include <vector>
 
 #include "../ops/layer_norm/op.h"
@@ -38,16 +39,19 @@ bool near(float actual, double expected) { return std::abs(static_cast<double>(a
 // Scales and shifts lie side by side, as the halves of a projection; each serves as many rows as it is told.
 void checkModulated(int64_t items, int64_t rowsEach, int64_t n) {
   const int64_t rows = items * rowsEach;
-  Guarded x(rows * n, 1), weight(n, 2), bias(n, 3), modulation(items * 2 * n, 4), grad(rows * n, 5);
-  Guarded y(rows * n), mean(rows), rstd(rows), dx(rows * n), dScale(items * n), dShift(items * n);
+  Guarded x(rows * n, 1), weight(n, 2), bias(n, 3), modulation(items * 2 * n, 4), grad(rows * n, 5), earlier(rows * n, 6);
+  Guarded y(rows * n), mean(rows), rstd(rows), dx(rows * n), sum(rows * n), dScale(items * n), dShift(items * n);
   const Modulation by{modulation.at(), modulation.at(n), 2 * n, 2 * n, rowsEach};
   MD_CALL(layerNormRows)(DType::f32, n, 1e-5, 0, rows, x.at(), weight.at(), bias.at(), by, y.at(), mean.at(), rstd.at());
   const bool own = rowsEach == 1;
   const Blocks blocks{rows, rowsEach, 1, rowsEach, items};
   Guarded partial(items * 2 * n);
-  MD_CALL(layerNormGradBlocks)(DType::f32, blocks, n, 0, items, x.at(), weight.at(), bias.at(), by, mean.at(), rstd.at(), grad.at(), dx.at(),
-                               partial.at(), {dScale.at(), own ? nullptr : dShift.at(), n});
-  for (Guarded* out : {&y, &mean, &rstd, &dx, &dScale, &partial}) CHECK(out->whole());
+  for (const auto& [before, to] : {std::pair<const float*, float*>{nullptr, dx.at()}, {earlier.at(), sum.at()}}) {
+    MD_CALL(layerNormGradBlocks)(DType::f32, blocks, n, 0, items, x.at(), weight.at(), bias.at(), by, mean.at(), rstd.at(), grad.at(), before, to,
+                                 partial.at(), {dScale.at(), own ? nullptr : dShift.at(), n});
+  }
+  for (Guarded* out : {&y, &mean, &rstd, &dx, &sum, &dScale, &partial}) CHECK(out->whole());
+  for (int64_t i = 0; i < rows * n; i++) CHECK(near(*sum.at(i), static_cast<double>(*dx.at(i)) + static_cast<double>(*earlier.at(i))));
   if (!own) CHECK(dShift.whole());
   for (int64_t item = 0; item < items; item++) {
     for (int64_t i = 0; i < n; i++) {

@@ -44,6 +44,7 @@ TEST(segmentsAgreeWithLoops) {
       const Tensor mean = segment::reduce(f.context, segment::Reduction::mean, x, segments, "test");
       const segment::Maximum max = segment::max(f.context, x, segments, "test");
       const Tensor grad = segment::reduceGrad(f.context, segment::Reduction::mean, mean, segments, rows, "test");
+      const Tensor ofMax = segment::maxGrad(f.context, max.values, max.rows, segments, rows, "test");
       f.pool.finish();
       for (int64_t s = 0; s < count; s++) {
         const int32_t first = offsets[static_cast<size_t>(s)], last = offsets[static_cast<size_t>(s) + 1];
@@ -54,6 +55,7 @@ TEST(segmentsAgreeWithLoops) {
             total += x.data<double>()[row * inner + c];
             best = std::max(best, x.data<double>()[row * inner + c]);
             CHECK(grad.data<double>()[row * inner + c] == mean.data<double>()[s * inner + c] / (last - first));
+            CHECK(ofMax.data<double>()[row * inner + c] == (max.rows.data<int32_t>()[s * inner + c] == row ? max.values.data<double>()[s * inner + c] : 0));
           }
           CHECK(std::abs(sum.data<double>()[s * inner + c] - total) <= 1e-12);
           CHECK(std::abs(mean.data<double>()[s * inner + c] - total / (last - first)) <= 1e-12);

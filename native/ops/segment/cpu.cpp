@@ -79,6 +79,19 @@ void maxSegmentsOf(const Rows& rows, int64_t begin, int64_t end, const T* x, T* 
   }
 }
 
+template <class T>
+void maxGradSegmentsOf(const Rows& rows, int64_t begin, int64_t end, const T* grad, const int32_t* from, T* __restrict out) {
+  for (int64_t s = begin; s < end; s++) {
+    const T* g = grad + s * rows.inner;
+    const int32_t* chosen = from + s * rows.inner;
+    for (int64_t i = rows.offsets[s]; i < rows.offsets[s + 1]; i++) {
+      const auto row = static_cast<int32_t>(rowOf(rows, i));
+      T* to = out + row * rows.inner;
+      for (int64_t c = 0; c < rows.inner; c++) to[c] = chosen[c] == row ? g[c] : T(0);
+    }
+  }
+}
+
 }  // namespace
 
 void reduceSegments(const Rows& rows, Reduction reduction, int64_t begin, int64_t end, const void* x, void* out) {
@@ -94,6 +107,11 @@ void spreadSegments(const Rows& rows, Reduction reduction, int64_t begin, int64_
 void maxSegments(const Rows& rows, int64_t begin, int64_t end, const void* x, void* values, int32_t* from) {
   if (rows.dtype == DType::f32) return maxSegmentsOf(rows, begin, end, static_cast<const float*>(x), static_cast<float*>(values), from);
   maxSegmentsOf(rows, begin, end, static_cast<const double*>(x), static_cast<double*>(values), from);
+}
+
+void maxGradSegments(const Rows& rows, int64_t begin, int64_t end, const void* grad, const int32_t* from, void* out) {
+  if (rows.dtype == DType::f32) return maxGradSegmentsOf(rows, begin, end, static_cast<const float*>(grad), from, static_cast<float*>(out));
+  maxGradSegmentsOf(rows, begin, end, static_cast<const double*>(grad), from, static_cast<double*>(out));
 }
 
 }  // namespace md::segment::MD_ISA

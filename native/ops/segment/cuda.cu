@@ -52,10 +52,10 @@ __global__ void placeRows(int64_t count, const int32_t* __restrict__ order, int3
   gridStride(count, [&](int64_t i) { atomicMax(&places[order[i]], static_cast<int32_t>(i + 1)); });
 }
 
-/// A thread owns an element of a row. Without an order `places` is null.
+/// A thread owns an element of a row. Without an order `places` is null; `chosen` is null where all rows of a segment get its own.
 template <class T>
 __global__ void spreadKernel(int64_t count, int64_t inner, const int32_t* __restrict__ offsets, int64_t segments, const int32_t* __restrict__ places, bool mean,
-                             const T* __restrict__ grad, T* __restrict__ out) {
+                             const int32_t* __restrict__ chosen, const T* __restrict__ grad, T* __restrict__ out) {
   gridStride(count * inner, [&](int64_t unit) {
     const int64_t row = unit / inner, place = places ? places[row] - 1 : row;
     int64_t low = 0, high = segments;  // the first segment that ends behind the place
@@ -65,7 +65,8 @@ __global__ void spreadKernel(int64_t count, int64_t inner, const int32_t* __rest
       else low = middle + 1;
     }
     const bool found = place >= 0 && low < segments && offsets[low] <= place;  // unless a complaint was made
-    const T value = found ? grad[low * inner + unit % inner] : T(0);
+    const bool takes = found && (!chosen || chosen[low * inner + unit % inner] == row);
+    const T value = takes ? grad[low * inner + unit % inner] : T(0);
     out[unit] = found && mean ? value / static_cast<T>(offsets[low + 1] - offsets[low]) : value;
   });
 }
@@ -117,7 +118,8 @@ void reduceCuda(Context& context, const Rows& rows, int64_t segments, Reduction 
   });
 }
 
-void spreadCuda(Context& context, const Rows& rows, int64_t segments, Reduction reduction, const Tensor& grad, const Tensor& out, const char* op) {
+void spreadCuda(Context& context, const Rows& rows, int64_t segments, Reduction reduction, const Tensor* chosen, const Tensor& grad, const Tensor& out,
+                const char* op) {
   const int64_t n = out.numel(), count = out.dim(0);
   if (n == 0) return;
   Tensor places;
@@ -129,7 +131,7 @@ void spreadCuda(Context& context, const Rows& rows, int64_t segments, Reduction 
   dispatchFloat(grad.dtype, op, [&](auto tag) {
     using T = typename decltype(tag)::type;
     launch(context, op, spreadKernel<T>, blocksFor(n), kThreads, count, rows.inner, rows.offsets, segments, rows.order ? places.data<int32_t>() : nullptr,
-           reduction == Reduction::mean, grad.data<T>(), out.data<T>());
+           reduction == Reduction::mean, chosen ? chosen->data<int32_t>() : nullptr, grad.data<T>(), out.data<T>());
   });
 }
 

@@ -110,7 +110,7 @@ Tensor reduceGrad(Context& context, Reduction reduction, const Tensor& given, co
   const Tensor grad = contiguous(context, given, op);
   Tensor out = empty(context, grad.dtype, withRows(grad.shape, rowCount), op);
   if (context.onCuda()) {
-    spreadCuda(context, rowsOf(checked, grad.dtype, innerOf(grad.shape)), checked.segments, reduction, grad, out, op);
+    spreadCuda(context, rowsOf(checked, grad.dtype, innerOf(grad.shape)), checked.segments, reduction, nullptr, grad, out, op);
     return out;
   }
   eachPart(context, checked, grad.dtype, innerOf(grad.shape), [reduction, grad = grad.raw(), out = out.raw()](const Rows& rows, int64_t begin, int64_t end) {
@@ -132,6 +132,25 @@ Maximum max(Context& context, const Tensor& given, const Segments& segments, con
   eachPart(context, checked, x.dtype, innerOf(x.shape),
            [x = x.raw(), values = out.values.raw(), places = out.rows.data<int32_t>()](const Rows& rows, int64_t begin, int64_t end) {
              MD_CALL(maxSegments)(rows, begin, end, x, values, places);
+           });
+  return out;
+}
+
+Tensor maxGrad(Context& context, const Tensor& given, const Tensor& givenRows, const Segments& segments, int64_t rowCount, const char* op) {
+  requireRows(given, op, "grad");
+  const Checked checked = requireSegments(context, segments, rowCount, true, op);
+  requireShape(given, withRows(given.shape, checked.segments), op, "grad");
+  requireDType(givenRows, DType::i32, op, "rows");
+  requireShape(givenRows, given.shape, op, "rows");
+  const Tensor grad = contiguous(context, given, op), chosen = contiguous(context, givenRows, op);
+  Tensor out = empty(context, grad.dtype, withRows(grad.shape, rowCount), op);
+  if (context.onCuda()) {
+    spreadCuda(context, rowsOf(checked, grad.dtype, innerOf(grad.shape)), checked.segments, Reduction::sum, &chosen, grad, out, op);
+    return out;
+  }
+  eachPart(context, checked, grad.dtype, innerOf(grad.shape),
+           [grad = grad.raw(), chosen = chosen.data<int32_t>(), out = out.raw()](const Rows& rows, int64_t begin, int64_t end) {
+             MD_CALL(maxGradSegments)(rows, begin, end, grad, chosen, out);
            });
   return out;
 }

@@ -2,7 +2,6 @@ import { native } from "@md/native";
 import type { Rule } from "../autograd.js";
 import type { SegmentAttrs } from "../ops/segment.js";
 import { execute } from "../primitives.js";
-import { gatherGrad } from "./indexing.js";
 
 // Each row gets its segment's gradient, by a mean its share of it.
 const toRows = (mean: boolean): Rule<object> => ({
@@ -21,7 +20,14 @@ export const segmentRules: { [P in keyof SegmentAttrs]: Rule<SegmentAttrs[P]> | 
   segmentMean: toRows(true),
   segmentReduceGrad: "nondiff",
   segmentMax: {
-    saves: { outputs: [1] },
-    grad: ({ outputs: [, rows], shapes: [shape] }, [g]) => [gatherGrad(g!, rows!, shape!, 0), null, null],
+    saves: { inputs: [1, 2], outputs: [1] },
+    grad: ({ inputs: [, offsets, order], outputs: [, rows], shapes: [shape] }, [g]) => [
+      execute("segmentMaxGrad", [g!, rows!, offsets!, order!], {}, () =>
+        native.segmentMaxGrad(g!.slot, rows!.slot, offsets!.slot, order?.slot ?? -1, shape![0]!),
+      ),
+      null,
+      null,
+    ],
   },
+  segmentMaxGrad: "nondiff",
 };

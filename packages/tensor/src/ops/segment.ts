@@ -8,6 +8,7 @@ export interface SegmentAttrs {
   segmentMean: object;
   segmentReduceGrad: object;
   segmentMax: object;
+  segmentMaxGrad: object;
 }
 
 export interface SegmentOptions {
