@@ -35,10 +35,10 @@ async function settle(contestants: readonly Contestant[]): Promise<void> {
  * turns around, so that neither a drift of the machine nor a neighbour favours one of them.
  */
 export async function alternate(contestants: readonly Contestant[], limits: Pace = pace): Promise<number[][]> {
-  const iterations: number[] = [];
+  const plans: Plan[] = [];
   for (const contestant of contestants) {
     await settle(contestants);
-    iterations.push(await calibrate(contestant, limits.sampleMs));
+    plans.push(await calibrate(contestant, limits.sampleMs));
   }
   const samples = contestants.map((): number[] => []);
   const start = performance.now();
@@ -47,7 +47,9 @@ export async function alternate(contestants: readonly Contestant[], limits: Pace
     const rotated = contestants.map((_, i) => (i + (round >> 1)) % contestants.length);
     for (const i of round % 2 === 0 ? rotated : rotated.reverse()) {
       await settle(contestants);
-      samples[i].push((await contestants[i].time(iterations[i])) / iterations[i]);
+      const { iterations, alone } = plans[i];
+      if (alone) await contestants[i].time(1);
+      samples[i].push((await contestants[i].time(iterations)) / iterations);
     }
   }
   return samples;
@@ -56,15 +58,27 @@ export async function alternate(contestants: readonly Contestant[], limits: Pace
 /** Samples that a warm-up lasts at least: code that is compiled while it runs is slow for its first hundreds of runs. */
 const WARM_UP = 20;
 
+/** A sample that is a single run wakes threads and fills caches by one before, unless it is so long that it is its own. */
+const LONG_MS = 100;
+
+interface Plan {
+  iterations: number;
+  /** Whether a sample is one run with another before it; contestants do that themselves for several. */
+  alone: boolean;
+}
+
 // Runs that fill a sample, found by trying; also the warm-up.
-async function calibrate(contestant: Contestant, sampleMs: number): Promise<number> {
+async function calibrate(contestant: Contestant, sampleMs: number): Promise<Plan> {
   let spent = await contestant.time(1);
   for (let iterations = 1; ;) {
     const ms = await contestant.time(iterations);
     spent += ms;
     const fill = Math.min((iterations * sampleMs) / Math.max(ms, 1e-6), 1e6);
     const filled = ms >= sampleMs / 2 || iterations >= 1e6;
-    if (filled && spent >= WARM_UP * sampleMs) return Math.max(1, Math.round(fill));
+    if (filled && spent >= WARM_UP * sampleMs) {
+      const enough = Math.max(1, Math.round(fill));
+      return { iterations: enough, alone: enough === 1 && ms < iterations * LONG_MS };
+    }
     iterations = Math.ceil(Math.min(fill, 100 * iterations));
   }
 }

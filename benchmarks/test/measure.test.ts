@@ -81,6 +81,11 @@ describe("alternation", () => {
       [6, 6, 6, 6],
     ]);
     expect(log.slice(-8).join("")).toBe("abbabaab");
+
+    // A single run has one before it, a long one has not.
+    log.length = 0;
+    await alternate([contestant("a", 20), contestant("b", 200)], { ...quick, sampleMs: 10 });
+    expect(log.slice(-12).join("")).toBe("aabbaabaaaab");
   });
 });
 
@@ -94,7 +99,7 @@ describe("between two samples", () => {
       time(iterations) {
         waited.push(spinning);
         spinning = 3;
-        return 10 * iterations;
+        return 4 * iterations;
       },
       resting: () => spinning-- <= 0,
     });
