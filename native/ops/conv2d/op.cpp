@@ -39,18 +39,15 @@ Conv describe(DType dtype, const Dims& x, const Dims& weight, const Options& o, 
 
 Dims outputShape(const Conv& conv) { return {conv.batch, conv.out * conv.options.groups, conv.outHeight, conv.outWidth}; }
 
-// units(begin, end, scratch) in equal parts, each with scratch of its own.
+// units(begin, end, scratch of the thread)
 template <class Units>
-void overUnits(Context& context, const Conv& conv, Product product, int64_t count, const char* op, Units&& units) {
+void overUnits(Context& context, const Conv& conv, Product product, int64_t count, const char* op, Units units) {
   if (count == 0) return;
-  const int64_t lanes = std::min<int64_t>(count, context.pool.threads());
+  const int64_t threads = context.pool.threads(), parts = partsOf(context.pool, count, 1);
   const int64_t each = MD_CALL(scratchElements)(conv, product);
-  Tensor scratch = empty(context, conv.dtype, Dims{lanes, each}, op);
-  char* base = static_cast<char*>(scratch.raw());
-  parallelFor(context.pool, lanes, 1, [&](int64_t first, int64_t last) {
-    for (int64_t lane = first; lane < last; lane++) {
-      units(count * lane / lanes, count * (lane + 1) / lanes, base + lane * each * static_cast<int64_t>(itemSize(conv.dtype)));
-    }
+  const Tensor scratch = empty(context, conv.dtype, Dims{std::min(parts, threads), each}, op);
+  shareOutLater(context.pool, parts, [=, base = scratch.data<char>(), bytes = each * static_cast<int64_t>(itemSize(conv.dtype))](int64_t part, int64_t thread) {
+    units(cutAt(count, part, parts, threads), cutAt(count, part + 1, parts, threads), base + thread * bytes);
   });
 }
 
@@ -78,9 +75,10 @@ Tensor conv2d(Context& context, const Tensor& input, const Tensor& kernel, const
     outputCuda(context, conv, x, weight, offset ? bias.raw() : nullptr, y, op);
     return y;
   }
-  overUnits(context, conv, Product::output, conv.batch * options.groups * conv.tiles(), op, [&](int64_t begin, int64_t end, void* scratch) {
-    MD_CALL(outputUnits)(conv, begin, end, x.raw(), weight.raw(), offset ? bias.raw() : nullptr, y.raw(), scratch);
-  });
+  overUnits(context, conv, Product::output, conv.batch * options.groups * conv.tiles(), op,
+            [=, x = x.raw(), weight = weight.raw(), bias = offset ? bias.raw() : nullptr, y = y.raw()](int64_t begin, int64_t end, void* scratch) {
+              MD_CALL(outputUnits)(conv, begin, end, x, weight, bias, y, scratch);
+            });
   return y;
 }
 
@@ -96,9 +94,10 @@ Tensor conv2dInputGrad(Context& context, const Tensor& gradient, const Tensor& k
     return dx;
   }
   conv.blocks = blocksFor(context, conv.batch * options.groups, conv.in);
-  overUnits(context, conv, Product::inputGrad, conv.batch * options.groups * conv.blocks, op, [&](int64_t begin, int64_t end, void* scratch) {
-    MD_CALL(inputGradUnits)(conv, begin, end, grad.raw(), weight.raw(), dx.raw(), scratch);
-  });
+  overUnits(context, conv, Product::inputGrad, conv.batch * options.groups * conv.blocks, op,
+            [=, grad = grad.raw(), weight = weight.raw(), dx = dx.raw()](int64_t begin, int64_t end, void* scratch) {
+              MD_CALL(inputGradUnits)(conv, begin, end, grad, weight, dx, scratch);
+            });
   return dx;
 }
 
@@ -114,9 +113,10 @@ Tensor conv2dWeightGrad(Context& context, const Tensor& gradient, const Tensor& 
     return dWeight;
   }
   conv.blocks = blocksFor(context, options.groups, conv.patch());
-  overUnits(context, conv, Product::weightGrad, options.groups * conv.blocks, op, [&](int64_t begin, int64_t end, void* scratch) {
-    MD_CALL(weightGradUnits)(conv, begin, end, grad.raw(), x.raw(), dWeight.raw(), scratch);
-  });
+  overUnits(context, conv, Product::weightGrad, options.groups * conv.blocks, op,
+            [=, grad = grad.raw(), x = x.raw(), dWeight = dWeight.raw()](int64_t begin, int64_t end, void* scratch) {
+              MD_CALL(weightGradUnits)(conv, begin, end, grad, x, dWeight, scratch);
+            });
   return dWeight;
 }
 
