@@ -172,6 +172,34 @@ TEST(gemmKeepsWhatAThreadHasPackedForItsOwnItemAlone) {
   }
 }
 
+// All columns and all steps of k of such a B lie at one address, though parts of it are of different sizes.
+TEST(gemmTakesABOfOneNumber) {
+  Fixture f;
+  for (const int threads : {2, 3}) {
+    f.pool.resize(threads);
+    for (const auto& [m, n, k] : {std::array<int64_t, 3>{64, 190, 100}, {144, 500, 100}, {190, 100, 64}}) {
+      const std::vector<float> a = numbers<float>(static_cast<size_t>(m * k), 1);
+      const float b = 0.5f;
+      std::vector<float> c(static_cast<size_t>(m * n));
+      GemmArgs g;
+      g.m = m, g.n = n, g.k = k;
+      g.a = a.data(), g.aRow = 1, g.aCol = m;
+      g.b = &b, g.bRow = g.bCol = 0;
+      g.c = c.data(), g.cRow = n;
+      for (int run = 0; run < 200; run++) {
+        std::fill(c.begin(), c.end(), 0.0f);
+        matmul::gemm(f.context, g, "test");
+        f.pool.finish();
+        for (int64_t i = 0; i < m; i++) {
+          double sum = 0;
+          for (int64_t p = 0; p < k; p++) sum += static_cast<double>(a[static_cast<size_t>(p * m + i)]) / 2;
+          for (int64_t j = 0; j < n; j++) CHECK(std::abs(static_cast<double>(c[static_cast<size_t>(i * n + j)]) - sum) <= 1e-4);
+        }
+      }
+    }
+  }
+}
+
 TEST(gemmScratchCoversEveryBlock) {
   using namespace md::matmul;
   const auto scratch = [](Layout a, Layout b, int64_t m, int64_t n, int64_t k) {

@@ -192,7 +192,7 @@ void runGrid(Context& context, const GemmArgs& g, const Batch& batch, int64_t it
   // A run of tasks a thread, the last of them in pieces.
   const bool even = tasks >= 2 * threads && tasks % threads == 0 && strips >= 2 * kPieces * p.rows;
   const int64_t runs = even ? threads : 1, pieces = even ? kPieces : 1, last = tasks / runs - 1, parts = runs * (last + pieces);
-  std::vector<const void*> packed(static_cast<size_t>(threads), nullptr);  // the B that a thread's scratch holds
+  std::vector<int64_t> packed(static_cast<size_t>(threads), -1);  // the task whose B a thread's scratch holds
   shareOutLater(context.pool, parts, [=, scratchOf = scratch.stretches(), packed = std::move(packed)](int64_t part, int64_t thread) mutable {
     const int64_t own = part % (last + pieces), task = part / (last + pieces) * (last + 1) + std::min(own, last);
     const int64_t piece = std::max<int64_t>(0, own - last), of = own < last ? 1 : pieces;
@@ -218,8 +218,8 @@ void runGrid(Context& context, const GemmArgs& g, const Batch& batch, int64_t it
       one.residual = nullptr;
     }
     one = matmul::part(one, i, iEnd - i, j, jEnd - j);
-    const void*& held = packed[static_cast<size_t>(thread)];
-    held = MD_CALL(gemmSerial)(one, scratchOf(thread), piece > 0 && held == one.b) ? one.b : nullptr;
+    int64_t& held = packed[static_cast<size_t>(thread)];
+    held = MD_CALL(gemmSerial)(one, scratchOf(thread), held == task) ? task : -1;
   });
   if (p.depths == 1) return;
   for (int64_t item = 0; item < items; item++) {
