@@ -112,20 +112,23 @@ struct Preparer {
     const int64_t padded = roundUp(depth, width);
     T* const zeros = scratch + width * padded;
     std::memset(zeros, 0, static_cast<size_t>(depth) * sizeof(T));
+    // Without one there is nothing to do: a padding row, of which the row and its rotation may hold NaN.
+    const Lanes sizes = lanesOf([&](int r) {
+      Vec<T> size = Vec<T>::zero();
+      if (r < count) eachVector<T>(depth, [&](int64_t d, auto lanes) { size = size + abs(loadLanes(g[r] + d, lanes)); });
+      return size;
+    });
     const auto turn = [&](T sign) {
-      for (int64_t r = 0; r < count; r++) rotated(g[r], g[r], batch[r], token[r], sign);
+      for (int64_t r = 0; r < count; r++) {
+        if (sizes.at[r] != T(0)) rotated(g[r], g[r], batch[r], token[r], sign);
+      }
     };
     if (p.rotary && !p.rotateFirst) turn(T(-1));
     if (p.weight) {
-      const auto sizes = lanesOf([&](int r) {
-        Vec<T> size = Vec<T>::zero();
-        if (r < count) eachVector<T>(depth, [&](int64_t d, auto lanes) { size = size + abs(loadLanes(g[r] + d, lanes)); });
-        return size;
-      });
       for (int64_t r = 0; r < width; r++) {
         if (r >= count) g[r] = zeros;
         if (sizes.at[r] == T(0)) {
-          x[r] = zeros;  // a padding row, which may hold NaN
+          x[r] = zeros;
         } else if (p.rotary && p.rotateFirst) {
           x[r] = rotated(x[r], scratch + r * padded, batch[r], token[r], T(1));
         }

@@ -77,8 +77,8 @@ function pair(
   headDim: number,
   rotateFirst: boolean,
   dtype: "f32" | "f64",
+  [qRotary, kRotary] = tables(at, headDim, dtype),
 ): [fused: Attention, plain: Attention] {
-  const [qRotary, kRotary] = tables(at, headDim, dtype);
   const prepared = (x: md.Tensor, weight: md.Tensor, bias: md.Tensor, table: md.Tensor): md.Tensor => {
     const rotate = (y: md.Tensor): md.Tensor => md.applyRotary(y, table);
     const norm = (y: md.Tensor): md.Tensor => md.layerNorm(y, { weight, bias, eps: 1e-3 });
@@ -164,14 +164,22 @@ describe("norm and rotation fused into attention", () => {
   it("keeps NaN of padding tokens away from the norms' gradients", () => {
     const mask = level2({ samples: 2, tokensPerSample: 1, conditionTokens: 6, conditionLengths: [4, 4] });
     const at: Case = { name: "", queries: 8, keys: 8, mask };
-    const [fused] = pair(at, 12, false, "f32");
+    const spoil = (x: md.Tensor, axis: number): md.Tensor => {
+      const end = md.full([...x.shape.slice(0, axis), 2, ...x.shape.slice(axis + 1)], NaN);
+      return md.cat([x.narrow(axis, 0, 6), end], axis).detach();
+    };
     const inputs = inputsOf(at, 12, "f32");
-    const spoilt = inputs.map((input, i) =>
-      i < 3 ? md.cat([input.narrow(2, 0, 6), md.full([2, 3, 2, 12], NaN)], 2).detach() : input,
-    );
-    const found = outcome(fused, spoilt);
-    expect(found.flat().every(Number.isFinite)).toBe(true);
-    expect(found.slice(4)).toEqual(outcome(fused, inputs).slice(4));
+    const [qRotary, kRotary] = tables(at, 12, "f32");
+    for (const rotateFirst of [false, true]) {
+      const [fused] = pair(at, 12, rotateFirst, "f32");
+      const [spoilt] = pair(at, 12, rotateFirst, "f32", [spoil(qRotary, 1), spoil(kRotary, 1)]);
+      const found = outcome(
+        spoilt,
+        inputs.map((input, i) => (i < 3 ? spoil(input, 2) : input)),
+      );
+      expect(found.flat().every(Number.isFinite)).toBe(true);
+      expect(found.slice(4)).toEqual(outcome(fused, inputs).slice(4));
+    }
   });
 
   it("refuses what does not fit, by name", () => {
