@@ -23,7 +23,8 @@ export const pace: Pace = { sampleMs: 10, leastRounds: 9, mostRounds: 30, budget
 // Threads of the one before that still spin for work would slow the next one down: OpenBLAS's do so for 2^28 cycles.
 const settleMs = { least: 2, most: 1000 };
 
-async function settle(contestants: readonly Contestant[]): Promise<void> {
+/** Waits until everyone rests, for a second at most. */
+export async function settle(contestants: readonly Contestant[]): Promise<void> {
   const start = performance.now();
   await sleep(settleMs.least);
   const restless = (): boolean => contestants.some((contestant) => contestant.resting?.() === false);

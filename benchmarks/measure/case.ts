@@ -14,7 +14,7 @@ import type { PeerProcess } from "../peers/peer-process.js";
 import type { HostTensor } from "../peers/protocol.js";
 import type { BenchDType } from "../options.js";
 import type { BenchCase, Bind, Metric } from "../suite.js";
-import { alternate, type Contestant, type Pace } from "./alternate.js";
+import { alternate, type Contestant, type Pace, settle } from "./alternate.js";
 import { requireSame, sameBits, WrongResult } from "./compare.js";
 import type { Ceiling } from "./machine.js";
 import { OURS } from "./ours.js";
@@ -121,6 +121,7 @@ async function measure(bench: BenchCase, around: Surroundings, result: CaseResul
   const knowing = peer ? opponents.filter((opponent) => opponent.knows(peer.op)) : [];
   try {
     for (const opponent of knowing) {
+      await settle(contestants); // it tries out its ways of computing the op
       const prepared = await opponent.prepare(peer!.op, peer!.params ?? {}, host).catch((error: Error) => {
         result.unable.push(error.message);
       });
@@ -130,6 +131,7 @@ async function measure(bench: BenchCase, around: Surroundings, result: CaseResul
       const time = (n: number): Promise<number> => opponent.time(n);
       contestants.push({ name, threads, variant: prepared.variant, time, resting: () => opponent.resting() });
     }
+    await settle(contestants);
     result.metrics = (await bench.metrics?.(knowing.map(({ name }) => name))) ?? [];
     const samples = await alternate(contestants, around.pace);
     summarise({ ...bench, bytes: bytesOf(bench, dtype) }, contestants, samples, around.ceilings, result);

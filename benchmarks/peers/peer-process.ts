@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import type { Readable, Writable } from "node:stream";
 import { encode, type HostTensor, type Message, MessageReader, ProtocolError, tensorsOf } from "./protocol.js";
 
@@ -80,15 +80,12 @@ export class PeerProcess {
   /** Whether all its threads sleep, as far as the system tells (Linux does). */
   resting(): boolean {
     const tasks = `/proc/${this.child.pid}/task`;
-    if (!existsSync(tasks)) return true;
-    return readdirSync(tasks).every((thread) => {
-      try {
-        // After the program's name, in parentheses, comes the state.
-        return !/\) R [^)]*$/.test(readFileSync(`${tasks}/${thread}/stat`, "utf8"));
-      } catch {
-        return true; // It has ended.
-      }
-    });
+    try {
+      // After the program's name, in parentheses, comes the state.
+      return readdirSync(tasks).every((thread) => !/\) R [^)]*$/.test(readFileSync(`${tasks}/${thread}/stat`, "utf8")));
+    } catch {
+      return true; // One has just ended, or the system does not tell.
+    }
   }
 
   async release(): Promise<void> {

@@ -95,8 +95,8 @@ function script(name: string, file: string): PeerSpec {
   }));
 }
 
-// How idle threads wait. PyTorch's of OpenMP would fight those of its BLAS, which spin for 0.1 s, as it wants them to between
-// two products; others spin for about a millisecond.
+// How idle threads wait. PyTorch's OpenMP threads would fight those of its BLAS, which spin for 0.1 s, because its next product
+// comes within that; others spin for about a millisecond.
 const passive = { OMP_WAIT_POLICY: "passive" };
 const spinning = { GOMP_SPINCOUNT: "20000", OPENBLAS_THREAD_TIMEOUT: "21" };
 
