@@ -1,6 +1,5 @@
 #include "context.h"
 
-#include <algorithm>
 #include <cstring>
 #include <vector>
 
@@ -42,13 +41,6 @@ constexpr size_t kStagedBytes = size_t{1} << 18;  // of host memory: up to so ma
 struct Strided {
   const char* data;
   Dims shape, stride;
-
-  void dropFirst() {
-    for (Dims* dims : {&shape, &stride}) {
-      std::copy_n(dims->d.begin() + 1, dims->rank - 1, dims->d.begin());
-      dims->rank--;
-    }
-  }
 };
 
 template <class T>
@@ -93,27 +85,24 @@ void copyInto(Context& context, const Tensor& x, void* out, const char* op) {
     });
     return;
   }
-  // Split over the first axis that is one; each part is a view of its own.
-  Strided whole{x.data<char>(), x.shape, x.stride};
-  while (whole.shape[0] == 1 && whole.shape.rank > 1) whole.dropFirst();
-  const int64_t rowBytes = x.numel() / whole.shape[0] * size;
-  parallelForLater(context.pool, whole.shape[0], 1 + kCopyGrain / rowBytes, [=](int64_t begin, int64_t end) {
-    Strided part = whole;
-    part.shape[0] = end - begin;
-    part.data += begin * whole.stride[0] * size;
+  // Split over the first axis of more than one; each part is a view of its own.
+  int axis = 0;
+  while (x.shape[axis] == 1 && axis + 1 < x.rank()) axis++;
+  const int64_t rowBytes = x.numel() / x.shape[axis] * size;
+  parallelForLater(context.pool, x.shape[axis], 1 + kCopyGrain / rowBytes, [=, view = Strided{x.data<char>(), x.shape, x.stride}](int64_t begin, int64_t end) {
+    Strided part = view;
+    part.shape[axis] = end - begin;
+    part.data += begin * view.stride[axis] * size;
     dispatchSize(static_cast<size_t>(size), [&](auto tag) { copyStrided(part, reinterpret_cast<typename decltype(tag)::type*>(to + begin * rowBytes)); });
   });
 }
 
 void copyToHost(Context& context, const Tensor& x, void* out, const char* op) {
-  if (!context.onCuda()) {
-    const Tensor packed = contiguous(context, x, op);
-    awaitElements(context, packed);
-    if (x.numel() > 0) std::memcpy(out, packed.raw(), static_cast<size_t>(x.numel()) * itemSize(x.dtype));
-    return;
-  }
   const Tensor packed = contiguous(context, x, op);
-  context.stream.queue->download(packed.raw(), out, static_cast<size_t>(x.numel()) * itemSize(x.dtype), op);
+  const size_t bytes = static_cast<size_t>(x.numel()) * itemSize(x.dtype);
+  if (context.onCuda()) return context.stream.queue->download(packed.raw(), out, bytes, op);
+  awaitElements(context, packed);
+  if (bytes > 0) std::memcpy(out, packed.raw(), bytes);
 }
 
 void copyFromHost(Context& context, const void* host, const Tensor& out, const char* op) {
