@@ -133,7 +133,8 @@ Gradients layerNormGrad(Context& context, const Operands& operands, const Tensor
   requireParameter(&rstd, p.x, Dims{rows}, op, "rstd");
   requireParameter(&gradient, p.x, p.x.shape, op, "grad");
   requireParameter(earlier, p.x, p.x.shape, op, "earlier");
-  const Tensor grad = contiguous(context, gradient, op), added = contiguousOrNone(context, earlier, op), m = contiguous(context, mean, op), r = contiguous(context, rstd, op);
+  const Tensor grad = contiguous(context, gradient, op), added = contiguousOrNone(context, earlier, op);
+  const Tensor m = contiguous(context, mean, op), r = contiguous(context, rstd, op);
   const DType dtype = p.x.dtype;
   const bool shared = operands.scale && p.modulation.rowsEach != 1;
   Gradients out;

@@ -47,6 +47,14 @@ void setB(GemmArgs& g, const Tensor& matrix, bool transposed) {
   g.bCol = matrix.stride[!transposed];
 }
 
+/// What a product adds behind its activation, contiguous; without storage where `x` is null.
+Tensor requireAddend(Context& context, const Tensor* x, DType dtype, const Dims& shape, const char* op, const char* operand) {
+  if (!x) return {};
+  requireDType(*x, dtype, op, operand);
+  requireShape(*x, shape, op, operand);
+  return contiguous(context, *x, op);
+}
+
 /// The sum over the rows of a matrix on a CUDA device; of f16 and bf16 in f32.
 Tensor sumOfRows(Context& context, const Tensor& matrix, const char* op) {
   const Tensor wide = elementwise::cast(context, matrix, computedDType(matrix.dtype), op);
@@ -62,12 +70,7 @@ Outputs linear(Context& context, const Tensor& x, const Tensor& weight, const Te
     requireDType(*bias, x.dtype, op, "bias");
     requireShape(*bias, {weight.dim(0)}, op, "bias");
   }
-  Tensor added;
-  if (residual) {
-    requireDType(*residual, x.dtype, op, "residual");
-    requireShape(*residual, outputShape(x, weight), op, "residual");
-    added = contiguous(context, *residual, op);
-  }
+  const Tensor added = requireAddend(context, residual, x.dtype, outputShape(x, weight), op, "residual");
   const Tensor rows = asMatrix(context, x, op);
   Outputs out;
   out.y = empty(context, x.dtype, outputShape(x, weight), op);
@@ -104,12 +107,7 @@ Gradients linearGrad(Context& context, const Tensor& x, const Tensor& weight, co
     requireDType(*saved, x.dtype, op, "saved");
     requireShape(*saved, gradient.shape, op, "saved");
   }
-  Tensor added;
-  if (earlier) {
-    requireDType(*earlier, x.dtype, op, "earlier");
-    requireShape(*earlier, x.shape, op, "earlier");
-    added = contiguous(context, *earlier, op);
-  }
+  const Tensor added = requireAddend(context, earlier, x.dtype, x.shape, op, "earlier");
   const Tensor rows = asMatrix(context, x, op);
   const int64_t m = rows.dim(0), out = weight.dim(0), in = weight.dim(1);
   Tensor grad = contiguous(context, gradient, op);
