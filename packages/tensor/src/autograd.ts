@@ -20,7 +20,7 @@ export interface RuleContext<A> {
   outputShapes: readonly (readonly number[])[];
   /** Which inputs want a gradient. */
   needs: readonly boolean[];
-  /** What later ops have given the inputs already, for the rule to add: see {@link Rule.adds}; else null. */
+  /** What later ops have given the inputs already, or null, for a rule that {@link Rule.adds} them; else empty. */
   earlier: readonly (Tensor | null)[];
 }
 
@@ -102,8 +102,10 @@ export class GraphNode implements Owned {
 
   /** Takes from `pending` what the rule adds to its own. */
   takeEarlier(pending: Pending, dtype: DType): (Tensor | null)[] {
+    const { adds } = this.rule;
+    if (!adds) return [];
     return this.edges.map((edge, i) => {
-      const grads = this.rule.adds?.includes(i) && edge instanceof GraphNode ? pending.get(edge) : undefined;
+      const grads = adds.includes(i) && edge instanceof GraphNode ? pending.get(edge) : undefined;
       const found = grads?.[this.edgeOutputs[i]!];
       if (!grads || found?.dtype !== dtype) return null;
       grads[this.edgeOutputs[i]!] = null;
