@@ -324,10 +324,10 @@ export interface Native {
 
   /** `order` is -1 for none, here and below. */
   segmentReduce(mean: boolean, x: number, offsets: number, order: number): void;
-  segmentReduceGrad(mean: boolean, grad: number, offsets: number, order: number, rows: number): void;
+  /** `chosen` is the rows of segmentMax, or -1. */
+  segmentReduceGrad(mean: boolean, grad: number, chosen: number, offsets: number, order: number, rows: number): void;
   /** Outputs: values, rows. */
   segmentMax(x: number, offsets: number, order: number): void;
-  segmentMaxGrad(grad: number, rows: number, offsets: number, order: number, rowCount: number): void;
 
   /** Outputs: code, order, inverse. */
   serialize(coordinates: number, batch: number, curve: number, depth: number): void;

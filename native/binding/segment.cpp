@@ -13,9 +13,10 @@ void segmentReduce(Call& call) {
   call.emit(segment::reduce(call.context(), reductionAt(call, 0), call.tensor(1), {call.tensor(2), call.optional(3)}, op));
 }
 
-/// segmentReduceGrad(mean, grad, offsets, order, rows)
+/// segmentReduceGrad(mean, grad, chosen, offsets, order, rows)
 void segmentReduceGrad(Call& call) {
-  call.emit(segment::reduceGrad(call.context(), reductionAt(call, 0), call.tensor(1), {call.tensor(2), call.optional(3)}, call.integer64(4), call.op));
+  call.emit(segment::reduceGrad(call.context(), reductionAt(call, 0), call.tensor(1), call.optional(2), {call.tensor(3), call.optional(4)},
+                                call.integer64(5), call.op));
 }
 
 /// segmentMax(x, offsets, order): values and the rows they came from
@@ -25,18 +26,12 @@ void segmentMax(Call& call) {
   call.emit(std::move(out.rows));
 }
 
-/// segmentMaxGrad(grad, rows, offsets, order, rowCount)
-void segmentMaxGrad(Call& call) {
-  call.emit(segment::maxGrad(call.context(), call.tensor(0), call.tensor(1), {call.tensor(2), call.optional(3)}, call.integer64(4), call.op));
-}
-
 }  // namespace
 
 void registerSegment(Napi::Env env, Napi::Object exports, Environment& environment) {
   constexpr Runs all = Runs::everywhere;
   define(env, exports, environment,
-         {Entry{"segmentReduce", segmentReduce, all}, Entry{"segmentReduceGrad", segmentReduceGrad, all}, Entry{"segmentMax", segmentMax, all},
-          Entry{"segmentMaxGrad", segmentMaxGrad, all}});
+         {Entry{"segmentReduce", segmentReduce, all}, Entry{"segmentReduceGrad", segmentReduceGrad, all}, Entry{"segmentMax", segmentMax, all}});
 }
 
 }  // namespace md::binding

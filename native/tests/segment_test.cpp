@@ -43,8 +43,8 @@ TEST(segmentsAgreeWithLoops) {
       const Tensor sum = segment::reduce(f.context, segment::Reduction::sum, x, segments, "test");
       const Tensor mean = segment::reduce(f.context, segment::Reduction::mean, x, segments, "test");
       const segment::Maximum max = segment::max(f.context, x, segments, "test");
-      const Tensor grad = segment::reduceGrad(f.context, segment::Reduction::mean, mean, segments, rows, "test");
-      const Tensor ofMax = segment::maxGrad(f.context, max.values, max.rows, segments, rows, "test");
+      const Tensor grad = segment::reduceGrad(f.context, segment::Reduction::mean, mean, nullptr, segments, rows, "test");
+      const Tensor ofMax = segment::reduceGrad(f.context, segment::Reduction::sum, max.values, &max.rows, segments, rows, "test");
       f.pool.finish();
       for (int64_t s = 0; s < count; s++) {
         const int32_t first = offsets[static_cast<size_t>(s)], last = offsets[static_cast<size_t>(s) + 1];

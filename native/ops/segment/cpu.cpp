@@ -45,13 +45,19 @@ void reduceSegmentsOf(const Rows& rows, Reduction reduction, int64_t begin, int6
 }
 
 template <class T>
-void spreadSegmentsOf(const Rows& rows, Reduction reduction, int64_t begin, int64_t end, const T* grad, T* __restrict out) {
+void spreadSegmentsOf(const Rows& rows, Reduction reduction, int64_t begin, int64_t end, const T* grad, const int32_t* chosen, T* __restrict out) {
   for (int64_t s = begin; s < end; s++) {
     const T count = reduction == Reduction::mean ? static_cast<T>(rows.offsets[s + 1] - rows.offsets[s]) : T(1);
     const T* from = grad + s * rows.inner;
     for (int64_t i = rows.offsets[s]; i < rows.offsets[s + 1]; i++) {
-      T* to = out + rowOf(rows, i) * rows.inner;
-      for (int64_t c = 0; c < rows.inner; c++) to[c] = from[c] / count;
+      const int64_t row = rowOf(rows, i);
+      T* to = out + row * rows.inner;
+      if (chosen) {
+        const int32_t* own = chosen + s * rows.inner;
+        for (int64_t c = 0; c < rows.inner; c++) to[c] = own[c] == static_cast<int32_t>(row) ? from[c] : T(0);
+      } else {
+        for (int64_t c = 0; c < rows.inner; c++) to[c] = from[c] / count;
+      }
     }
   }
 }
@@ -79,19 +85,6 @@ void maxSegmentsOf(const Rows& rows, int64_t begin, int64_t end, const T* x, T* 
   }
 }
 
-template <class T>
-void maxGradSegmentsOf(const Rows& rows, int64_t begin, int64_t end, const T* grad, const int32_t* from, T* __restrict out) {
-  for (int64_t s = begin; s < end; s++) {
-    const T* g = grad + s * rows.inner;
-    const int32_t* chosen = from + s * rows.inner;
-    for (int64_t i = rows.offsets[s]; i < rows.offsets[s + 1]; i++) {
-      const auto row = static_cast<int32_t>(rowOf(rows, i));
-      T* to = out + row * rows.inner;
-      for (int64_t c = 0; c < rows.inner; c++) to[c] = chosen[c] == row ? g[c] : T(0);
-    }
-  }
-}
-
 }  // namespace
 
 void reduceSegments(const Rows& rows, Reduction reduction, int64_t begin, int64_t end, const void* x, void* out) {
@@ -99,19 +92,14 @@ void reduceSegments(const Rows& rows, Reduction reduction, int64_t begin, int64_
   reduceSegmentsOf(rows, reduction, begin, end, static_cast<const double*>(x), static_cast<double*>(out));
 }
 
-void spreadSegments(const Rows& rows, Reduction reduction, int64_t begin, int64_t end, const void* grad, void* out) {
-  if (rows.dtype == DType::f32) return spreadSegmentsOf(rows, reduction, begin, end, static_cast<const float*>(grad), static_cast<float*>(out));
-  spreadSegmentsOf(rows, reduction, begin, end, static_cast<const double*>(grad), static_cast<double*>(out));
+void spreadSegments(const Rows& rows, Reduction reduction, int64_t begin, int64_t end, const void* grad, const int32_t* chosen, void* out) {
+  if (rows.dtype == DType::f32) return spreadSegmentsOf(rows, reduction, begin, end, static_cast<const float*>(grad), chosen, static_cast<float*>(out));
+  spreadSegmentsOf(rows, reduction, begin, end, static_cast<const double*>(grad), chosen, static_cast<double*>(out));
 }
 
 void maxSegments(const Rows& rows, int64_t begin, int64_t end, const void* x, void* values, int32_t* from) {
   if (rows.dtype == DType::f32) return maxSegmentsOf(rows, begin, end, static_cast<const float*>(x), static_cast<float*>(values), from);
   maxSegmentsOf(rows, begin, end, static_cast<const double*>(x), static_cast<double*>(values), from);
-}
-
-void maxGradSegments(const Rows& rows, int64_t begin, int64_t end, const void* grad, const int32_t* from, void* out) {
-  if (rows.dtype == DType::f32) return maxGradSegmentsOf(rows, begin, end, static_cast<const float*>(grad), from, static_cast<float*>(out));
-  maxGradSegmentsOf(rows, begin, end, static_cast<const double*>(grad), from, static_cast<double*>(out));
 }
 
 }  // namespace md::segment::MD_ISA

@@ -65,8 +65,8 @@ __global__ void spreadKernel(int64_t count, int64_t inner, const int32_t* __rest
       else low = middle + 1;
     }
     const bool found = place >= 0 && low < segments && offsets[low] <= place;  // unless a complaint was made
-    const bool takes = found && (!chosen || chosen[low * inner + unit % inner] == row);
-    const T value = takes ? grad[low * inner + unit % inner] : T(0);
+    const int64_t from = low * inner + unit % inner;
+    const T value = found && (!chosen || chosen[from] == row) ? grad[from] : T(0);
     out[unit] = found && mean ? value / static_cast<T>(offsets[low + 1] - offsets[low]) : value;
   });
 }
@@ -118,7 +118,7 @@ void reduceCuda(Context& context, const Rows& rows, int64_t segments, Reduction 
   });
 }
 
-void spreadCuda(Context& context, const Rows& rows, int64_t segments, Reduction reduction, const Tensor* chosen, const Tensor& grad, const Tensor& out,
+void spreadCuda(Context& context, const Rows& rows, int64_t segments, Reduction reduction, const int32_t* chosen, const Tensor& grad, const Tensor& out,
                 const char* op) {
   const int64_t n = out.numel(), count = out.dim(0);
   if (n == 0) return;
@@ -131,7 +131,7 @@ void spreadCuda(Context& context, const Rows& rows, int64_t segments, Reduction 
   dispatchFloat(grad.dtype, op, [&](auto tag) {
     using T = typename decltype(tag)::type;
     launch(context, op, spreadKernel<T>, blocksFor(n), kThreads, count, rows.inner, rows.offsets, segments, rows.order ? places.data<int32_t>() : nullptr,
-           reduction == Reduction::mean, chosen ? chosen->data<int32_t>() : nullptr, grad.data<T>(), out.data<T>());
+           reduction == Reduction::mean, chosen, grad.data<T>(), out.data<T>());
   });
 }
 

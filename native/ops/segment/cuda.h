@@ -12,8 +12,8 @@ MD_CUDA_FUNCTION Tensor checkedOffsetsCuda(Context& context, const Tensor& offse
 MD_CUDA_FUNCTION Tensor checkedOrderCuda(Context& context, const Tensor& order, const char* op);
 /// Rows and all tensors as the CPU's kernels take them.
 MD_CUDA_FUNCTION void reduceCuda(Context& context, const Rows& rows, int64_t segments, Reduction reduction, const Tensor& x, const Tensor& out, const char* op);
-/// Only to the elements of the rows in `chosen`, unless that is null.
-MD_CUDA_FUNCTION void spreadCuda(Context& context, const Rows& rows, int64_t segments, Reduction reduction, const Tensor* chosen, const Tensor& grad,
+/// Only to the elements of the rows in `chosen` (i32, of grad's shape), unless that is null.
+MD_CUDA_FUNCTION void spreadCuda(Context& context, const Rows& rows, int64_t segments, Reduction reduction, const int32_t* chosen, const Tensor& grad,
                                  const Tensor& out, const char* op);
 MD_CUDA_FUNCTION void maxCuda(Context& context, const Rows& rows, int64_t segments, const Tensor& x, const Maximum& out, const char* op);
 

@@ -103,19 +103,28 @@ Tensor reduce(Context& context, Reduction reduction, const Tensor& given, const 
   return out;
 }
 
-Tensor reduceGrad(Context& context, Reduction reduction, const Tensor& given, const Segments& segments, int64_t rowCount, const char* op) {
+Tensor reduceGrad(Context& context, Reduction reduction, const Tensor& given, const Tensor* chosen, const Segments& segments, int64_t rowCount,
+                  const char* op) {
   requireRows(given, op, "grad");
-  const Checked checked = requireSegments(context, segments, rowCount, false, op);
+  const Checked checked = requireSegments(context, segments, rowCount, chosen != nullptr, op);
   requireShape(given, withRows(given.shape, checked.segments), op, "grad");
+  Tensor from;
+  if (chosen) {
+    requireDType(*chosen, DType::i32, op, "rows");
+    requireShape(*chosen, given.shape, op, "rows");
+    from = contiguous(context, *chosen, op);
+  }
   const Tensor grad = contiguous(context, given, op);
   Tensor out = empty(context, grad.dtype, withRows(grad.shape, rowCount), op);
+  const int32_t* const places = chosen ? from.data<int32_t>() : nullptr;
   if (context.onCuda()) {
-    spreadCuda(context, rowsOf(checked, grad.dtype, innerOf(grad.shape)), checked.segments, reduction, nullptr, grad, out, op);
+    spreadCuda(context, rowsOf(checked, grad.dtype, innerOf(grad.shape)), checked.segments, reduction, places, grad, out, op);
     return out;
   }
-  eachPart(context, checked, grad.dtype, innerOf(grad.shape), [reduction, grad = grad.raw(), out = out.raw()](const Rows& rows, int64_t begin, int64_t end) {
-    MD_CALL(spreadSegments)(rows, reduction, begin, end, grad, out);
-  });
+  eachPart(context, checked, grad.dtype, innerOf(grad.shape),
+           [reduction, places, grad = grad.raw(), out = out.raw()](const Rows& rows, int64_t begin, int64_t end) {
+             MD_CALL(spreadSegments)(rows, reduction, begin, end, grad, places, out);
+           });
   return out;
 }
 
@@ -132,25 +141,6 @@ Maximum max(Context& context, const Tensor& given, const Segments& segments, con
   eachPart(context, checked, x.dtype, innerOf(x.shape),
            [x = x.raw(), values = out.values.raw(), places = out.rows.data<int32_t>()](const Rows& rows, int64_t begin, int64_t end) {
              MD_CALL(maxSegments)(rows, begin, end, x, values, places);
-           });
-  return out;
-}
-
-Tensor maxGrad(Context& context, const Tensor& given, const Tensor& givenRows, const Segments& segments, int64_t rowCount, const char* op) {
-  requireRows(given, op, "grad");
-  const Checked checked = requireSegments(context, segments, rowCount, true, op);
-  requireShape(given, withRows(given.shape, checked.segments), op, "grad");
-  requireDType(givenRows, DType::i32, op, "rows");
-  requireShape(givenRows, given.shape, op, "rows");
-  const Tensor grad = contiguous(context, given, op), chosen = contiguous(context, givenRows, op);
-  Tensor out = empty(context, grad.dtype, withRows(grad.shape, rowCount), op);
-  if (context.onCuda()) {
-    spreadCuda(context, rowsOf(checked, grad.dtype, innerOf(grad.shape)), checked.segments, Reduction::sum, &chosen, grad, out, op);
-    return out;
-  }
-  eachPart(context, checked, grad.dtype, innerOf(grad.shape),
-           [grad = grad.raw(), chosen = chosen.data<int32_t>(), out = out.raw()](const Rows& rows, int64_t begin, int64_t end) {
-             MD_CALL(maxGradSegments)(rows, begin, end, grad, chosen, out);
            });
   return out;
 }

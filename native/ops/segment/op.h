@@ -18,8 +18,9 @@ enum class Reduction { sum, mean };
 /// x [P, …] -> [segments, …], f32 or f64; 0 for an empty segment.
 Tensor reduce(Context& context, Reduction reduction, const Tensor& x, const Segments& segments, const char* op);
 
-/// grad [segments, …] -> the gradient of x [rows, …]: each row gets its segment's, by a mean divided by the rows there.
-Tensor reduceGrad(Context& context, Reduction reduction, const Tensor& grad, const Segments& segments, int64_t rows, const char* op);
+/// grad [segments, …] -> the gradient of x [rows, …]: each row gets its segment's, by a mean divided by the rows there, of a
+/// maximum only in the elements of the rows that `chosen` has, else null.
+Tensor reduceGrad(Context& context, Reduction reduction, const Tensor& grad, const Tensor* chosen, const Segments& segments, int64_t rows, const char* op);
 
 struct Maximum {
   Tensor values;
@@ -29,9 +30,6 @@ struct Maximum {
 /// The first of equals wins, and NaN before all. ValueError for an empty segment.
 Maximum max(Context& context, const Tensor& x, const Segments& segments, const char* op);
 
-/// grad [segments, …] and the `rows` that max chose -> the gradient of x [rowCount, …]: each chosen element gets its segment's.
-Tensor maxGrad(Context& context, const Tensor& grad, const Tensor& rows, const Segments& segments, int64_t rowCount, const char* op);
-
 // Kernels of cpu.cpp, on segments [begin, end) of rows with `inner` elements.
 struct Rows {
   DType dtype;
@@ -40,8 +38,7 @@ struct Rows {
   int64_t inner;
 };
 MD_KERNEL(void, reduceSegments, const Rows& rows, Reduction reduction, int64_t begin, int64_t end, const void* x, void* out)
-MD_KERNEL(void, spreadSegments, const Rows& rows, Reduction reduction, int64_t begin, int64_t end, const void* grad, void* out)
+MD_KERNEL(void, spreadSegments, const Rows& rows, Reduction reduction, int64_t begin, int64_t end, const void* grad, const int32_t* chosen, void* out)
 MD_KERNEL(void, maxSegments, const Rows& rows, int64_t begin, int64_t end, const void* x, void* values, int32_t* from)
-MD_KERNEL(void, maxGradSegments, const Rows& rows, int64_t begin, int64_t end, const void* grad, const int32_t* from, void* out)
 
 }  // namespace md::segment

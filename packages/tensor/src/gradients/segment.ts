@@ -3,12 +3,19 @@ import type { Rule } from "../autograd.js";
 import type { SegmentAttrs } from "../ops/segment.js";
 import { execute } from "../primitives.js";
 
-// Each row gets its segment's gradient, by a mean its share of it.
-const toRows = (mean: boolean): Rule<object> => ({
-  saves: { inputs: [1, 2] },
-  grad: ({ inputs: [, offsets, order], shapes: [shape] }, [g]) => [
-    execute("segmentReduceGrad", [g!, offsets!, order!], {}, () =>
-      native.segmentReduceGrad(mean, g!.slot, offsets!.slot, order?.slot ?? -1, shape![0]!),
+// Each row gets its segment's gradient, by a mean its share of it, of a maximum where it was chosen.
+const toRows = (kind: "sum" | "mean" | "max"): Rule<object> => ({
+  saves: { inputs: [1, 2], ...(kind === "max" && { outputs: [1] }) },
+  grad: ({ inputs: [, offsets, order], outputs: [, chosen], shapes: [shape] }, [g]) => [
+    execute("segmentReduceGrad", [g!, chosen ?? null, offsets!, order!], {}, () =>
+      native.segmentReduceGrad(
+        kind === "mean",
+        g!.slot,
+        chosen?.slot ?? -1,
+        offsets!.slot,
+        order?.slot ?? -1,
+        shape![0]!,
+      ),
     ),
     null,
     null,
@@ -16,18 +23,8 @@ const toRows = (mean: boolean): Rule<object> => ({
 });
 
 export const segmentRules: { [P in keyof SegmentAttrs]: Rule<SegmentAttrs[P]> | "nondiff" } = {
-  segmentSum: toRows(false),
-  segmentMean: toRows(true),
+  segmentSum: toRows("sum"),
+  segmentMean: toRows("mean"),
   segmentReduceGrad: "nondiff",
-  segmentMax: {
-    saves: { inputs: [1, 2], outputs: [1] },
-    grad: ({ inputs: [, offsets, order], outputs: [, rows], shapes: [shape] }, [g]) => [
-      execute("segmentMaxGrad", [g!, rows!, offsets!, order!], {}, () =>
-        native.segmentMaxGrad(g!.slot, rows!.slot, offsets!.slot, order?.slot ?? -1, shape![0]!),
-      ),
-      null,
-      null,
-    ],
-  },
-  segmentMaxGrad: "nondiff",
+  segmentMax: toRows("max"),
 };

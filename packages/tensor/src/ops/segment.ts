@@ -8,7 +8,6 @@ export interface SegmentAttrs {
   segmentMean: object;
   segmentReduceGrad: object;
   segmentMax: object;
-  segmentMaxGrad: object;
 }
 
 export interface SegmentOptions {

@@ -49,7 +49,7 @@ export const segmentCases: OpCase[] = [
     ],
   },
   {
-    primitives: ["segmentMax", "segmentMaxGrad"],
+    primitives: ["segmentMax", "segmentReduceGrad"],
     name: "maxima of segments and where they were",
     inputs: [{ shape: [7, 3] }, offsets, order],
     run: (x, o, rows) => {
