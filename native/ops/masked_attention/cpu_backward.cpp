@@ -39,6 +39,7 @@ struct HeadBackward {
   T* dScores;
   T* keep;     // [kQueriesAtOnce][kKeyBlock]: what dropout multiplies weights by
   T* ownRows;  // [2][D]: dk and dv of one key
+  T* columns;  // of rows being prepared
   const T* logSumExp = nullptr;
   int64_t batch = 0, head = 0, firstQuery = 0;
   const uint8_t* headMask = nullptr;
@@ -46,7 +47,7 @@ struct HeadBackward {
   static int64_t workspace(const BackwardProblem& p) {
     const int64_t padded = roundUp(p.headDim, width);
     return p.blocks.mostTokens * (2 * p.headDim + 1 + padded) + kKeyBlock * (padded + 4 * p.headDim) +
-           3 * kQueriesAtOnce * kKeyBlock + 2 * p.headDim;
+           3 * kQueriesAtOnce * kKeyBlock + 2 * p.headDim + Preparer<T>::elementsOf(p.headDim);
   }
 
   HeadBackward(const BackwardProblem& p, T* space) : problem(p), depth(p.headDim), padded(roundUp(p.headDim, width)) {
@@ -64,6 +65,7 @@ struct HeadBackward {
     dScores = weights + kQueriesAtOnce * kKeyBlock;
     keep = dScores + kQueriesAtOnce * kKeyBlock;
     ownRows = keep + kQueriesAtOnce * kKeyBlock;
+    columns = ownRows + 2 * depth;
   }
 
   void enter(const Segment& segment, int64_t h) {
@@ -74,7 +76,7 @@ struct HeadBackward {
     headMask = predicate.dense + batch * predicate.stride[0] + h * predicate.stride[1];
     logSumExp = static_cast<const T*>(problem.logSumExp) + (batch * problem.heads + h) * problem.queries + firstQuery;
     const int64_t tokens = segment.tokens();
-    Preparer<T>{problem.prepareQ, depth}.rows(problem.q, batch, h, firstQuery, tokens, q, depth, static_cast<T>(problem.scale * kLog2E));
+    Preparer<T>{problem.prepareQ, depth, columns}.rows(problem.q, batch, h, firstQuery, tokens, q, depth, static_cast<T>(problem.scale * kLog2E));
     for (int64_t first = 0; first < tokens; first += width) {
       Vec<T> products[width];
       for (int64_t r = 0; r < width; r++) products[r] = first + r < tokens ? takeGrad(first + r) : Vec<T>::zero();
@@ -114,7 +116,7 @@ struct HeadBackward {
   void loadKeys(const Block& block) {
     const int64_t live = block.end - block.begin;
     std::memset(k, 0, static_cast<size_t>(kKeyBlock * padded) * sizeof(T));
-    Preparer<T>{problem.prepareK, depth}.rows(problem.k, batch, head, block.begin, live, k, padded, T(1));
+    Preparer<T>{problem.prepareK, depth, columns}.rows(problem.k, batch, head, block.begin, live, k, padded, T(1));
     for (int64_t token = block.begin; token < block.end; token++) {
       problem.v.expectNext(problem.v.at<T>(batch, head, token), depth);
       problem.dk.expectNext(problem.dk.at<T>(batch, head, token), depth);
@@ -302,15 +304,22 @@ void backwardPart(const BackwardProblem& problem, Cut begin, Cut end, void* work
   });
 }
 
+int64_t prepareGradScratch(DType dtype, int64_t headDim) {
+  return withType(dtype, [&](auto tag) {
+    using Prepare = Preparer<typename decltype(tag)::type>;
+    return 2 * Prepare::elementsOf(headDim) + Prepare::gradElements(headDim);
+  });
+}
+
 void prepareGradRows(DType dtype, int64_t headDim, int64_t heads, int64_t tokens, const Preparation& preparation, const Rows& x,
                      const Rows& grad, int64_t begin, int64_t end, void* affine, void* scratch) {
   withType(dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     constexpr int width = Vec<T>::width;
-    const Preparer<T> prepare{preparation, headDim};
-    const int64_t padded = roundUp(headDim, kVectorUnit);
-    T* const dWeight = static_cast<T*>(affine);
-    std::memset(dWeight, 0, static_cast<size_t>(2 * padded) * sizeof(T));
+    const int64_t elements = Preparer<T>::elementsOf(headDim);
+    T* const columns = static_cast<T*>(scratch);  // of the weight's gradient, then of the bias's
+    const Preparer<T> prepare{preparation, headDim, nullptr};
+    std::memset(columns, 0, static_cast<size_t>(2 * elements) * sizeof(T));
     for (int64_t first = begin; first < end; first += width) {
       const int64_t count = end - first < width ? end - first : width;
       const T* xRows[width];
@@ -323,7 +332,12 @@ void prepareGradRows(DType dtype, int64_t headDim, int64_t heads, int64_t tokens
         xRows[r] = x.at<T>(batch[r], head, token[r]);
         gradRows[r] = grad.at<T>(batch[r], head, token[r]);
       }
-      prepare.grad(xRows, gradRows, count, batch, token, dWeight, dWeight + padded, static_cast<T*>(scratch));
+      prepare.grad(xRows, gradRows, count, batch, token, columns, columns + elements, columns + 2 * elements);
+    }
+    T* const sums = static_cast<T*>(affine);
+    for (int64_t d = 0; d < headDim; d++) {
+      sums[d] = Vec<T>::load(columns + d * width).sum();
+      sums[headDim + d] = Vec<T>::load(columns + elements + d * width).sum();
     }
   });
 }

@@ -32,6 +32,7 @@ struct HeadForward {
   T* scores;   // [kKeysAtOnce][lanes]
   T* ownSum;   // [D]
   T* rows;     // [kQueryBlock][D]: the queries once more, row by row
+  T* columns;  // of rows being prepared
   const T* k = nullptr;
   const T* v = nullptr;
   int64_t kStep = 0, vStep = 0;
@@ -39,7 +40,8 @@ struct HeadForward {
   const uint8_t* headMask = nullptr;
 
   static int64_t workspace(const ForwardProblem& p) {
-    return 2 * p.mostPacked * p.headDim + 3 * kQueryBlock * p.headDim + 2 * kQueryBlock + kKeysAtOnce * lanes + p.headDim;
+    return 2 * p.mostPacked * p.headDim + 3 * kQueryBlock * p.headDim + 2 * kQueryBlock + kKeysAtOnce * lanes + p.headDim +
+           Preparer<T>::elementsOf(p.headDim);
   }
 
   HeadForward(const ForwardProblem& p, T* space) : problem(p), depth(p.headDim) {
@@ -52,6 +54,7 @@ struct HeadForward {
     scores = total + kQueryBlock;
     ownSum = scores + kKeysAtOnce * lanes;
     rows = ownSum + depth;
+    columns = rows + kQueryBlock * depth;
   }
 
   void enter(const Segment& segment, int64_t h) {
@@ -64,7 +67,7 @@ struct HeadForward {
     kStep = problem.k.token;
     vStep = problem.v.token;
     if (segment.blocks() < problem.blocksToPack) return;
-    Preparer<T>{problem.prepareK, depth}.rows(problem.k, batch, h, segment.begin, segment.tokens(), packedK, depth, T(1));
+    Preparer<T>{problem.prepareK, depth, columns}.rows(problem.k, batch, h, segment.begin, segment.tokens(), packedK, depth, T(1));
     for (int64_t j = 0; j < segment.tokens(); j++) {
       const T* value = v + (segment.begin + j) * vStep;
       problem.v.expectNext(value, depth);
@@ -78,7 +81,7 @@ struct HeadForward {
   void loadQueries(const Block& block) {
     const T scale = static_cast<T>(problem.scale * kLog2E);
     const int64_t live = block.end - block.begin;
-    Preparer<T>{problem.prepareQ, depth}.rows(problem.q, batch, head, block.begin, live, rows, depth, scale);
+    Preparer<T>{problem.prepareQ, depth, columns}.rows(problem.q, batch, head, block.begin, live, rows, depth, scale);
     for (int64_t i = 0; i < live; i++) problem.out.expectNext(problem.out.at<T>(batch, head, block.begin + i), depth);
     for (int64_t i = 0; i < live; i += lanes) md::MD_ISA::packPanel<2>(rows + i * depth, 1, depth, depth, live - i, queries + i * depth);
     std::memset(sums, 0, static_cast<size_t>(kQueryBlock * depth) * sizeof(T));

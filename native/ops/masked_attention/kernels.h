@@ -117,9 +117,10 @@ MD_KERNEL(int64_t, backwardWorkspace, const BackwardProblem& problem)
 /// dk and dv of the blocks from `begin` up to `end`, and what they give to dq. Where `begin` is inside a unit, dq of that
 /// unit belongs to an earlier part: it goes to `shared` [tokens of the segment, D] instead, to be added by addShared.
 MD_KERNEL(void, backwardPart, const BackwardProblem& problem, Cut begin, Cut end, void* workspace, void* shared)
-/// Rows [begin, end) of [B, tokens, H]: turns the gradient `grad` of prepared rows of x into that of x, in place; `affine`
-/// becomes what these rows add to those of weight and bias, two rows of D elements rounded up to kVectorUnit. `scratch` is
-/// kVectorUnit + 1 of them.
+/// Elements of scratch that prepareGradRows needs.
+MD_KERNEL(int64_t, prepareGradScratch, DType dtype, int64_t headDim)
+/// Rows [begin, end) of [B, tokens, H]: turns the gradient `grad` of prepared rows of x into that of x, in place; `affine` [2, D]
+/// becomes what these rows add to those of weight and bias.
 MD_KERNEL(void, prepareGradRows, DType dtype, int64_t headDim, int64_t heads, int64_t tokens, const Preparation& preparation, const Rows& x,
           const Rows& grad, int64_t begin, int64_t end, void* affine, void* scratch)
 MD_KERNEL(void, addShared, const BackwardProblem& problem, int64_t unit, const void* shared)

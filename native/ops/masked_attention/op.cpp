@@ -107,13 +107,13 @@ std::pair<Tensor, Tensor> prepareGrad(Context& context, const Preparation& prepa
   }
   const int64_t heads = x.shape[1], tokens = x.shape[2], headDim = x.shape[3], rows = x.shape[0] * heads * tokens;
   const int64_t blocks = (rows + kBlock - 1) / kBlock;
-  const int64_t rowSize = (headDim + kVectorUnit - 1) / kVectorUnit * kVectorUnit;
-  const int64_t rowBytes = rowSize * static_cast<int64_t>(itemSize(x.dtype)), threads = context.pool.threads();
-  const Tensor affine = empty(context, x.dtype, {blocks, 2, rowSize}, op), scratch = empty(context, x.dtype, {threads, kVectorUnit + 1, rowSize}, op);
-  const auto at = [base = affine.data<char>(), rowBytes](int64_t block, int64_t part) { return base + (2 * block + part) * rowBytes; };
+  const int64_t bytes = static_cast<int64_t>(itemSize(x.dtype)), ownBytes = MD_CALL(prepareGradScratch)(x.dtype, headDim) * bytes;
+  const int64_t threads = context.pool.threads();
+  const Tensor affine = empty(context, x.dtype, {blocks, 2, headDim}, op), scratch = empty(context, DType::u8, {threads, ownBytes}, op);
+  const auto at = [base = affine.data<char>(), rowBytes = headDim * bytes](int64_t block, int64_t part) { return base + (2 * block + part) * rowBytes; };
   const int64_t parts = partsOf(context.pool, blocks, 1);
   shareOutLater(context.pool, parts, [=, dtype = x.dtype, from = rowsOf(x), to = rowsOf(grad), scratch = scratch.data<char>()](int64_t part, int64_t thread) {
-    char* const own = scratch + thread * (kVectorUnit + 1) * rowBytes;
+    char* const own = scratch + thread * ownBytes;
     for (int64_t i = cutAt(blocks, part, parts, threads); i < cutAt(blocks, part + 1, parts, threads); i++) {
       MD_CALL(prepareGradRows)(dtype, headDim, heads, tokens, preparation, from, to, i * kBlock, std::min(rows, (i + 1) * kBlock), at(i, 0), own);
     }

@@ -39,16 +39,6 @@ template <class T>
 inline void storeLanes(Vec<T> x, T* p, int n) {
   x.storePart(p, n);
 }
-/// x in the lanes that exist, 0 in the others.
-template <class T, int N>
-inline Vec<T> liveLanes(Vec<T> x, std::integral_constant<int, N>) {
-  return x;
-}
-template <class T>
-inline Vec<T> liveLanes(Vec<T> x, int n) {
-  return x.firstLanes(n);
-}
-
 /// to = x, of `depth` elements.
 template <class T>
 inline void copyRow(const T* x, T* to, int64_t depth) {
@@ -73,8 +63,8 @@ inline Vec<T> sumsOf(Vec<T> (&rows)[Vec<T>::width]) {
   return rows[0];
 }
 
-/// The preparation of q or k in one call, for as many rows at once as a vector has lanes: what a row's sums, root and quotients
-/// would have to wait for is waited for once. Rows are of `depth` elements, and a row's numbers do not depend on the others.
+/// The preparation of q or k in one call, for as many rows at once as a vector has lanes. Norms are computed on their columns, a
+/// lane for each row: no sum goes across lanes, whatever the head size, and a row's numbers do not depend on the others.
 template <class T>
 struct Preparer {
   static constexpr int width = Vec<T>::width;
@@ -82,7 +72,10 @@ struct Preparer {
 
   const Preparation& p;
   int64_t depth;
-  T share = T(1) / static_cast<T>(depth);  // of a mean
+  T* scratch;  // elementsOf(depth), for rows()
+
+  static int64_t elementsOf(int64_t depth) { return roundUp(depth, width) * width; }
+  static int64_t gradElements(int64_t depth) { return 3 * elementsOf(depth) + roundUp(depth, width); }
 
   /// to[i] = the prepared row of token `first` + i, times `scale`; rows of `to` are `step` apart.
   void rows(const Rows& from, int64_t batch, int64_t head, int64_t first, int64_t count, T* to, int64_t step, T scale) const {
@@ -98,52 +91,59 @@ struct Preparer {
         for (int64_t r = 0; r < live; r++) x[r] = rotated(x[r], out + r * step, batch, first + i + r, T(1));
         for (int64_t r = live; r < width; r++) x[r] = out;
       }
-      normalize(x, live, scale, out, step);
+      if (p.weight) {
+        normalize(x, scale);
+        toRows(scratch, live, [=](int64_t r) { return out + r * step; });
+      } else {
+        for (int64_t r = 0; r < live; r++) scaleRow(x[r], scale, out + r * step, depth);
+      }
       if (p.rotary && !p.rotateFirst) {
         for (int64_t r = 0; r < live; r++) rotated(out + r * step, out + r * step, batch, first + i + r, T(1));
       }
     }
   }
 
-  /// From the cotangents of prepared rows to those of rows x, in place; adds to those of weight and bias, which are rows of whole
-  /// vectors. `count` <= width rows of the tokens `token` of `batch`; `scratch` is width + 1 rows of whole vectors.
+  /// From the cotangents of prepared rows to those of rows x, in place; adds to those of weight and bias, whose columns have a lane
+  /// for each row. `count` <= width rows of the tokens `token` of `batch`; `space` has gradElements(depth).
   void grad(const T* (&x)[width], T* (&g)[width], int64_t count, const int64_t (&batch)[width], const int64_t (&token)[width], T* dWeight,
-            T* dBias, T* scratch) const {
-    const int64_t padded = roundUp(depth, width);
-    T* const zeros = scratch + width * padded;
+            T* dBias, T* space) const {
+    T* const xs = space + elementsOf(depth);
+    T* const gs = xs + elementsOf(depth);
+    T* const zeros = gs + elementsOf(depth);
     std::memset(zeros, 0, static_cast<size_t>(depth) * sizeof(T));
+    const T* grads[width];
+    for (int64_t r = 0; r < width; r++) grads[r] = r < count ? g[r] : zeros;
+    toColumns(grads, gs);
     // Without one there is nothing to do: a padding row, of which the row and its rotation may hold NaN.
-    const Lanes sizes = lanesOf([&](int r) {
-      Vec<T> size = Vec<T>::zero();
-      if (r < count) eachVector<T>(depth, [&](int64_t d, auto lanes) { size = size + abs(loadLanes(g[r] + d, lanes)); });
-      return size;
-    });
+    alignas(64) T sizes[width];
+    sumOver([&](int64_t d) { return abs(Vec<T>::load(gs + d * width)); }).store(sizes);
     const auto turn = [&](T sign) {
       for (int64_t r = 0; r < count; r++) {
-        if (sizes.at[r] != T(0)) rotated(g[r], g[r], batch[r], token[r], sign);
+        if (sizes[r] != T(0)) rotated(g[r], g[r], batch[r], token[r], sign);
       }
     };
-    if (p.rotary && !p.rotateFirst) turn(T(-1));
+    if (p.rotary && !p.rotateFirst) {
+      turn(T(-1));
+      toColumns(grads, gs);
+    }
     if (p.weight) {
       for (int64_t r = 0; r < width; r++) {
-        if (r >= count) g[r] = zeros;
-        if (sizes.at[r] == T(0)) {
+        if (sizes[r] == T(0)) {
           x[r] = zeros;
         } else if (p.rotary && p.rotateFirst) {
-          x[r] = rotated(x[r], scratch + r * padded, batch[r], token[r], T(1));
+          x[r] = rotated(x[r], space + r * roundUp(depth, width), batch[r], token[r], T(1));
         }
       }
-      normalizeGrad(x, g, count, dWeight, dBias);
+      toColumns(x, xs);
+      normalizeGrad(xs, gs, dWeight, dBias);
+      toRows(gs, count, [&](int64_t r) { return g[r]; });
     }
     if (p.rotary && p.rotateFirst) turn(T(-1));
   }
 
  private:
-  struct Lanes {
-    alignas(64) T at[width];
-  };
   struct Moments {
-    Lanes mean, rstd;  // 1 / standard deviation
+    Vec<T> mean, rstd;  // 1 / standard deviation
   };
 
   const T* rotated(const T* x, T* to, int64_t batch, int64_t token, T sign) const {
@@ -152,86 +152,89 @@ struct Preparer {
     return to;
   }
 
-  /// The sums of the vectors f(0), …, f(width - 1).
-  template <class F>
-  static __attribute__((always_inline)) Lanes lanesOf(F&& f) {
-    Vec<T> rows[width];
+  /// columns[d · width + r] = x[r][d]
+  void toColumns(Group x, T* columns) const {
+    eachVector<T>(depth, [&](int64_t d, auto lanes) {
+      Vec<T> block[width];
 #pragma GCC unroll 16
-    for (int r = 0; r < width; r++) rows[r] = f(r);
-    Lanes sums;
-    sumsOf(rows).store(sums.at);
-    return sums;
+      for (int r = 0; r < width; r++) block[r] = loadLanes(x[r] + d, lanes);
+      transpose(block);
+#pragma GCC unroll 16
+      for (int s = 0; s < width; s++) block[s].store(columns + (d + s) * width);
+    });
+  }
+  /// to(r)[d] = columns[d · width + r] for r < count
+  template <class F>
+  void toRows(const T* columns, int64_t count, F&& to) const {
+    eachVector<T>(depth, [&](int64_t d, auto lanes) {
+      Vec<T> block[width];
+#pragma GCC unroll 16
+      for (int s = 0; s < width; s++) block[s] = Vec<T>::load(columns + (d + s) * width);
+      transpose(block);
+#pragma GCC unroll 16
+      for (int r = 0; r < width; r++) {
+        if (r < count) storeLanes(block[r], to(r) + d, lanes);
+      }
+    });
   }
 
-  Moments momentsOf(Group x) const {
-    Lanes mean = lanesOf([&](int r) {
-      Vec<T> sum = Vec<T>::zero();
-      eachVector<T>(depth, [&](int64_t d, auto lanes) { sum = sum + loadLanes(x[r] + d, lanes); });
-      return sum;
-    });
-    for (T& m : mean.at) m /= static_cast<T>(depth);  // exact for a row of one number
-    Lanes rstd = lanesOf([&](int r) {
-      Vec<T> squares = Vec<T>::zero();
-      const Vec<T> center = Vec<T>::set(mean.at[r]);
-      eachVector<T>(depth, [&](int64_t d, auto lanes) {
-        const Vec<T> centered = liveLanes(loadLanes(x[r] + d, lanes) - center, lanes);
-        squares = fma(centered, centered, squares);
-      });
-      return squares;
-    });
-    for (T& r : rstd.at) r = T(1) / std::sqrt(r * share + static_cast<T>(p.eps));
-    return {mean, rstd};
-  }
-
-  void normalize(Group x, int64_t count, T scale, T* to, int64_t step) const {
-    if (!p.weight) {
-      for (int64_t r = 0; r < count; r++) scaleRow(x[r], scale, to + r * step, depth);
-      return;
+  /// f(0) + … + f(depth - 1)
+  template <class F>
+  __attribute__((always_inline)) Vec<T> sumOver(F&& f) const {
+    Vec<T> even = Vec<T>::zero(), odd = even;
+    int64_t d = 0;
+    for (; d + 2 <= depth; d += 2) {
+      even = even + f(d);
+      odd = odd + f(d + 1);
     }
-    const Moments moments = momentsOf(x);
+    if (d < depth) even = even + f(d);
+    return even + odd;
+  }
+
+  Moments moments(const T* columns) const {
+    const Vec<T> size = Vec<T>::set(static_cast<T>(depth));
+    const Vec<T> mean = sumOver([&](int64_t d) { return Vec<T>::load(columns + d * width); }) / size;  // exact for one column
+    const Vec<T> squares = sumOver([&](int64_t d) {
+      const Vec<T> centered = Vec<T>::load(columns + d * width) - mean;
+      return centered * centered;
+    });
+    alignas(64) T rstd[width];
+    (squares / size).store(rstd);
+    for (T& r : rstd) r = T(1) / std::sqrt(r + static_cast<T>(p.eps));
+    return {mean, Vec<T>::load(rstd)};
+  }
+
+  /// scratch = the normed columns of x, times `scale`.
+  void normalize(Group x, T scale) const {
+    toColumns(x, scratch);
+    const auto [mean, rstd] = moments(scratch);
     const T* const weight = static_cast<const T*>(p.weight);
     const T* const bias = static_cast<const T*>(p.bias);
     const Vec<T> factor = Vec<T>::set(scale);
-    for (int64_t r = 0; r < count; r++) {
-      const Vec<T> center = Vec<T>::set(moments.mean.at[r]), narrow = Vec<T>::set(moments.rstd.at[r]);
-      eachVector<T>(depth, [&](int64_t d, auto lanes) {
-        const Vec<T> shift = bias ? loadLanes(bias + d, lanes) : Vec<T>::zero();
-        storeLanes(fma((loadLanes(x[r] + d, lanes) - center) * narrow, loadLanes(weight + d, lanes), shift) * factor, to + r * step + d, lanes);
-      });
+    for (int64_t d = 0; d < depth; d++) {
+      const Vec<T> normed = (Vec<T>::load(scratch + d * width) - mean) * rstd, shift = bias ? Vec<T>::set(bias[d]) : Vec<T>::zero();
+      (fma(normed, Vec<T>::set(weight[d]), shift) * factor).store(scratch + d * width);
     }
   }
 
-  void normalizeGrad(Group x, T* const (&g)[width], int64_t count, T* dWeight, T* dBias) const {
-    const Moments moments = momentsOf(x);
+  /// Columns gs of cotangents become those before the norm, columns xs the normed ones.
+  void normalizeGrad(T* xs, T* gs, T* dWeight, T* dBias) const {
+    const auto [mean, rstd] = moments(xs);
     const T* const weight = static_cast<const T*>(p.weight);
-    const auto normed = [&](int64_t r, int64_t d, auto lanes) __attribute__((always_inline)) {
-      return (loadLanes(x[r] + d, lanes) - Vec<T>::set(moments.mean.at[r])) * Vec<T>::set(moments.rstd.at[r]);
-    };
-    const auto scaled = [&](int64_t r, int64_t d, auto lanes) __attribute__((always_inline)) { return loadLanes(g[r] + d, lanes) * loadLanes(weight + d, lanes); };
-    const Lanes sum = lanesOf([&](int r) {
-      Vec<T> total = Vec<T>::zero();
-      eachVector<T>(depth, [&](int64_t d, auto lanes) { total = total + scaled(r, d, lanes); });
-      return total;
-    });
-    const Lanes along = lanesOf([&](int r) {
-      Vec<T> total = Vec<T>::zero();
-      eachVector<T>(depth, [&](int64_t d, auto lanes) { total = fma(scaled(r, d, lanes), normed(r, d, lanes), total); });
-      return total;
-    });
-    eachVector<T>(depth, [&](int64_t d, auto lanes) {
-      Vec<T> ofWeight = Vec<T>::load(dWeight + d), ofBias = Vec<T>::load(dBias + d);
-      for (int64_t r = 0; r < count; r++) {
-        const Vec<T> grad = loadLanes(g[r] + d, lanes);
-        ofWeight = fma(grad, normed(r, d, lanes), ofWeight);
-        ofBias = ofBias + grad;
-      }
-      ofWeight.store(dWeight + d);
-      ofBias.store(dBias + d);
-    });
-    for (int64_t r = 0; r < count; r++) {
-      const Vec<T> shift = Vec<T>::set(sum.at[r] * share), slope = Vec<T>::set(along.at[r] * share), narrow = Vec<T>::set(moments.rstd.at[r]);
-      eachVector<T>(depth, [&](int64_t d, auto lanes) { storeLanes(narrow * (scaled(r, d, lanes) - shift - slope * normed(r, d, lanes)), g[r] + d, lanes); });
+    Vec<T> sum = Vec<T>::zero(), along = sum;
+    for (int64_t d = 0; d < depth; d++) {
+      const int64_t at = d * width;
+      const Vec<T> grad = Vec<T>::load(gs + at), normed = (Vec<T>::load(xs + at) - mean) * rstd, scaled = grad * Vec<T>::set(weight[d]);
+      fma(grad, normed, Vec<T>::load(dWeight + at)).store(dWeight + at);
+      (Vec<T>::load(dBias + at) + grad).store(dBias + at);
+      sum = sum + scaled;
+      along = fma(scaled, normed, along);
+      normed.store(xs + at);
+      scaled.store(gs + at);
     }
+    const Vec<T> size = Vec<T>::set(static_cast<T>(depth)), shift = sum / size, slope = along / size;
+    for (int64_t at = 0; at < depth * width; at += width)
+      (rstd * (Vec<T>::load(gs + at) - shift - slope * Vec<T>::load(xs + at))).store(gs + at);
   }
 };
 
