@@ -94,6 +94,15 @@ inline Vec<float> operator*(Vec<float> a, Vec<float> b) { return {_mm256_mul_ps(
 inline Vec<float> operator/(Vec<float> a, Vec<float> b) { return {_mm256_div_ps(a.v, b.v)}; }
 /// a * b + c
 inline Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
+/// a * b + sum where the sum is: for tiles that fill all registers, among which a compiler would move sums about.
+inline Vec<float> addProduct(Vec<float> sum, Vec<float> a, Vec<float> b) {
+  asm("vfmadd231ps %2, %1, %0" : "+x"(sum.v) : "x"(a.v), "x"(b.v));
+  return sum;
+}
+inline Vec<double> addProduct(Vec<double> sum, Vec<double> a, Vec<double> b) {
+  asm("vfmadd231pd %2, %1, %0" : "+x"(sum.v) : "x"(a.v), "x"(b.v));
+  return sum;
+}
 inline Vec<float> max(Vec<float> a, Vec<float> b) { return {_mm256_max_ps(a.v, b.v)}; }
 inline Vec<float> min(Vec<float> a, Vec<float> b) { return {_mm256_min_ps(a.v, b.v)}; }
 

@@ -66,6 +66,12 @@ inline Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) { return {_m
 inline Vec<double> max(Vec<double> a, Vec<double> b) { return {_mm512_max_pd(a.v, b.v)}; }
 inline Vec<double> min(Vec<double> a, Vec<double> b) { return {_mm512_min_pd(a.v, b.v)}; }
 
+/// a * b + sum
+template <class T>
+inline Vec<T> addProduct(Vec<T> sum, Vec<T> a, Vec<T> b) {
+  return fma(a, b, sum);
+}
+
 /// As max and min, but a NaN on either side wins.
 inline Vec<float> maxOrNan(Vec<float> a, Vec<float> b) {
   return {_mm512_mask_mov_ps(_mm512_max_ps(a.v, b.v), _mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q), a.v)};

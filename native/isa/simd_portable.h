@@ -72,6 +72,11 @@ template <class T>
 inline Vec<T> fma(Vec<T> a, Vec<T> b, Vec<T> c) {
   return {a.v * b.v + c.v};
 }
+/// a * b + sum
+template <class T>
+inline Vec<T> addProduct(Vec<T> sum, Vec<T> a, Vec<T> b) {
+  return fma(a, b, sum);
+}
 template <class T>
 inline Vec<T> max(Vec<T> a, Vec<T> b) {
   return {a.v > b.v ? a.v : b.v};

@@ -139,29 +139,27 @@ Gradients linearGrad(Context& context, const Tensor& x, const Tensor& weight, co
       }
     }
   }
-  GemmArgs g;
-  g.dtype = x.dtype;
-  g.n = g.cRow = in;
+  GemmArgs toX, toWeight;
+  toX.dtype = toWeight.dtype = x.dtype;
+  toX.n = toX.cRow = toWeight.n = toWeight.cRow = in;
   if (wanted.x) {
     results.x = empty(context, x.dtype, x.shape, op);
-    g.m = m;
-    g.k = out;
-    setA(g, grad, false);
-    setB(g, weight, false);
-    g.c = results.x.raw();
-    g.residual = earlier ? added.raw() : nullptr;
-    matmul::gemm(context, g, op);
-    g.residual = nullptr;
+    toX.m = m;
+    toX.k = out;
+    setA(toX, grad, false);
+    setB(toX, weight, false);
+    toX.c = results.x.raw();
+    toX.residual = earlier ? added.raw() : nullptr;
   }
   if (wanted.weight) {
     results.weight = empty(context, x.dtype, weight.shape, op);
-    g.m = out;
-    g.k = m;
-    setA(g, grad, true);
-    setB(g, rows, false);
-    g.c = results.weight.raw();
-    matmul::gemm(context, g, op);
+    toWeight.m = out;
+    toWeight.k = m;
+    setA(toWeight, grad, true);
+    setB(toWeight, rows, false);
+    toWeight.c = results.weight.raw();
   }
+  matmul::gemmBoth(context, toX, toWeight, op);
   return results;
 }
 

@@ -9,12 +9,15 @@
 namespace md::matmul::MD_ISA {
 namespace {
 
+constexpr bool kNarrow = kTileRows < 8;        // strips, for want of registers
 constexpr int64_t kDepth = 384;                // k block: C is seldom added to, and a panel of B stays near
-constexpr int64_t kRowBlock = 24 * kTileRows;  // rows of A that stay in the second-level cache
-constexpr int64_t kColBlock = 512;             // columns of B packed at a time
-constexpr int64_t kDirectRows = 2 * kTileRows; // up to here packing B costs more than it saves
+constexpr int64_t kRowBlock = (kNarrow ? 36 : 24) * kTileRows;  // rows of A that stay in the second-level cache
+constexpr int64_t kColBlock = 576;             // columns of B packed at a time
+constexpr int64_t kNearBytes = 192 << 10;      // of packed B that strips of A pass over: they stay in the second-level cache
+constexpr int64_t kDirectRows = kNarrow ? 12 : 28;  // up to here packing B costs more than it saves
 constexpr int64_t kDirectCols = 32;            // up to here packing A does, and three times as far where k steps lie apart
 constexpr int kPanelsAtOnce = 4;               // that rows of B are dealt out to
+constexpr int kStripsAtOnce = kNarrow ? 4 : 1; // that columns of A are: a line of the cache
 constexpr int64_t kStepsAhead = 24;            // of k, that memory takes to answer
 
 inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -34,15 +37,21 @@ void packB(const T* b, int64_t bRow, int64_t bCol, int64_t depth, int64_t cols, 
 /// Rows [0, rows) of A as strips of kTileRows rows, [strip][k][row]; rows beyond the last are not written.
 template <class T>
 void packA(const T* a, int64_t aRow, int64_t aCol, int64_t rows, int64_t depth, T* out) {
-  for (int64_t i = 0; i < rows; i += kTileRows, out += depth * kTileRows) {
-    const T* from = a + i * aRow;
-    const int64_t n = least(kTileRows, rows - i);
-    if (n == kTileRows && aRow == 1) {
-      for (int64_t k = 0; k < depth; k++) __builtin_memcpy(out + k * kTileRows, from + k * aCol, kTileRows * sizeof(T));
-    } else {
+  constexpr int64_t several = kStripsAtOnce * kTileRows;
+  int64_t i = 0;
+  if (aRow == 1) {
+    for (; i + several <= rows; i += several, out += depth * several) {
       for (int64_t k = 0; k < depth; k++) {
-        for (int64_t r = 0; r < n; r++) out[k * kTileRows + r] = from[r * aRow + k * aCol];
+#pragma GCC unroll 4
+        for (int64_t s = 0; s < kStripsAtOnce; s++) {
+          __builtin_memcpy(out + (s * depth + k) * kTileRows, a + i + s * kTileRows + k * aCol, kTileRows * sizeof(T));
+        }
       }
+    }
+  }
+  for (; i < rows; i += kTileRows, out += depth * kTileRows) {
+    for (int64_t k = 0; k < depth; k++) {
+      for (int64_t r = 0; r < least(kTileRows, rows - i); r++) out[k * kTileRows + r] = a[(i + r) * aRow + k * aCol];
     }
   }
 }
@@ -65,6 +74,15 @@ int64_t scratchElements(const GemmArgs& g) {
   return a + b > dots ? a + b : dots;
 }
 
+/// A panel of which `cols` columns exist, in no more vectors than these fill.
+template <int VECTORS, int ROWS, class T>
+void lastTile(const Finish<T>& f, const Source<T>& from, int64_t depth, int64_t i, int64_t j, int cols) {
+  if constexpr (VECTORS > 1) {
+    if (cols <= (VECTORS - 1) * kWidth<T>) return lastTile<VECTORS - 1, ROWS>(f, from, depth, i, j, cols);
+  }
+  tile<T, ROWS, VECTORS>(f, from, depth, i, j, cols);
+}
+
 /// One strip of ROWS rows over columns [0, cols) of the block at (i, j); few rows take wider tiles to fill the registers.
 template <class T, int ROWS, int WIDE>
 void strip(const Finish<T>& f, Source<T> from, int64_t depth, int64_t cols, int64_t i, int64_t j) {
@@ -74,12 +92,7 @@ void strip(const Finish<T>& f, Source<T> from, int64_t depth, int64_t cols, int6
     tile<T, ROWS, WIDE>(f, from, depth, i, j + s, WIDE * W);
   }
   for (; s < cols; s += P, from.b += from.panel, from.ahead += from.aheadTile) {
-    const int n = static_cast<int>(least(P, cols - s));
-    if (n > W) {
-      tile<T, ROWS, 2>(f, from, depth, i, j + s, n);
-    } else {
-      tile<T, ROWS, 1>(f, from, depth, i, j + s, n);
-    }
+    lastTile<kPanelVectors, ROWS>(f, from, depth, i, j + s, static_cast<int>(least(P, cols - s)));
   }
 }
 
@@ -108,13 +121,13 @@ void block(const Finish<T>& f, const Source<T>& from, int64_t stripStride, int64
   whole.aheadTile = alongK ? whole.aheadStep * depth : 0;
   for (int64_t t = 0; t < strips; t++, whole.a += stripStride) {
     whole.ahead = whole.a + (alongK ? stripStride : kStepsAhead * from.aStep);
-    strip<T, kTileRows, 2>(f, whole, depth, cols, i + t * kTileRows, j);
+    strip<T, kTileRows, kPanelVectors>(f, whole, depth, cols, i + t * kTileRows, j);
   }
   Source<T> at = from;
   at.a += strips * stripStride;
   at.ahead = at.a;
   const int64_t last = i + strips * kTileRows;
-  raggedStrips<kTileRows < 8 ? 4 : 8>(f, at, depth, rows % kTileRows, cols, last, j);
+  raggedStrips<kNarrow ? 2 : 8>(f, at, depth, rows % kTileRows, cols, last, j);
 }
 
 template <class T>
@@ -152,7 +165,11 @@ bool serial(const GemmArgs& g, T* scratch, bool packed) {
         from.bStep = P;
         from.panel = depth * P;
         if (packedB) {
-          block(f, from, stripStride, depth, rows, cols, i, j);
+          const int64_t panels = kNearBytes / (P * static_cast<int64_t>(sizeof(T)) * (depth > 0 ? depth : 1)), near = P * (panels > 1 ? panels : 1);
+          for (int64_t s = 0; s < cols; s += near) {
+            from.b = packB_ + s * depth;
+            block(f, from, stripStride, depth, rows, least(near, cols - s), i, j + s);
+          }
         } else if (whole < cols) {
           block(f, from, stripStride, depth, rows, cols - whole, i, j + whole);
         }
@@ -182,7 +199,9 @@ void reduceRows(const GemmArgs& g, const T* partial, int64_t parts, int64_t begi
 
 }  // namespace
 
-Tile gemmTile(DType dtype) { return {kTileRows, dtype == DType::f32 ? kPanel<float> : kPanel<double>}; }
+Tile gemmTile(DType dtype) {
+  return dtype == DType::f32 ? Tile{kTileRows, kPanel<float>, kWidth<float>} : Tile{kTileRows, kPanel<double>, kWidth<double>};
+}
 
 int64_t gemmScratch(const GemmArgs& args) { return args.dtype == DType::f32 ? scratchElements<float>(args) : scratchElements<double>(args); }
 

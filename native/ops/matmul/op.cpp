@@ -1,6 +1,7 @@
 #include "op.h"
 
 #include <algorithm>
+#include <functional>
 #include <limits>
 #include <type_traits>
 #include <utility>
@@ -107,7 +108,7 @@ bool wantsTranspose(const GemmArgs& g) {
 /// Whether Cᵀ fills its tiles so much better that it repays turning it at the end.
 bool wantsTurned(const GemmArgs& g) {
   if (g.k < kSplitDepth || g.cCol != 1 || g.cRow != g.n || g.accumulate || g.bias || g.residual || g.activation != Activation::none) return false;
-  const int64_t lanes = MD_CALL(gemmTile)(g.dtype).cols / 2;
+  const int64_t lanes = MD_CALL(gemmTile)(g.dtype).lanes;
   return 20 * g.n * divideUp(g.m, lanes) < 19 * g.m * divideUp(g.n, lanes);
 }
 
@@ -146,13 +147,21 @@ GemmArgs itemAt(GemmArgs g, const Batch& batch, int64_t item) {
   return g;
 }
 
-/// Scratch for `parts` threads, a stretch of whole cache lines each.
+/// A product that is cut and has its memory, for a region; `finish` queues what has to follow it.
+struct Work {
+  int64_t parts = 0;
+  std::function<void(int64_t part, int64_t thread)> task;
+  std::function<void()> finish = [] {};
+  Tensor scratch;  // of `task`
+};
+
+/// Scratch for `threads` threads, a stretch of whole cache lines each.
 struct Scratch {
   Tensor tensor;
   int64_t stride;
 
-  Scratch(Context& context, const GemmArgs& largest, int64_t parts, const char* op) : stride(divideUp(MD_CALL(gemmScratch)(largest), 16) * 16) {
-    if (stride > 0) tensor = empty(context, largest.dtype, {parts * stride}, op);
+  Scratch(Context& context, const GemmArgs& largest, int64_t threads, const char* op) : stride(divideUp(MD_CALL(gemmScratch)(largest), 16) * 16) {
+    if (stride > 0) tensor = empty(context, largest.dtype, {threads * stride}, op);
   }
   /// (thread) => its stretch, or null where none is needed: for regions that outlast this.
   auto stretches() const {
@@ -161,12 +170,12 @@ struct Scratch {
 };
 
 /// Strips of all items end to end, in equal contiguous stretches.
-void runFlat(Context& context, const GemmArgs& g, const Batch& batch, int64_t items, int64_t wanted, const char* op) {
+Work flatWork(Context& context, const GemmArgs& g, const Batch& batch, int64_t items, int64_t wanted, const char* op) {
   const int64_t tileRows = MD_CALL(gemmTile)(g.dtype).rows, threads = context.pool.threads();
   const int64_t strips = divideUp(g.m, tileRows), units = items * strips, parts = std::min(wanted, units);
-  const Scratch scratch(context, g, std::min(parts, threads), op);
+  const Scratch scratch(context, g, threads, op);
   std::vector<const void*> packed(static_cast<size_t>(threads), nullptr);  // the B that a thread's scratch holds
-  shareOutLater(context.pool, parts, [=, scratchOf = scratch.stretches(), packed = std::move(packed)](int64_t part, int64_t thread) mutable {
+  const auto task = [=, scratchOf = scratch.stretches(), packed = std::move(packed)](int64_t part, int64_t thread) mutable {
     const void*& held = packed[static_cast<size_t>(thread)];
     int64_t unit = cutAt(units, part, parts, threads);
     const int64_t last = cutAt(units, part + 1, parts, threads);
@@ -177,23 +186,24 @@ void runFlat(Context& context, const GemmArgs& g, const Batch& batch, int64_t it
       held = MD_CALL(gemmSerial)(one, scratchOf(thread), held == one.b) ? one.b : nullptr;
       unit += count;
     }
-  });
+  };
+  return {.parts = parts, .task = task, .scratch = scratch.tensor};
 }
 
 /// Every item cut into a grid; where k is cut too, partial products are summed in order afterwards.
-void runGrid(Context& context, const GemmArgs& g, const Batch& batch, int64_t items, const Plan& p, const char* op) {
+Work gridWork(Context& context, const GemmArgs& g, const Batch& batch, int64_t items, const Plan& p, const char* op) {
   const Tile tile = MD_CALL(gemmTile)(g.dtype);
   const int64_t strips = divideUp(g.m, tile.rows), panels = divideUp(g.n, tile.cols), threads = context.pool.threads();
   const int64_t tasks = items * p.rows * p.cols * p.depths;
   Tensor partial;
   if (p.depths > 1) partial = empty(context, g.dtype, {items * p.depths * g.m * g.n}, op);
   void* const sums = p.depths > 1 ? partial.raw() : nullptr;
-  const Scratch scratch(context, g, std::min<int64_t>(tasks, threads), op);
+  const Scratch scratch(context, g, threads, op);
   // A run of tasks a thread, the last of them in pieces.
   const bool even = tasks >= 2 * threads && tasks % threads == 0 && strips >= 2 * kPieces * p.rows;
   const int64_t runs = even ? threads : 1, pieces = even ? kPieces : 1, last = tasks / runs - 1, parts = runs * (last + pieces);
   std::vector<int64_t> packed(static_cast<size_t>(threads), -1);  // the task whose B a thread's scratch holds
-  shareOutLater(context.pool, parts, [=, scratchOf = scratch.stretches(), packed = std::move(packed)](int64_t part, int64_t thread) mutable {
+  const auto task = [=, scratchOf = scratch.stretches(), packed = std::move(packed)](int64_t part, int64_t thread) mutable {
     const int64_t own = part % (last + pieces), task = part / (last + pieces) * (last + 1) + std::min(own, last);
     const int64_t piece = std::max<int64_t>(0, own - last), of = own < last ? 1 : pieces;
     const int64_t depthPart = task % p.depths, colPart = task / p.depths % p.cols, rowPart = task / (p.depths * p.cols) % p.rows;
@@ -220,36 +230,38 @@ void runGrid(Context& context, const GemmArgs& g, const Batch& batch, int64_t it
     one = matmul::part(one, i, iEnd - i, j, jEnd - j);
     int64_t& held = packed[static_cast<size_t>(thread)];
     held = MD_CALL(gemmSerial)(one, scratchOf(thread), held == task) ? task : -1;
-  });
-  if (p.depths == 1) return;
-  for (int64_t item = 0; item < items; item++) {
-    const GemmArgs one = itemAt(g, batch, item);
-    const void* from = advance(sums, item * p.depths * g.m * g.n, g.dtype);
-    parallelForLater(context.pool, g.m, std::max<int64_t>(1, kWorkPerThread / 8 / (g.n * p.depths)),
-                     [=](int64_t begin, int64_t end) { MD_CALL(gemmReduce)(one, from, p.depths, begin, end); });
+  };
+  Work work{.parts = parts, .task = task, .scratch = scratch.tensor};
+  if (p.depths > 1) {
+    work.finish = [=, &context] {
+      for (int64_t item = 0; item < items; item++) {
+        const GemmArgs one = itemAt(g, batch, item);
+        const void* from = advance(partial.raw(), item * p.depths * g.m * g.n, g.dtype);
+        parallelForLater(context.pool, g.m, std::max<int64_t>(1, kWorkPerThread / 8 / (g.n * p.depths)),
+                         [=](int64_t begin, int64_t end) { MD_CALL(gemmReduce)(one, from, p.depths, begin, end); });
+      }
+    };
   }
+  return work;
 }
 
-}  // namespace
-
-void gemm(Context& context, const GemmArgs& args, const Batch& over, const char* op) {
-  GemmArgs g = args;
-  Batch batch = over;
-  if (context.onCuda()) {
-    fold(g, batch);
-    if (batch.shape.numel() > 0 && g.m > 0 && g.n > 0) gemmCuda(context, g, batch, planCuda(context, g, batch), op);
-    return;
-  }
+/// The work of a product on the CPU, no parts where it is empty.
+Work workOf(Context& context, GemmArgs g, Batch batch, const char* op) {
   if (batch.shape.numel() == 1 && wantsTurned(g)) {
     Tensor turned = empty(context, g.dtype, {g.n, g.m}, op);
+    void* const c = g.c;
     g = transposed(g);
     g.c = turned.raw();
     g.cRow = g.n;
     g.cCol = 1;
-    gemm(context, g, Batch{}, op);
     std::swap(turned.shape[0], turned.shape[1]);
     std::swap(turned.stride[0], turned.stride[1]);
-    return copyInto(context, turned, args.c);
+    Work work = workOf(context, g, Batch{}, op);
+    work.finish = [=, &context, before = std::move(work.finish)] {
+      before();
+      copyInto(context, turned, c);
+    };
+    return work;
   }
   if (wantsTranspose(g)) {
     g = transposed(g);
@@ -257,16 +269,40 @@ void gemm(Context& context, const GemmArgs& args, const Batch& over, const char*
   }
   fold(g, batch);
   const int64_t items = batch.shape.numel();
-  if (items == 0 || g.m == 0 || g.n == 0) return;
+  if (items == 0 || g.m == 0 || g.n == 0) return {};
   const Plan p = plan(g, items, context.pool.threads());
-  if (p.flat) {
-    runFlat(context, g, batch, items, p.rows, op);
-  } else {
-    runGrid(context, g, batch, items, p, op);
+  return p.flat ? flatWork(context, g, batch, items, p.rows, op) : gridWork(context, g, batch, items, p, op);
+}
+
+}  // namespace
+
+void gemm(Context& context, const GemmArgs& args, const Batch& over, const char* op) {
+  if (context.onCuda()) {
+    GemmArgs g = args;
+    Batch batch = over;
+    fold(g, batch);
+    if (batch.shape.numel() > 0 && g.m > 0 && g.n > 0) gemmCuda(context, g, batch, planCuda(context, g, batch), op);
+    return;
   }
+  const Work work = workOf(context, args, over, op);
+  shareOutLater(context.pool, work.parts, work.task);
+  work.finish();
 }
 
 void gemm(Context& context, const GemmArgs& args, const char* op) { gemm(context, args, Batch{}, op); }
+
+void gemmBoth(Context& context, const GemmArgs& one, const GemmArgs& other, const char* op) {
+  if (context.onCuda()) {
+    gemm(context, one, op);
+    return gemm(context, other, op);
+  }
+  const Work first = workOf(context, one, Batch{}, op), second = workOf(context, other, Batch{}, op);
+  shareOutLater(context.pool, first.parts + second.parts, [parts = first.parts, task = first.task, otherTask = second.task](int64_t part, int64_t thread) {
+    part < parts ? task(part, thread) : otherTask(part - parts, thread);
+  });
+  first.finish();
+  second.finish();
+}
 
 Tensor matmul(Context& context, const Tensor& a, const Tensor& b, const char* op) {
   requireStoredFloat(a, op, "a");

@@ -41,6 +41,10 @@ struct Batch {
 void gemm(Context& context, const GemmArgs& args, const char* op);
 void gemm(Context& context, const GemmArgs& args, const Batch& batch, const char* op);
 
+/// Two products that do not need each other: threads begin with different ones and take of the other's parts when they are done,
+/// so that nobody waits in between. The bits are those of two calls of gemm.
+void gemmBoth(Context& context, const GemmArgs& one, const GemmArgs& other, const char* op);
+
 /// PyTorch's matmul: a [..., m, k], b [..., k, n]; leading axes broadcast; a vector is a row on the left and a column on
 /// the right, and its axis is dropped from the result. Same dtype, as gemm takes.
 Tensor matmul(Context& context, const Tensor& a, const Tensor& b, const char* op);
@@ -48,9 +52,9 @@ Tensor matmul(Context& context, const Tensor& a, const Tensor& b, const char* op
 // Kernels of cpu.cpp: one product on the calling thread, for use inside a parallel region.
 
 struct Tile {
-  int64_t rows, cols;
+  int64_t rows, cols, lanes;  // of a vector
 };
-/// The register tile: blocks whose extents are multiples of it waste nothing.
+/// The register tile: blocks whose extents are multiples of it waste nothing, and little those whose columns fill vectors.
 MD_KERNEL(Tile, gemmTile, DType dtype)
 /// Elements of scratch that gemmSerial needs for these extents and strides, or for smaller extents with these strides.
 MD_KERNEL(int64_t, gemmScratch, const GemmArgs& args)

@@ -11,13 +11,14 @@ using md::MD_ISA::Vec;
 
 template <class T>
 constexpr int kWidth = Vec<T>::width;
-constexpr int kPanelVectors = 2;
-// Accumulators, two vectors of B and one of A: 6 x 2 in 16 registers, 14 x 2 in 32.
+// Accumulators, a panel's vectors of B and one of A: 4 x 3 in 16 registers, 14 x 2 in 32. Of tiles of 12 vectors it loads least:
+// loads are what multiply-adds leave least room for.
+constexpr int kPanelVectors = md::MD_ISA::kRegisters > 16 ? 2 : 3;
 constexpr int kTileRows = (md::MD_ISA::kRegisters - kPanelVectors - 1) / kPanelVectors;
 /// Vectors a row that fill the registers with fewer rows.
 constexpr int wideTile(int rows) {
-  const int vectors = (md::MD_ISA::kRegisters - 2) / rows / kPanelVectors * kPanelVectors;
-  return vectors < 8 ? vectors : 8;
+  const int vectors = (md::MD_ISA::kRegisters - 2) / rows / kPanelVectors * kPanelVectors, most = 9 / kPanelVectors * kPanelVectors;
+  return vectors < most ? vectors : most;
 }
 template <class T>
 constexpr int kPanel = kPanelVectors * kWidth<T>;
@@ -166,8 +167,9 @@ inline __attribute__((always_inline)) void finishTile(const Finish<T>& f, Vec<T>
   }
 }
 
-/// Where a tile reads: A by element strides; vector v of B at b + (v / 2) · panel + (v % 2) · width, step k at k · bStep.
-/// At step k it asks for what a later tile reads of A, ahead + k · aheadStep; the next tile begins aheadTile after this one.
+/// Where a tile reads: A by element strides; vector v of B at b + (v / kPanelVectors) · panel + (v % kPanelVectors) · width, step k
+/// at k · bStep. At step k it asks for what a later tile reads of A, ahead + k · aheadStep; the next tile begins aheadTile after
+/// this one.
 template <class T>
 struct Source {
   const T* a;
@@ -202,7 +204,7 @@ void tile(const Finish<T>& f, const Source<T>& from, int64_t depth, int64_t i, i
     for (int r = 0; r < ROWS; r++) {
       const Vec<T> left = Vec<T>::set(a[r * aRow]);
 #pragma GCC unroll 16
-      for (int v = 0; v < VECTORS; v++) acc[r][v] = fma(left, right[v], acc[r][v]);
+      for (int v = 0; v < VECTORS; v++) acc[r][v] = addProduct(acc[r][v], left, right[v]);
     }
   }
   if (!f.rowMajor()) {
