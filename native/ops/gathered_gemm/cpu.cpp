@@ -72,6 +72,7 @@ inline __attribute__((always_inline)) void multiplyTile(const int32_t* from, con
 #pragma GCC unroll 4
     for (int v = 0; v < Vectors; v++) acc[r][v] = Vec<T>::zero();
   }
+#pragma GCC unroll 4
   for (int64_t d = 0; d < depth; d++) {
     Vec<T> w[Vectors];
 #pragma GCC unroll 4
