@@ -242,6 +242,34 @@ TEST(gemmEpilogues) {
   }
 }
 
+TEST(gemmBothGivesTheBitsOfTwo) {
+  Fixture f;
+  constexpr std::array<std::array<int64_t, 3>, 6> shapes{{{700, 72, 96}, {72, 96, 700}, {24, 24, 4000}, {90, 7, 300}, {1, 5, 3}, {0, 8, 8}}};
+  constexpr size_t largest = 700 * 96;
+  const auto a = numbers<float>(4000 * 96, 1), b = numbers<float>(4000 * 96, 2);
+  const auto product = [&](const std::array<int64_t, 3>& shape, std::vector<float>& c) {
+    GemmArgs g;
+    g.m = shape[0];
+    g.n = g.bRow = g.cRow = shape[1];
+    g.k = g.aRow = shape[2];
+    g.a = a.data();
+    g.b = b.data();
+    g.c = c.data();
+    return g;
+  };
+  for (const auto& one : shapes) {
+    for (const auto& other : shapes) {
+      std::vector<float> c(largest, 7), d(largest, 7), cTogether = c, dTogether = d;
+      matmul::gemm(f.context, product(one, c), "test");
+      matmul::gemm(f.context, product(other, d), "test");
+      matmul::gemmBoth(f.context, product(one, cTogether), product(other, dTogether), "test");
+      f.pool.finish();
+      CHECK(c == cTogether);
+      CHECK(d == dTogether);
+    }
+  }
+}
+
 TEST(erfAndExpOverADenseRange) {
   Fixture f;
   constexpr int64_t n = 400001;
@@ -255,9 +283,13 @@ TEST(erfAndExpOverADenseRange) {
   column.shape = {n, 1};
   column.stride = {1, 1};
   const Tensor gelu = linear::linear(f.context, column, one, nullptr, nullptr, Activation::gelu, false, "test").y;
+  const Tensor ones = elementwise::full(f.context, DType::f32, {n}, 1, "test");
+  const Tensor geluGrad = elementwise::unaryGrad(f.context, elementwise::Unary::gelu, x, ones, 0, 0, "test");
   f.pool.finish();
   for (int64_t i = 0; i < n; i++) {
     const double value = static_cast<double>(x.data<float>()[i]);
+    const double density = std::exp(-value * value / 2) / std::sqrt(2 * M_PI), below = 0.5 * std::erfc(-value / std::sqrt(2.0));
+    CHECK(std::abs(static_cast<double>(geluGrad.data<float>()[i]) - (below + value * density)) <= 2.2e-7);
     CHECK(std::abs(static_cast<double>(erf.data<float>()[i]) - std::erf(value)) <= 1e-7);
     CHECK(std::abs(static_cast<double>(exp.data<float>()[i]) / std::exp(value) - 1) <= 2e-7);
     CHECK(std::abs(static_cast<double>(gelu.data<float>()[i]) - activated(Activation::gelu, value)) <= 1.2e-7 * std::fmax(1, std::abs(value)));
