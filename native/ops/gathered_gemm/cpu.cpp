@@ -186,6 +186,7 @@ inline __attribute__((always_inline)) void outerTile(const int32_t* from, const 
 #pragma GCC unroll 4
     for (int v = 0; v < Vectors; v++) acc[r][v] = Vec<T>::zero();
   }
+#pragma GCC unroll 2
   for (int64_t h = 0; h < pairs; h++) {
     const T* input = x + from[h] * depth;
     const T* g = grad + to[h] * columns;
