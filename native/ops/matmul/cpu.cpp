@@ -10,7 +10,8 @@ namespace md::matmul::MD_ISA {
 namespace {
 
 constexpr bool kNarrow = kTileRows < 8;        // strips, for want of registers
-constexpr int64_t kDepth = 384;                // k block: C is seldom added to, and a panel of B stays near
+constexpr int64_t kWholeDepth = 576;           // of k taken at once, so that C is not added to
+constexpr int64_t kDepth = 384;                // k block of deeper products: packed rows of A stay near
 constexpr int64_t kRowBlock = (kNarrow ? 36 : 24) * kTileRows;  // rows of A that stay in the second-level cache
 constexpr int64_t kColBlock = 576;             // columns of B packed at a time
 constexpr int64_t kNearBytes = 192 << 10;      // of packed B that strips of A pass over: they stay in the second-level cache
@@ -61,7 +62,7 @@ bool packsB(const GemmArgs& g) { return g.bCol != 1 || g.m > kDirectRows; }
 
 template <class T>
 int64_t scratchOfB(const GemmArgs& g) {
-  return least(g.k, kDepth) * (packsB(g) ? least(roundUp(g.n, kPanel<T>), kColBlock) : kPanel<T>);
+  return least(g.k, kWholeDepth) * (packsB(g) ? least(roundUp(g.n, kPanel<T>), kColBlock) : kPanel<T>);
 }
 
 /// Enough for every block of C and stretch of k of this product too, whichever way each of them is computed.
@@ -70,7 +71,7 @@ int64_t scratchElements(const GemmArgs& g) {
   const bool vectorsOfA = g.bRow == 1 && g.aCol != 1, vectorsOfB = g.aCol == 1 && g.bRow != 1;
   const int64_t vectors = vectorsOfA ? least(g.m, kDotRows) : vectorsOfB ? least(g.n, kDotCols) : 0;
   const int64_t dots = g.k >= kDotDepth ? vectors * g.k : 0;
-  const int64_t a = packsA(g) ? least(g.k, kDepth) * roundUp(least(g.m, kRowBlock), kTileRows) : 0, b = scratchOfB<T>(g);
+  const int64_t a = packsA(g) ? least(g.k, kWholeDepth) * roundUp(least(g.m, kRowBlock), kTileRows) : 0, b = scratchOfB<T>(g);
   return a + b > dots ? a + b : dots;
 }
 
@@ -137,16 +138,17 @@ bool serial(const GemmArgs& g, T* scratch, bool packed) {
     return false;
   }
   constexpr int P = kPanel<T>;
-  const bool packedA = packsA(g), packedB = packsB(g), keepsB = packedB && g.n <= kColBlock && g.k <= kDepth;
+  const bool packedA = packsA(g), packedB = packsB(g), keepsB = packedB && g.n <= kColBlock && g.k <= kWholeDepth;
+  const int64_t mostDepth = g.k <= kWholeDepth ? kWholeDepth : kDepth;
   T* const packB_ = scratch;
   T* const packA_ = scratch + scratchOfB<T>(g);
   Finish<T> f(g);
   for (int64_t j = 0; j < g.n; j += kColBlock) {
     const int64_t cols = least(kColBlock, g.n - j), whole = packedB ? cols : cols / P * P;
-    for (int64_t k = 0; k == 0 || k < g.k; k += kDepth) {
-      const int64_t depth = least(kDepth, g.k - k);
+    for (int64_t k = 0; k == 0 || k < g.k; k += mostDepth) {
+      const int64_t depth = least(mostDepth, g.k - k);
       f.add = g.accumulate || k > 0;
-      f.last = k + kDepth >= g.k;
+      f.last = k + mostDepth >= g.k;
       const T* b = static_cast<const T*>(g.b) + k * g.bRow + j * g.bCol;
       if (!(keepsB && packed)) packB(packedB ? b : b + whole * g.bCol, g.bRow, g.bCol, depth, packedB ? cols : cols - whole, packB_);
       for (int64_t i = 0; i < g.m; i += kRowBlock) {
