@@ -59,16 +59,24 @@ export abstract class Module {
     return new Map([...this.#members()].filter((entry): entry is [string, Module] => entry[1] instanceof Module));
   }
 
+  // This module, under `prefix`, and all below it that were not `seen`, with the members of each.
+  #visit(
+    prefix: string,
+    seen: Set<Module>,
+    found: (prefix: string, module: Module, members: Map<string, Member>) => void,
+  ): void {
+    if (seen.has(this)) return;
+    seen.add(this);
+    const members = this.#members();
+    found(prefix, this, members);
+    for (const [name, member] of members) if (member instanceof Module) member.#visit(join(prefix, name), seen, found);
+  }
+
   /** This module (under `prefix`, default "") and all below it, each once. */
   namedModules(prefix = "", seen = new Set<Module>()): Map<string, Module> {
-    const found = new Map<string, Module>();
-    if (seen.has(this)) return found;
-    seen.add(this);
-    found.set(prefix, this);
-    for (const [name, child] of this.children) {
-      for (const entry of child.namedModules(join(prefix, name), seen)) found.set(...entry);
-    }
-    return found;
+    const modules = new Map<string, Module>();
+    this.#visit(prefix, seen, (name, module) => modules.set(name, module));
+    return modules;
   }
 
   /** Parameters by dotted name; one that is shared appears once, under its first name. */
@@ -82,16 +90,16 @@ export abstract class Module {
   }
 
   #state<T extends Tensor>(wanted: (member: Tensor) => member is T): Map<string, T> {
-    const found = new Map<string, T>();
+    const state = new Map<string, T>();
     const seen = new Set<Tensor>();
-    for (const [prefix, module] of this.namedModules()) {
-      for (const [name, member] of module.#members()) {
+    this.#visit("", new Set(), (prefix, _, members) => {
+      for (const [name, member] of members) {
         if (member instanceof Module || seen.has(member) || !wanted(member)) continue;
         seen.add(member);
-        found.set(join(prefix, name), member);
+        state.set(join(prefix, name), member);
       }
-    }
-    return found;
+    });
+    return state;
   }
 
   parameters(): Parameter[] {
