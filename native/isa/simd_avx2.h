@@ -31,6 +31,8 @@ struct Vec<float> {
   /// These lanes up to n < width, zero beyond them.
   Vec firstLanes(int n) const { return {_mm256_and_ps(v, _mm256_castsi256_ps(laneMask32(n)))}; }
   void store(float* p) const { _mm256_storeu_ps(p, v); }
+  /// Past the caches, to a multiple of the vector's size; streamFence() makes it visible to other threads.
+  void stream(float* p) const { _mm256_stream_ps(p, v); }
   /// By halves: a masked store takes tens of cycles on AMD's processors.
   void storePart(float* p, int n) const {
     __m128 x = _mm256_castps256_ps128(v);
@@ -69,6 +71,7 @@ struct Vec<double> {
   static Vec loadPart(const double* p, int n) { return {_mm256_maskload_pd(p, laneMask64(n))}; }
   Vec firstLanes(int n) const { return {_mm256_and_pd(v, _mm256_castsi256_pd(laneMask64(n)))}; }
   void store(double* p) const { _mm256_storeu_pd(p, v); }
+  void stream(double* p) const { _mm256_stream_pd(p, v); }
   void storePart(double* p, int n) const {
     __m128d x = _mm256_castpd256_pd128(v);
     if (n & 2) {

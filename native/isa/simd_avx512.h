@@ -27,6 +27,7 @@ struct Vec<float> {
   /// These lanes up to n < width, zero beyond them.
   Vec firstLanes(int n) const { return {_mm512_maskz_mov_ps(lanes(n), v)}; }
   void store(float* p) const { _mm512_storeu_ps(p, v); }
+  void stream(float* p) const { _mm512_stream_ps(p, v); }
   void storePart(float* p, int n) const { _mm512_mask_storeu_ps(p, lanes(n), v); }
   float sum() const { return _mm512_reduce_add_ps(v); }
   float max() const { return _mm512_reduce_max_ps(v); }
@@ -44,6 +45,7 @@ struct Vec<double> {
   static Vec loadPart(const double* p, int n) { return {_mm512_maskz_loadu_pd(lanes(n), p)}; }
   Vec firstLanes(int n) const { return {_mm512_maskz_mov_pd(lanes(n), v)}; }
   void store(double* p) const { _mm512_storeu_pd(p, v); }
+  void stream(double* p) const { _mm512_stream_pd(p, v); }
   void storePart(double* p, int n) const { _mm512_mask_storeu_pd(p, lanes(n), v); }
   double sum() const { return _mm512_reduce_add_pd(v); }
   double max() const { return _mm512_reduce_max_pd(v); }

@@ -36,6 +36,7 @@ struct Vec {
     return out;
   }
   void store(T* p) const { std::memcpy(p, &v, sizeof(Native)); }
+  void stream(T* p) const { store(p); }
   void storePart(T* p, int n) const {
     for (int i = 0; i < n; i++) p[i] = v[i];
   }

@@ -1,6 +1,6 @@
 // Stores past the caches, for outputs that would not stay in them: a plain store reads its line first.
 #pragma once
-#include "simd.h"
+#include "vectors.h"
 
 namespace md::MD_ISA {
 
@@ -25,6 +25,19 @@ inline __attribute__((always_inline)) void streamRows(T* out, int64_t begin, int
     f(row, last, piece);
     streamBytes(piece, out + (row - begin) * width, (last - row) * width * static_cast<int64_t>(sizeof(T)));
   }
+  streamFence();
+}
+
+/// out[i] = f(i, lanes) for each vector of n elements, straight past the caches where there are many of them.
+template <class T, class F>
+inline __attribute__((always_inline)) void streamVectors(T* out, int64_t n, F&& f) {
+  constexpr int64_t W = Vec<T>::width, kBytes = W * static_cast<int64_t>(sizeof(T));
+  const auto store = [&](int64_t i, int lanes) __attribute__((always_inline)) { storeLanes(f(i, lanes), out + i, lanes); };
+  if (n < kStreamBytes / static_cast<int64_t>(sizeof(T))) return forVectors<T>(n, store);
+  int64_t i = (-reinterpret_cast<intptr_t>(out) & (kBytes - 1)) / static_cast<int64_t>(sizeof(T));
+  if (i > 0) store(0, static_cast<int>(i));
+  for (; i + W <= n; i += W) f(i, static_cast<int>(W)).stream(out + i);
+  if (i < n) store(i, static_cast<int>(n - i));
   streamFence();
 }
 

@@ -11,10 +11,9 @@ namespace md::elementwise::MD_ISA {
 namespace {
 
 using md::MD_ISA::expOf;
-using md::MD_ISA::forVectors;
 using md::MD_ISA::loadLanes;
-using md::MD_ISA::storeLanes;
 using md::MD_ISA::streamRows;
+using md::MD_ISA::streamVectors;
 using md::MD_ISA::tanhOf;
 using md::MD_ISA::Vec;
 
@@ -32,15 +31,18 @@ __attribute__((always_inline)) inline T clampOf(T x, T low, T high) {
 // Loops of their own: inside the switch over all functions the compiler would stop inlining, and so vectorising.
 template <class T, class F>
 __attribute__((noinline)) void map(const void* x, void* y, int64_t n, F f) {
-  const T* __restrict in = static_cast<const T*>(x);
-  T* __restrict out = static_cast<T*>(y);
-  for (int64_t i = 0; i < n; i++) out[i] = f(in[i]);
+  const T* const in = static_cast<const T*>(x);
+  streamRows(static_cast<T*>(y), 0, n, 1, [&](int64_t first, int64_t last, T* __restrict to) __attribute__((always_inline)) {
+    const T* __restrict from = in + first;
+    for (int64_t i = 0; i < last - first; i++) to[i] = f(from[i]);
+  });
 }
 
 // The same with whole vectors, for functions that have a form of their own there.
 template <class T, class F>
 __attribute__((noinline)) void mapVectors(const void* x, void* y, int64_t n, F f) {
-  md::MD_ISA::mapVectors(static_cast<const T*>(x), static_cast<T*>(y), n, f);
+  const T* const in = static_cast<const T*>(x);
+  streamVectors(static_cast<T*>(y), n, [&](int64_t i, int lanes) __attribute__((always_inline)) { return f(loadLanes(in + i, lanes)); });
 }
 
 template <class T>
@@ -100,27 +102,20 @@ void floatUnary(Unary kind, const void* x, void* y, int64_t n, T a, T b) {
   }
 }
 
-template <class T>
-void streamUnary(Unary kind, const void* x, void* y, int64_t n, T a, T b) {
-  if (kind == Unary::isFinite) return floatUnary<T>(kind, x, y, n, a, b);
-  const T* in = static_cast<const T*>(x);
-  streamRows(static_cast<T*>(y), 0, n, 1, [&](int64_t first, int64_t last, T* to) { floatUnary<T>(kind, in + first, to, last - first, a, b); });
-}
-
 template <class T, class F>
 __attribute__((noinline)) void mapGrad(const void* x, const void* grad, void* out, int64_t n, F f) {
-  const T* __restrict in = static_cast<const T*>(x);
-  const T* __restrict g = static_cast<const T*>(grad);
-  T* __restrict o = static_cast<T*>(out);
-  for (int64_t i = 0; i < n; i++) o[i] = g[i] * f(in[i]);
+  streamRows(static_cast<T*>(out), 0, n, 1, [&](int64_t first, int64_t last, T* __restrict to) __attribute__((always_inline)) {
+    const T* __restrict in = static_cast<const T*>(x) + first;
+    const T* __restrict g = static_cast<const T*>(grad) + first;
+    for (int64_t i = 0; i < last - first; i++) to[i] = g[i] * f(in[i]);
+  });
 }
 
 template <class T, class F>
 __attribute__((noinline)) void mapGradVectors(const void* x, const void* grad, void* out, int64_t n, F f) {
-  const T* in = static_cast<const T*>(x);
-  const T* g = static_cast<const T*>(grad);
-  T* o = static_cast<T*>(out);
-  forVectors<T>(n, [&](int64_t i, int lanes) __attribute__((always_inline)) { storeLanes(loadLanes(g + i, lanes) * f(loadLanes(in + i, lanes)), o + i, lanes); });
+  const T* const in = static_cast<const T*>(x);
+  const T* const g = static_cast<const T*>(grad);
+  streamVectors(static_cast<T*>(out), n, [&](int64_t i, int lanes) __attribute__((always_inline)) { return loadLanes(g + i, lanes) * f(loadLanes(in + i, lanes)); });
 }
 
 template <class T>
@@ -152,14 +147,6 @@ void floatUnaryGrad(Unary kind, const void* x, const void* g, void* o, int64_t n
     case Unary::powScalar: return mapGrad<T>(x, g, o, n, [a](T v) { return a == T(0) ? T(0) : a * std::pow(v, a - T(1)); });
     default: return;
   }
-}
-
-template <class T>
-void streamUnaryGrad(Unary kind, const void* x, const void* grad, void* out, int64_t n, T a, T b) {
-  const T* in = static_cast<const T*>(x);
-  const T* g = static_cast<const T*>(grad);
-  streamRows(static_cast<T*>(out), 0, n, 1,
-             [&](int64_t first, int64_t last, T* to) { floatUnaryGrad<T>(kind, in + first, g + first, to, last - first, a, b); });
 }
 
 /// Elements [0, n) of an operand side by side: themselves, or `buffer` filled with them.
@@ -282,8 +269,8 @@ bool castTyped(const void* x, void* y, int64_t n, bool toBool) {
 void unaryRange(Unary kind, DType dtype, const void* x, void* y, int64_t n, double a, double b) {
   if (kind == Unary::logicalNot) return map<uint8_t>(x, y, n, [](uint8_t v) { return uint8_t(v == 0); });
   switch (dtype) {
-    case DType::f32: return streamUnary<float>(kind, x, y, n, static_cast<float>(a), static_cast<float>(b));
-    case DType::f64: return streamUnary<double>(kind, x, y, n, a, b);
+    case DType::f32: return floatUnary<float>(kind, x, y, n, static_cast<float>(a), static_cast<float>(b));
+    case DType::f64: return floatUnary<double>(kind, x, y, n, a, b);
     case DType::i32: return integerUnary<int32_t>(kind, x, y, n, a, b);
     case DType::i64: return integerUnary<int64_t>(kind, x, y, n, a, b);
     default: return integerUnary<uint8_t>(kind, x, y, n, a, b);
@@ -291,8 +278,8 @@ void unaryRange(Unary kind, DType dtype, const void* x, void* y, int64_t n, doub
 }
 
 void unaryGradRange(Unary kind, DType dtype, const void* x, const void* grad, void* out, int64_t n, double a, double b) {
-  if (dtype == DType::f32) return streamUnaryGrad<float>(kind, x, grad, out, n, static_cast<float>(a), static_cast<float>(b));
-  streamUnaryGrad<double>(kind, x, grad, out, n, a, b);
+  if (dtype == DType::f32) return floatUnaryGrad<float>(kind, x, grad, out, n, static_cast<float>(a), static_cast<float>(b));
+  floatUnaryGrad<double>(kind, x, grad, out, n, a, b);
 }
 
 void binaryRows(Binary kind, DType dtype, const Loop& loop, int64_t begin, int64_t end, const void* a, const void* b, void* out) {
