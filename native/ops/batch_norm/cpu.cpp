@@ -41,16 +41,26 @@ void columnStatistics(const T* __restrict x, int64_t rows, int64_t columns, T* _
   }
 }
 
+/// Asks for what comes some time behind these elements of two tensors.
+template <class T>
+inline void expectBoth(const T* x, const T* g, int64_t n) {
+  for (int64_t i = 0; i < n; i += kLine<T>) {
+    __builtin_prefetch(x + i + kAhead);
+    __builtin_prefetch(g + i + kAhead);
+  }
+}
+
 template <class T>
 void columnGradSums(const T* __restrict x, const T* __restrict g, int64_t rows, int64_t columns, const T* __restrict mean,
                     const T* __restrict rstd, T* __restrict sumX, T* __restrict sumG) {
   for (int64_t c = 0; c < columns; c++) sumX[c] = sumG[c] = 0;
-  for (int64_t r = 0; r < rows; r++)
+  for (int64_t r = 0; r < rows; r++, x += columns, g += columns) {
+    expectBoth(x, g, columns);
     for (int64_t c = 0; c < columns; c++) {
-      const T grad = g[r * columns + c];
-      sumG[c] += grad;
-      sumX[c] += grad * ((x[r * columns + c] - mean[c]) * rstd[c]);
+      sumG[c] += g[c];
+      sumX[c] += g[c] * ((x[c] - mean[c]) * rstd[c]);
     }
+  }
 }
 
 // f(offset, where to write, channel index of the first element, elements, channel step): rows of channels where
@@ -179,6 +189,7 @@ void gradChunks(DType dtype, const Layout& layout, int64_t begin, int64_t end, c
       const T* __restrict sumG = sums ? sumX + layout.channels : nullptr;
       if constexpr (perElement) {
         if (sums) {
+          expectBoth(x, g, n);
           for (int64_t i = 0; i < n; i++) dx[i] = scale[i] * (g[i] - inverse * (sumG[i] + (x[i] - mean[i]) * rstd[i] * sumX[i]));
         } else {
           for (int64_t i = 0; i < n; i++) dx[i] = scale[i] * g[i];
