@@ -80,32 +80,19 @@ inline void gradSumsOf(const T* x, const T* g, T mean, T rstd, int64_t n, T& sum
   }
 }
 
-/// The greatest of n >= 1 elements; NaN if there is one.
+/// The greatest of n >= 1 elements. Beside a NaN it may be any: the sum of the powers becomes NaN by itself.
 template <class T>
 inline T maxOf(const T* x, int64_t n) {
   constexpr int W = Vec<T>::width;
-  T best = x[0];
+  Vec<T> a = Vec<T>::set(x[0]), b = a;
   int64_t i = 0;
-  if (n >= W) {
-    Vec<T> a = Vec<T>::load(x), b = a;
-    for (i = W; i + 2 * W <= n; i += 2 * W) {
-      a = maxOrNan(a, Vec<T>::load(x + i));
-      b = maxOrNan(b, Vec<T>::load(x + i + W));
-    }
-    if (i + W <= n) {
-      a = maxOrNan(a, Vec<T>::load(x + i));
-      i += W;
-    }
-    alignas(64) T lanes[W];
-    maxOrNan(a, b).store(lanes);
-#pragma GCC unroll 4
-    for (int half = W / 2; half > 0; half /= 2) {
-      for (int k = 0; k < half; k++) lanes[k] = (lanes[k] > lanes[k + half]) | (lanes[k] != lanes[k]) ? lanes[k] : lanes[k + half];
-    }
-    best = lanes[0];
+  for (; i + 2 * W <= n; i += 2 * W) {
+    a = max(a, Vec<T>::load(x + i));
+    b = max(b, Vec<T>::load(x + i + W));
   }
-  for (; i < n; i++) best = (best > x[i]) | (best != best) ? best : x[i];
-  return best;
+  T top = max(a, b).max();
+  for (; i < n; i++) top = x[i] > top ? x[i] : top;
+  return top;
 }
 
 }  // namespace md::MD_ISA

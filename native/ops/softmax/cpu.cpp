@@ -12,6 +12,7 @@ using md::MD_ISA::exp2NonPositive;
 using md::MD_ISA::expOf;
 using md::MD_ISA::kAhead;
 using md::MD_ISA::mapVectors;
+using md::MD_ISA::maxOf;
 using md::MD_ISA::streamRows;
 using md::MD_ISA::sumOf;
 using md::MD_ISA::Vec;
@@ -20,25 +21,10 @@ using md::MD_ISA::Vec;
 inline Vec<float> expOfNegative(Vec<float> x) { return exp2NonPositive(x * Vec<float>::set(1.44269504f)); }
 inline Vec<double> expOfNegative(Vec<double> x) { return expOf(x); }
 
-/// The greatest of n >= 1 elements. Beside a NaN it may be any: the sum of the powers will be NaN.
-template <class T>
-T topOf(const T* x, int64_t n) {
-  constexpr int W = Vec<T>::width;
-  Vec<T> a = Vec<T>::set(x[0]), b = a;
-  int64_t i = 0;
-  for (; i + 2 * W <= n; i += 2 * W) {
-    a = max(a, Vec<T>::load(x + i));
-    b = max(b, Vec<T>::load(x + i + W));
-  }
-  T top = max(a, b).max();
-  for (; i < n; i++) top = x[i] > top ? x[i] : top;
-  return top;
-}
-
 template <class T>
 void row(const T* __restrict x, T* __restrict out, int64_t n, bool logarithm) {
   constexpr int W = Vec<T>::width;
-  const T top = topOf(x, n);
+  const T top = maxOf(x, n);
   const Vec<T> shift = Vec<T>::set(top);
   Vec<T> sum = Vec<T>::zero();
   int64_t i = 0;
