@@ -28,8 +28,6 @@ struct Vec<float> {
   static Vec load(const float* p) { return {_mm256_loadu_ps(p)}; }
   /// The first n < width elements, zero beyond them.
   static Vec loadPart(const float* p, int n) { return {_mm256_maskload_ps(p, laneMask32(n))}; }
-  /// These lanes up to n < width, zero beyond them.
-  Vec firstLanes(int n) const { return {_mm256_and_ps(v, _mm256_castsi256_ps(laneMask32(n)))}; }
   void store(float* p) const { _mm256_storeu_ps(p, v); }
   /// Past the caches, to a multiple of the vector's size; streamFence() makes it visible to other threads.
   void stream(float* p) const { _mm256_stream_ps(p, v); }
@@ -69,7 +67,6 @@ struct Vec<double> {
   static Vec set(double x) { return {_mm256_set1_pd(x)}; }
   static Vec load(const double* p) { return {_mm256_loadu_pd(p)}; }
   static Vec loadPart(const double* p, int n) { return {_mm256_maskload_pd(p, laneMask64(n))}; }
-  Vec firstLanes(int n) const { return {_mm256_and_pd(v, _mm256_castsi256_pd(laneMask64(n)))}; }
   void store(double* p) const { _mm256_storeu_pd(p, v); }
   void stream(double* p) const { _mm256_stream_pd(p, v); }
   void storePart(double* p, int n) const {

@@ -24,8 +24,6 @@ struct Vec<float> {
   static Vec load(const float* p) { return {_mm512_loadu_ps(p)}; }
   /// The first n < width elements, zero beyond them.
   static Vec loadPart(const float* p, int n) { return {_mm512_maskz_loadu_ps(lanes(n), p)}; }
-  /// These lanes up to n < width, zero beyond them.
-  Vec firstLanes(int n) const { return {_mm512_maskz_mov_ps(lanes(n), v)}; }
   void store(float* p) const { _mm512_storeu_ps(p, v); }
   void stream(float* p) const { _mm512_stream_ps(p, v); }
   void storePart(float* p, int n) const { _mm512_mask_storeu_ps(p, lanes(n), v); }
@@ -43,7 +41,6 @@ struct Vec<double> {
   static Vec set(double x) { return {_mm512_set1_pd(x)}; }
   static Vec load(const double* p) { return {_mm512_loadu_pd(p)}; }
   static Vec loadPart(const double* p, int n) { return {_mm512_maskz_loadu_pd(lanes(n), p)}; }
-  Vec firstLanes(int n) const { return {_mm512_maskz_mov_pd(lanes(n), v)}; }
   void store(double* p) const { _mm512_storeu_pd(p, v); }
   void stream(double* p) const { _mm512_stream_pd(p, v); }
   void storePart(double* p, int n) const { _mm512_mask_storeu_pd(p, lanes(n), v); }

@@ -29,12 +29,6 @@ struct Vec {
     for (int i = 0; i < n; i++) out.v[i] = p[i];
     return out;
   }
-  /// These lanes up to n < width, zero beyond them.
-  Vec firstLanes(int n) const {
-    Vec out = zero();
-    for (int i = 0; i < n; i++) out.v[i] = v[i];
-    return out;
-  }
   void store(T* p) const { std::memcpy(p, &v, sizeof(Native)); }
   void stream(T* p) const { store(p); }
   void storePart(T* p, int n) const {

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <type_traits>
 #include <vector>
 
 #include "../ops/elementwise/op.h"
@@ -213,11 +214,11 @@ TEST(gemmScratchCoversEveryBlock) {
   };
   for (const Layout a : layouts) {
     for (const Layout b : layouts) {
-      for (const int64_t n : {3, 16, 30, 64}) {
-        const int64_t whole = scratch(a, b, 60, n, 1000);
-        for (const int64_t rows : {1, 6, 12, 13, 60}) {
+      for (const int64_t n : {3, 16, 30, 64, 577}) {
+        const int64_t whole = scratch(a, b, 337, n, 1000);
+        for (const int64_t rows : {1, 6, 12, 13, 60, 145, 337}) {
           for (const int64_t cols : {int64_t{1}, int64_t{4}, n - 1, n}) {
-            for (const int64_t depth : {0, 10, 300, 1000}) CHECK(scratch(a, b, rows, std::min(cols, n), depth) <= whole);
+            for (const int64_t depth : {0, 10, 300, 385, 576, 577, 1000}) CHECK(scratch(a, b, rows, std::min(cols, n), depth) <= whole);
           }
         }
       }
@@ -242,16 +243,18 @@ TEST(gemmEpilogues) {
   }
 }
 
-TEST(gemmBothGivesTheBitsOfTwo) {
+template <class T>
+void checkBoth(Layout layoutOfA) {
   Fixture f;
   constexpr std::array<std::array<int64_t, 3>, 6> shapes{{{700, 72, 96}, {72, 96, 700}, {24, 24, 4000}, {90, 7, 300}, {1, 5, 3}, {0, 8, 8}}};
-  constexpr size_t largest = 700 * 96;
-  const auto a = numbers<float>(4000 * 96, 1), b = numbers<float>(4000 * 96, 2);
-  const auto product = [&](const std::array<int64_t, 3>& shape, std::vector<float>& c) {
+  const auto a = numbers<T>(4000 * 96, 1), b = numbers<T>(4000 * 96, 2);
+  const auto product = [&](const std::array<int64_t, 3>& shape, std::vector<T>& c) {
     GemmArgs g;
+    g.dtype = std::is_same_v<T, float> ? DType::f32 : DType::f64;
     g.m = shape[0];
     g.n = g.bRow = g.cRow = shape[1];
-    g.k = g.aRow = shape[2];
+    g.k = shape[2];
+    lay(layoutOfA, g.m, g.k, g.aRow, g.aCol);
     g.a = a.data();
     g.b = b.data();
     g.c = c.data();
@@ -259,7 +262,7 @@ TEST(gemmBothGivesTheBitsOfTwo) {
   };
   for (const auto& one : shapes) {
     for (const auto& other : shapes) {
-      std::vector<float> c(largest, 7), d(largest, 7), cTogether = c, dTogether = d;
+      std::vector<T> c(700 * 96, 7), d = c, cTogether = c, dTogether = c;
       matmul::gemm(f.context, product(one, c), "test");
       matmul::gemm(f.context, product(other, d), "test");
       matmul::gemmBoth(f.context, product(one, cTogether), product(other, dTogether), "test");
@@ -267,6 +270,13 @@ TEST(gemmBothGivesTheBitsOfTwo) {
       CHECK(c == cTogether);
       CHECK(d == dTogether);
     }
+  }
+}
+
+TEST(gemmBothGivesTheBitsOfTwo) {
+  for (const Layout layoutOfA : {Layout::rows, Layout::columns}) {
+    checkBoth<float>(layoutOfA);
+    checkBoth<double>(layoutOfA);
   }
 }
 

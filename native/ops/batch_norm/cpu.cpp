@@ -41,10 +41,10 @@ void columnStatistics(const T* __restrict x, int64_t rows, int64_t columns, T* _
   }
 }
 
-/// Asks for what comes some time behind these elements of two tensors.
+/// Asks for what comes some time behind these elements of two tensors, where they are whole lines.
 template <class T>
 inline void expectBoth(const T* x, const T* g, int64_t n) {
-  for (int64_t i = 0; i < n; i += kLine<T>) {
+  for (int64_t i = 0; i + kLine<T> <= n; i += kLine<T>) {
     __builtin_prefetch(x + i + kAhead);
     __builtin_prefetch(g + i + kAhead);
   }

@@ -42,7 +42,8 @@ Sizes checkOperands(const Tensor& q, const Tensor& k, const Tensor& v, const Opt
     fail(ErrorKind::shape, op, "q has shape ", q.shape.str(), ", expected heads of at most ", kMostHeadDim, " on a CUDA device");
   }
   if (!(options.p >= 0 && options.p < 1)) fail(ErrorKind::value, op, "p is ", options.p, ", expected 0 <= p < 1");
-  if (!(options.eps > 0 && std::isfinite(options.eps))) fail(ErrorKind::value, op, "eps is ", options.eps, ", expected a positive number");
+  const double eps = q.dtype == DType::f64 ? options.eps : static_cast<double>(static_cast<float>(options.eps));
+  if (!(eps > 0 && std::isfinite(eps))) fail(ErrorKind::value, op, "eps is ", options.eps, ", expected a positive number of the dtype");
   return {q.shape[0], q.shape[1], q.shape[2], k.shape[2], q.shape[3]};
 }
 

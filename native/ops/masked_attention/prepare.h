@@ -72,7 +72,7 @@ struct Preparer {
 
   const Preparation& p;
   int64_t depth;
-  T* scratch;  // elementsOf(depth), for rows()
+  T* scratch;  // elementsOf(depth), for rows() where there is a weight
 
   static int64_t elementsOf(int64_t depth) { return roundUp(depth, width) * width; }
   static int64_t gradElements(int64_t depth) { return 3 * elementsOf(depth) + roundUp(depth, width); }
@@ -114,7 +114,7 @@ struct Preparer {
     const T* grads[width];
     for (int64_t r = 0; r < width; r++) grads[r] = r < count ? g[r] : zeros;
     toColumns(grads, gs);
-    // Without one there is nothing to do: a padding row, of which the row and its rotation may hold NaN.
+    // Without a gradient there is nothing to do: a padding row, of which the row and its rotation may hold NaN.
     alignas(64) T sizes[width];
     sumOver([&](int64_t d) { return abs(Vec<T>::load(gs + d * width)); }).store(sizes);
     const auto turn = [&](T sign) {
@@ -122,11 +122,9 @@ struct Preparer {
         if (sizes[r] != T(0)) rotated(g[r], g[r], batch[r], token[r], sign);
       }
     };
-    if (p.rotary && !p.rotateFirst) {
-      turn(T(-1));
-      toColumns(grads, gs);
-    }
+    if (p.rotary && !p.rotateFirst) turn(T(-1));
     if (p.weight) {
+      if (p.rotary && !p.rotateFirst) toColumns(grads, gs);
       for (int64_t r = 0; r < width; r++) {
         if (sizes[r] == T(0)) {
           x[r] = zeros;
@@ -193,7 +191,7 @@ struct Preparer {
 
   Moments moments(const T* columns) const {
     const Vec<T> size = Vec<T>::set(static_cast<T>(depth));
-    const Vec<T> mean = sumOver([&](int64_t d) { return Vec<T>::load(columns + d * width); }) / size;  // exact for one column
+    const Vec<T> mean = sumOver([&](int64_t d) { return Vec<T>::load(columns + d * width); }) / size;  // exact for a head of one element
     const Vec<T> squares = sumOver([&](int64_t d) {
       const Vec<T> centered = Vec<T>::load(columns + d * width) - mean;
       return centered * centered;

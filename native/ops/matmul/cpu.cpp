@@ -9,12 +9,12 @@
 namespace md::matmul::MD_ISA {
 namespace {
 
-constexpr bool kNarrow = kTileRows < 8;        // strips, for want of registers
+constexpr bool kNarrow = kTileRows < 8;        // 16 registers: strips of few rows
 constexpr int64_t kWholeDepth = 576;           // of k taken at once, so that C is not added to
 constexpr int64_t kDepth = 384;                // k block of deeper products: packed rows of A stay near
-constexpr int64_t kRowBlock = (kNarrow ? 36 : 24) * kTileRows;  // rows of A that stay in the second-level cache
+constexpr int64_t kRowBlock = (kNarrow ? 36 : 24) * kTileRows;  // rows of packed A that stay in the caches
 constexpr int64_t kColBlock = 576;             // columns of B packed at a time
-constexpr int64_t kNearBytes = 192 << 10;      // of packed B that strips of A pass over: they stay in the second-level cache
+constexpr int64_t kNearBytes = 192 << 10;      // of packed B, which stay in the second-level cache while strips of A pass over them
 constexpr int64_t kDirectRows = kNarrow ? 12 : 28;  // up to here packing B costs more than it saves
 constexpr int64_t kDirectCols = 32;            // up to here packing A does, and three times as far where k steps lie apart
 constexpr int kPanelsAtOnce = 4;               // that rows of B are dealt out to

@@ -175,7 +175,7 @@ Work flatWork(Context& context, const GemmArgs& g, const Batch& batch, int64_t i
   const int64_t strips = divideUp(g.m, tileRows), units = items * strips, parts = std::min(wanted, units);
   const Scratch scratch(context, g, threads, op);
   std::vector<const void*> packed(static_cast<size_t>(threads), nullptr);  // the B that a thread's scratch holds
-  const auto task = [=, scratchOf = scratch.stretches(), packed = std::move(packed)](int64_t part, int64_t thread) mutable {
+  const auto run = [=, scratchOf = scratch.stretches(), packed = std::move(packed)](int64_t part, int64_t thread) mutable {
     const void*& held = packed[static_cast<size_t>(thread)];
     int64_t unit = cutAt(units, part, parts, threads);
     const int64_t last = cutAt(units, part + 1, parts, threads);
@@ -187,7 +187,7 @@ Work flatWork(Context& context, const GemmArgs& g, const Batch& batch, int64_t i
       unit += count;
     }
   };
-  return {.parts = parts, .task = task, .scratch = scratch.tensor};
+  return {.parts = parts, .task = run, .scratch = scratch.tensor};
 }
 
 /// Every item cut into a grid; where k is cut too, partial products are summed in order afterwards.
@@ -203,7 +203,7 @@ Work gridWork(Context& context, const GemmArgs& g, const Batch& batch, int64_t i
   const bool even = tasks >= 2 * threads && tasks % threads == 0 && strips >= 2 * kPieces * p.rows;
   const int64_t runs = even ? threads : 1, pieces = even ? kPieces : 1, last = tasks / runs - 1, parts = runs * (last + pieces);
   std::vector<int64_t> packed(static_cast<size_t>(threads), -1);  // the task whose B a thread's scratch holds
-  const auto task = [=, scratchOf = scratch.stretches(), packed = std::move(packed)](int64_t part, int64_t thread) mutable {
+  const auto run = [=, scratchOf = scratch.stretches(), packed = std::move(packed)](int64_t part, int64_t thread) mutable {
     const int64_t own = part % (last + pieces), task = part / (last + pieces) * (last + 1) + std::min(own, last);
     const int64_t piece = std::max<int64_t>(0, own - last), of = own < last ? 1 : pieces;
     const int64_t depthPart = task % p.depths, colPart = task / p.depths % p.cols, rowPart = task / (p.depths * p.cols) % p.rows;
@@ -231,7 +231,7 @@ Work gridWork(Context& context, const GemmArgs& g, const Batch& batch, int64_t i
     int64_t& held = packed[static_cast<size_t>(thread)];
     held = MD_CALL(gemmSerial)(one, scratchOf(thread), held == task) ? task : -1;
   };
-  Work work{.parts = parts, .task = task, .scratch = scratch.tensor};
+  Work work{.parts = parts, .task = run, .scratch = scratch.tensor};
   if (p.depths > 1) {
     work.finish = [=, &context] {
       for (int64_t item = 0; item < items; item++) {
