@@ -133,7 +133,7 @@ void block(const Finish<T>& f, const Source<T>& from, int64_t stripStride, int64
 
 template <class T>
 bool serial(const GemmArgs& g, T* scratch, bool packed) {
-  if (usesDots(g)) {
+  if (g.dots && usesDots(g)) {
     dots(g, scratch);
     return false;
   }
@@ -204,6 +204,8 @@ void reduceRows(const GemmArgs& g, const T* partial, int64_t parts, int64_t begi
 Tile gemmTile(DType dtype) {
   return dtype == DType::f32 ? Tile{kTileRows, kPanel<float>, kWidth<float>} : Tile{kTileRows, kPanel<double>, kWidth<double>};
 }
+
+bool gemmUsesDots(const GemmArgs& args) { return usesDots(args); }
 
 int64_t gemmScratch(const GemmArgs& args) { return args.dtype == DType::f32 ? scratchElements<float>(args) : scratchElements<double>(args); }
 

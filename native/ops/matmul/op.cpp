@@ -270,6 +270,7 @@ Work workOf(Context& context, GemmArgs g, Batch batch, const char* op) {
   fold(g, batch);
   const int64_t items = batch.shape.numel();
   if (items == 0 || g.m == 0 || g.n == 0) return {};
+  g.dots = MD_CALL(gemmUsesDots)(g);
   const Plan p = plan(g, items, context.pool.threads());
   return p.flat ? flatWork(context, g, batch, items, p.rows, op) : gridWork(context, g, batch, items, p, op);
 }

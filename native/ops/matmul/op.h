@@ -30,6 +30,8 @@ struct GemmArgs {
   void* derivative = nullptr;
   /// In the layout of C; null for none.
   const void* residual = nullptr;
+  /// Whether few rows or columns may be dot products; false for a part of a product that has many, so that cuts change no bit.
+  bool dots = true;
 };
 
 /// Axes over which a product is repeated: extents, and the element strides of each operand (0 broadcasts).
@@ -56,6 +58,8 @@ struct Tile {
 };
 /// The register tile: blocks whose extents are multiples of it waste nothing, and little those whose columns fill vectors.
 MD_KERNEL(Tile, gemmTile, DType dtype)
+/// Whether gemmSerial computes these as dot products.
+MD_KERNEL(bool, gemmUsesDots, const GemmArgs& args)
 /// Elements of scratch that gemmSerial needs for these extents and strides, or for smaller extents with these strides.
 MD_KERNEL(int64_t, gemmScratch, const GemmArgs& args)
 /// `scratch` may be null where gemmScratch says 0. True where it then holds all of B, packed: `packed` tells a later call
