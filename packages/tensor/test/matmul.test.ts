@@ -189,3 +189,20 @@ describe("einsum", () => {
     expect(() => einsum("ij,jk->ik", matrix(2, 3), matrix(4, 2))).toThrow('axis "j" of "ij,jk->ik" has extent 4');
   });
 });
+
+describe("the rows of a product", () => {
+  it.each([
+    [64, 256],
+    [256, 64],
+    [288, 72],
+  ])("have the same bits in a larger one, %i -> %i", (from, to) => {
+    const random = mulberry32(7);
+    const filled = (...shape: number[]): Tensor =>
+      tensor(Float32Array.from({ length: shape.reduce((a, b) => a * b) }, () => random() - 0.5)).reshape(shape);
+    const [x, weight] = [filled(616, from), filled(to, from)];
+    const all = linear(x, weight).data() as Float32Array;
+    for (const rows of [13, 77, 231]) {
+      expect(linear(x.narrow(0, 0, rows), weight).data()).toEqual(all.slice(0, rows * to));
+    }
+  });
+});
