@@ -30,7 +30,7 @@ struct GemmArgs {
   void* derivative = nullptr;
   /// In the layout of C; null for none.
   const void* residual = nullptr;
-  /// Whether few rows or columns may be dot products; false for a part of a product that has many, so that cuts change no bit.
+  /// Of gemmSerial: whether few rows or columns may be dot products. gemm sets it by the whole product, so that cuts change no bit.
   bool dots = true;
 };
 
