@@ -112,6 +112,21 @@ export const shareOfCeiling =
     return { met, text: `${text} (${worstCase})` };
   };
 
+/**
+ * Our time beside that of `products` with as many operations, our own, of the case that has them for its baseline; less by
+ * what a peer is faster in the other case, such a product alone.
+ */
+export const shareOfProducts =
+  (products: string, least: number): Judge =>
+  (results) => {
+    const [threads] = threadCounts(results).slice(-1);
+    const beside = (result: CaseResult): boolean => result.speedups.some(({ over }) => over === products);
+    const peers = results.filter((result) => !beside(result)).flatMap(({ speedups }) => speedups);
+    const behind = Math.min(1, ...peers.filter((one) => one.threads === threads).map(({ ratio }) => ratio.median));
+    const share = Math.min(...(speedups(results.filter(beside), [products], threads) ?? [])) * behind;
+    return atLeast([{ threads, value: 100 * share }], 100 * least, "%");
+  };
+
 const scalingOf = ({ scalings }: CaseResult, name: string): number | undefined =>
   scalings.find((one) => one.name === name)?.ratio.median;
 

@@ -10,6 +10,8 @@ import {
   linear,
   maskedAttention,
   mseLoss,
+  randn,
+  scope,
   type Tensor,
   zerosLike,
 } from "@md/tensor";
@@ -19,7 +21,7 @@ import type { HostTensor } from "../peers/protocol.js";
 import { torchStepAlone } from "../peers/torch-mini-diffuser.js";
 import { fullPolicy, policySteps, stepsOf } from "../policy-step.js";
 import { randomBatch, surfaceBatch } from "../scenes.js";
-import { type BenchCase, type Bind, type Metric, random, type Suite } from "../suite.js";
+import { type BenchCase, type Bind, type Metric, random, randomInputs, stateless, type Suite } from "../suite.js";
 import { costOfSamples } from "./level2.js";
 
 const [batch, tokens, width, heads, blocks] = [8, 256, 72, 4, 3];
@@ -122,11 +124,41 @@ function lightPolicy(size: number, points: number): BenchCase {
 const full = { scenes: 4, points: 1000, samples: 64 };
 const fullFlops = 41.5e9;
 
+/** So large that packing and stores hardly count; six of them have the operations of the full step. */
+const [m, k, n] = [1536, 1466, 1536];
+const largeProducts = 6;
+
+function largeProduct(): BenchCase {
+  return {
+    name: `a large product, y = x Wᵀ ${m}×${k}×${n}`,
+    inputs: randomInputs([
+      [m, k],
+      [n, k],
+    ]),
+    bind: stateless((x, weight) => linear(x, weight)),
+    peer: { op: "linear", params: { m, k, n } },
+    flops: fullFlops / largeProducts,
+    tolerance: 1e-5,
+    threads: "most",
+    countsFor: ["full-step-share"],
+  };
+}
+
+const bindLargeProducts: Bind = () => {
+  const generator = new Generator(1);
+  const [x, weight] = [randn([m, k], { generator }), randn([n, k], { generator })];
+  return () => {
+    for (let i = 0; i < largeProducts; i++) scope(() => void linear(x, weight));
+    return [];
+  };
+};
+
 function fullStep(): BenchCase {
   const { scenes, points, samples } = full;
   return {
     name: `Mini-Diffuser of 17.6 million parameters, ${scenes} scenes of ${points} points, ${samples} samples, with AdamW`,
     bind: stepsOf(() => policySteps(fullPolicy({ compat: "fixed", samples }), surfaceBatch(scenes, points))),
+    baseline: { name: "large products", bind: bindLargeProducts, sameResult: false },
     peer: { op: "miniDiffuserStep", params: full },
     flops: fullFlops,
     threads: "most",
@@ -184,6 +216,7 @@ export const trainStepSuite: Suite = {
       countsFor: ["scaling"],
     },
     lightPolicy(2, 1024),
+    largeProduct(),
     fullStep(),
     costOfSamples("full Mini-Diffuser, ", (samples) => fullPolicy({ samples }), surfaceBatch(2, 4000), [
       "full-level2-time",

@@ -9,6 +9,7 @@ import {
   metricBelow,
   scalesAs,
   shareOfCeiling,
+  shareOfProducts,
   worstSpeedup,
 } from "../judge.js";
 import type { CaseResult } from "../measure/case.js";
@@ -92,6 +93,19 @@ describe("judges", () => {
     ["extra memory", extraMemory(1 / 8), [resultOf("a", {})], true],
     ["too much extra memory", extraMemory(1 / 9), [resultOf("a", {})], false],
     ["share of the ceiling", shareOfCeiling(0.7), [resultOf("a", {})], false],
+    [
+      "share of a large product's rate, ours being the fastest",
+      shareOfProducts("products", 0.5),
+      [resultOf("step", { products: [0.5, 0.5], torch: [0.9, 0.9] }), resultOf("product", { torch: [0.9, 1.1] })],
+      true,
+    ],
+    [
+      "share of a peer's product",
+      shareOfProducts("products", 0.5),
+      [resultOf("step", { products: [0.5, 0.5], torch: [3, 3] }), resultOf("product", { torch: [2, 0.9] })],
+      false,
+    ],
+    ["NaN of a product", shareOfProducts("products", 0.5), [resultOf("step", { products: [1, NaN] })], false],
     ["growth", growsLike(1, 0.1), [10, 100].map((x) => resultOf(`${x}`, {}, { curve: { name: "c", x } })), false],
     [
       "a metric that was not measured",
