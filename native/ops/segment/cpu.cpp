@@ -38,7 +38,7 @@ void reduceSegmentsOf(const Rows& rows, Reduction reduction, int64_t begin, int6
         for (int64_t c = 0; c < columns; c++) to[column + c] += sum[c];
       }
     }
-    if (reduction == Reduction::sum) continue;
+    if (reduction == Reduction::sum || last - first == 1) continue;
     const T count = static_cast<T>(last - first);
     for (int64_t c = 0; c < rows.inner; c++) to[c] /= count;
   }
@@ -55,6 +55,8 @@ void spreadSegmentsOf(const Rows& rows, Reduction reduction, int64_t begin, int6
       if (chosen) {
         const int32_t* own = chosen + s * rows.inner;
         for (int64_t c = 0; c < rows.inner; c++) to[c] = own[c] == static_cast<int32_t>(row) ? from[c] : T(0);
+      } else if (count == 1) {
+        std::memcpy(to, from, static_cast<size_t>(rows.inner) * sizeof(T));
       } else {
         for (int64_t c = 0; c < rows.inner; c++) to[c] = from[c] / count;
       }

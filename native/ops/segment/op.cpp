@@ -1,6 +1,7 @@
 #include "op.h"
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "cuda.h"
@@ -14,6 +15,27 @@ struct Checked {
   Tensor offsets, order;  // contiguous; order without storage where there is none
   int64_t segments, rows;
 };
+
+// Without branches, which would take longer than most reductions.
+bool isPermutation(const int32_t* order, int64_t rows) {
+  const auto limit = static_cast<uint32_t>(rows);
+  uint32_t outside = 0;
+  for (int64_t i = 0; i < rows; i++) outside |= static_cast<uint32_t>(order[i]) >= limit;
+  if (outside) return false;
+  std::vector<uint8_t> seen(static_cast<size_t>(rows), 0);
+  uint8_t again = 0;
+  for (int64_t i = 0; i < rows; i++) again |= std::exchange(seen[static_cast<size_t>(order[i])], uint8_t{1});
+  return !again;
+}
+
+[[noreturn]] void failOrder(const int32_t* order, int64_t rows, const char* op) {
+  std::vector<bool> seen(static_cast<size_t>(rows), false);
+  for (int64_t i = 0;; i++) {
+    if (order[i] < 0 || order[i] >= rows) fail(ErrorKind::value, op, "order[", i, "] is ", order[i], ", expected 0 to ", rows - 1);
+    if (seen[static_cast<size_t>(order[i])]) fail(ErrorKind::value, op, "order[", i, "] is ", order[i], " again, expected each row once");
+    seen[static_cast<size_t>(order[i])] = true;
+  }
+}
 
 Checked requireSegments(Context& context, const Segments& given, int64_t rows, bool nonempty, const char* op) {
   requireDType(given.offsets, DType::i32, op, "offsets");
@@ -32,9 +54,9 @@ Checked requireSegments(Context& context, const Segments& given, int64_t rows, b
   }
   awaitElements(context, checked.offsets);
   const int32_t* at = checked.offsets.data<int32_t>();
-  bool rising = at[0] == 0 && at[checked.segments] == rows;
-  for (int64_t s = 0; s < checked.segments && rising; s++) rising = at[s] <= at[s + 1];
-  if (!rising) fail(ErrorKind::value, op, "offsets does not rise from 0 to the ", rows, " rows");
+  int32_t falling = at[0] != 0 || at[checked.segments] != rows;
+  for (int64_t s = 0; s < checked.segments; s++) falling |= at[s] > at[s + 1];
+  if (falling) fail(ErrorKind::value, op, "offsets does not rise from 0 to the ", rows, " rows");
   for (int64_t s = 0; s < checked.segments && nonempty; s++) {
     if (at[s] == at[s + 1]) fail(ErrorKind::value, op, "segment ", s, " is empty, expected at least one row");
   }
@@ -42,11 +64,7 @@ Checked requireSegments(Context& context, const Segments& given, int64_t rows, b
 
   awaitElements(context, checked.order);
   const int32_t* order = checked.order.data<int32_t>();
-  std::vector<uint8_t> seen(static_cast<size_t>(rows), 0);
-  for (int64_t i = 0; i < rows; i++) {
-    if (order[i] < 0 || order[i] >= rows) fail(ErrorKind::value, op, "order[", i, "] is ", order[i], ", expected 0 to ", rows - 1);
-    if (seen[static_cast<size_t>(order[i])]++) fail(ErrorKind::value, op, "order[", i, "] is ", order[i], " again, expected each row once");
-  }
+  if (!isPermutation(order, rows)) failOrder(order, rows, op);
   return checked;
 }
 
