@@ -60,11 +60,11 @@ Rows requireRows(Context& context, const Tensor& positions, const Tensor& batch,
        finite ? "voxel coordinates from -65536 to 65535" : "finite coordinates");
 }
 
-// kernel(begin, end) over rows in parallel; the first bad row it returns becomes the error.
+// kernel(begin, end) over rows in parallel, some `grain` or more at once; the first bad row it returns becomes the error.
 template <class Kernel>
-void eachRow(Context& context, const Rows& rows, const char* op, const char* operand, Kernel&& kernel) {
+void eachRow(Context& context, const Rows& rows, int64_t grain, const char* op, const char* operand, Kernel&& kernel) {
   std::atomic<int64_t> bad{INT64_MAX};
-  parallelFor(context.pool, rows.count, kPointGrain, [&](int64_t begin, int64_t end) {
+  parallelFor(context.pool, rows.count, grain, [&](int64_t begin, int64_t end) {
     const int64_t row = kernel(begin, end);
     int64_t least = bad.load();
     while (row >= 0 && row < least && !bad.compare_exchange_weak(least, row)) {
@@ -113,7 +113,7 @@ VoxelHash build(Context& context, const Tensor& points, const Tensor& pointBatch
   const Tensor pointKeys = empty(context, DType::i64, {n}, op);
   KeyRange range;
   std::mutex combining;
-  eachRow(context, rows, op, "points", [&](int64_t begin, int64_t end) {
+  eachRow(context, rows, kPointGrain, op, "points", [&](int64_t begin, int64_t end) {
     KeyRange own;
     const int64_t bad = MD_CALL(binPoints)(rows.positions.dtype, rows.positions.raw(), rows.batch.data<int64_t>(), begin, end, grid,
                                            pointKeys.data<int64_t>(), own);
@@ -173,7 +173,7 @@ Tensor lookup(Context& context, const Tensor& queries, const Tensor& queryBatch,
     lookupCuda(context, rows.positions, rows.batch, grid, table, out, op);
     return out;
   }
-  eachRow(context, rows, op, "queries", [&](int64_t begin, int64_t end) {
+  eachRow(context, rows, kPointGrain, op, "queries", [&](int64_t begin, int64_t end) {
     return MD_CALL(lookupRows)(rows.positions.dtype, rows.positions.raw(), rows.batch.data<int64_t>(), begin, end, grid, table, out.data<int32_t>());
   });
   return out;
@@ -188,7 +188,7 @@ Tensor neighbours(Context& context, const Tensor& queries, const Tensor& queryBa
     neighboursCuda(context, rows.positions, rows.batch, grid, table, out, op);
     return out;
   }
-  eachRow(context, rows, op, "queries", [&](int64_t begin, int64_t end) {
+  eachRow(context, rows, kPointGrain / kNeighbours, op, "queries", [&](int64_t begin, int64_t end) {
     return MD_CALL(neighbourRows)(rows.positions.dtype, rows.positions.raw(), rows.batch.data<int64_t>(), begin, end, grid, table, out.data<int32_t>());
   });
   return out;
