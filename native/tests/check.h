@@ -1,11 +1,13 @@
 // A unit-test harness of a few lines: TEST(name) { CHECK(…); }
 #pragma once
 #include <cstdio>
+#include <cstring>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "../core/error.h"
+#include "../core/tensor.h"
 
 namespace md::tests {
 
@@ -32,6 +34,10 @@ bool throwsKind(ErrorKind kind, F&& body) {
     return error.kind() == kind;
   }
   return false;
+}
+
+inline bool sameBits(const Tensor& a, const Tensor& b) {
+  return a.shape == b.shape && std::memcmp(a.raw(), b.raw(), static_cast<size_t>(a.numel()) * itemSize(a.dtype)) == 0;
 }
 
 }  // namespace md::tests

@@ -1,6 +1,5 @@
 #include <array>
 #include <cmath>
-#include <cstring>
 #include <map>
 #include <random>
 #include <vector>
@@ -66,10 +65,6 @@ bool near(const Tensor& actual, const std::vector<double>& expected) {
   return found.size() == expected.size() && std::sqrt(difference) <= tolerance * std::sqrt(norm) + 1e-12;
 }
 
-bool sameBits(const Tensor& a, const Tensor& b) {
-  return a.shape == b.shape && std::memcmp(a.raw(), b.raw(), static_cast<size_t>(a.numel()) * itemSize(a.dtype)) == 0;
-}
-
 struct Case {
   int64_t points, base, size, in, out;
   DType dtype;
@@ -120,7 +115,7 @@ TEST(submConv3dAgreesWithLoops) {
       CHECK(near(results[1], inputGrad));
       CHECK(near(results[2], weightGrad));
       if (first.empty()) first = results;
-      for (size_t i = 0; i < 3; i++) CHECK(sameBits(results[i], first[i]));
+      for (size_t i = 0; i < 3; i++) CHECK(tests::sameBits(results[i], first[i]));
     }
   }
 }

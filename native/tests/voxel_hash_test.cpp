@@ -105,7 +105,7 @@ TEST(voxelHashAgreesWithAMap) {
 
 TEST(localKernelQueryAgreesWithLoops) {
   Fixture f;
-  for (const auto& [in, out] : {std::pair<int64_t, int64_t>{1, 1}, {7, 13}, {16, 8}, {33, 6}}) {
+  for (const auto& [in, out] : {std::pair<int64_t, int64_t>{1, 1}, {7, 13}, {16, 8}, {33, 6}, {30, 70}, {72, 72}}) {
     const Cloud points = f.cloud(400, 0, false), queries = f.cloud(250, 0, true);
     const voxel_hash::VoxelHash hash = voxel_hash::build(f.context, points.positions, points.batch, kGrid, "test");
     const Tensor around = voxel_hash::neighbours(f.context, queries.positions, queries.batch, hash.table, kGrid, "test");
@@ -127,7 +127,8 @@ TEST(localKernelQueryAgreesWithLoops) {
         }
       }
     }
-    for (const int threads : {1, 3}) {
+    Tensor alone, meansAlone, weightAlone;
+    for (const int threads : {1, 2, 3, 5}) {
       f.pool.resize(threads);
       const Tensor found = local_kernel_query::query(f.context, hits, count, means, weight, "test");
       const Tensor ofMeans = local_kernel_query::queryMeansGrad(f.context, hits, voxels, weight, grad, "test");
@@ -136,6 +137,12 @@ TEST(localKernelQueryAgreesWithLoops) {
       CHECK(near(found, expected));
       CHECK(near(ofMeans, meansGrad));
       CHECK(near(ofWeight, weightGrad));
+      if (threads == 1) {
+        alone = found;
+        meansAlone = ofMeans;
+        weightAlone = ofWeight;
+      }
+      CHECK(tests::sameBits(found, alone) && tests::sameBits(ofMeans, meansAlone) && tests::sameBits(ofWeight, weightAlone));
     }
   }
 }

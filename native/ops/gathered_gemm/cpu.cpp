@@ -42,12 +42,12 @@ void eachPanel(int64_t vectors, F&& f) {
   }
 }
 
-// f<Rows>(first row) for tiles of Rows, and of ever half as many for what is left.
+// f<Rows>(first row) for tiles of Rows, and one of what is left.
 template <int Rows, class F>
 void eachTile(int64_t begin, int64_t end, F&& f) {
   for (; begin + Rows <= end; begin += Rows) f.template operator()<Rows>(begin);
   if constexpr (Rows > 1) {
-    if (begin < end) eachTile<Rows / 2>(begin, end, f);
+    if (begin < end) eachTile<Rows - 1>(begin, end, f);
   }
 }
 
@@ -162,16 +162,16 @@ void multiplyBlock(const Product& p, int64_t block, T* space) {
 }
 
 template <class T>
-void multiplyColumnsOf(const Product& p, const Panels& m, int64_t begin, int64_t end, T* space) {
-  const int64_t rows = p.pairs.outputRows, blocks = (rows + p.pairs.blockRows - 1) / p.pairs.blockRows, padded = paddedColumnsOf<T>(end - begin);
+void multiplyColumnsOf(const Product& p, const Panels& m, int64_t first, int64_t last, int64_t begin, int64_t end, T* space) {
+  const int64_t padded = paddedColumnsOf<T>(last - first), firstRow = begin * p.pairs.blockRows, lastRow = std::min(p.pairs.outputRows, end * p.pairs.blockRows);
   T* const packed = space;
-  Sums<T> sums(p, 0, begin, end - begin, space + padded * p.depth);
-  sums.clear(0, rows, p.bias);
-  multiplyPairs(p, 0, blocks, padded, sums.at, sums.stride, [&](int64_t k) {
-    packPanelsOf(static_cast<const T*>(m.first) + k * m.kernelStride + begin * m.columnStride, p.depth, end - begin, m.depthStride, m.columnStride, packed);
+  Sums<T> sums(p, firstRow, first, last - first, space + padded * p.depth);
+  sums.clear(firstRow, lastRow, p.bias);
+  multiplyPairs(p, begin, end, padded, sums.at, sums.stride, [&](int64_t k) {
+    packPanelsOf(static_cast<const T*>(m.first) + k * m.kernelStride + first * m.columnStride, p.depth, last - first, m.depthStride, m.columnStride, packed);
     return packed;
   });
-  sums.finish(0, rows);
+  sums.finish(firstRow, lastRow);
 }
 
 // sums[row][…] = sum over the pairs of grad[to][row] · x[from][…], plus what was there if `add`, for Rows rows and one panel
@@ -310,9 +310,9 @@ void multiplyBlocks(const Product& product, int64_t begin, int64_t end, void* su
   }
 }
 
-void multiplyColumns(const Product& product, const Panels& panels, int64_t begin, int64_t end, void* space) {
-  if (product.dtype == DType::f32) return multiplyColumnsOf(product, panels, begin, end, static_cast<float*>(space));
-  multiplyColumnsOf(product, panels, begin, end, static_cast<double*>(space));
+void multiplyColumns(const Product& product, const Panels& panels, int64_t first, int64_t last, int64_t begin, int64_t end, void* space) {
+  if (product.dtype == DType::f32) return multiplyColumnsOf(product, panels, first, last, begin, end, static_cast<float*>(space));
+  multiplyColumnsOf(product, panels, first, last, begin, end, static_cast<double*>(space));
 }
 
 bool pairsHold(const Pairs& pairs, int64_t blocks) {

@@ -237,11 +237,11 @@ void checkStartsCuda(Context& context, const Pairs& pairs, int64_t count, const 
   launch(context, op, checkStarts, blocksFor(groups + 1), kThreads, groups, count, pairs.starts, complaintOf(context), op);
 }
 
-void transposeCuda(Context& context, const Pairs& pairs, int64_t count, PairMap& map, const char* op) {
+void transposeCuda(Context& context, const Pairs& pairs, int64_t count, const PairMap& map, const char* op) {
   const int64_t groups = map.starts.numel() - 1;
   Tensor codes = empty(context, DType::i64, {count}, op), order = empty(context, DType::i32, {count}, op);
   if (count > 0) {
-    launch(context, op, transposedGroups, blocksFor(count), kThreads, pairs, blocksOf(pairs) * pairs.kernels, groups, count, map.blockRows, codes.data<int64_t>(),
+    launch(context, op, transposedGroups, blocksFor(count), kThreads, pairs, blocksOf(pairs) * pairs.kernels, groups, count, kBlockRows, codes.data<int64_t>(),
            order.data<int32_t>(), complaintOf(context), op);
     sort::radixSort(context, codes, order, std::bit_width(static_cast<uint64_t>(groups)), op);
     launch(context, op, exchangePairs, blocksFor(count), kThreads, count, pairs, order.data<int32_t>(), map.inputs.data<int32_t>(), map.outputs.data<int32_t>());

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
+#include <memory>
 #include <vector>
 
 #include "cuda.h"
@@ -14,6 +16,7 @@ constexpr int64_t kMultiplyGrain = 1 << 18;  // multiply-adds, likewise
 constexpr int64_t kRowUnit = 12;             // rows of a gradient that one thread takes at least: those of a tile
 constexpr int64_t kSweepsPerThread = 2;      // parts of a weight gradient: each of them goes through all rows
 constexpr int64_t kFewBlocks = 2;            // a thread: so few are not shared out evenly
+constexpr int64_t kColumnsPerThread = 2;     // parts of the columns: each of them packs its own of every matrix
 constexpr int64_t kFewPairs = 32;            // of an offset in a block: not enough for good tiles
 
 int64_t blocksOf(int64_t outputs, int64_t blockRows) { return (outputs + blockRows - 1) / blockRows; }
@@ -37,9 +40,9 @@ struct CheckedMap {
 
 // On a device all but the pairs themselves, which the kernels check.
 CheckedMap requireMap(Context& context, const PairMap& given, int64_t kernels, int64_t inputs, int64_t outputs, const char* op) {
-  CheckedMap checked{{contiguous(context, given.inputs, op), contiguous(context, given.outputs, op), contiguous(context, given.starts, op), given.blockRows}, {}, 0};
+  CheckedMap checked{{contiguous(context, given.inputs, op), contiguous(context, given.outputs, op), contiguous(context, given.starts, op)}, {}, 0};
   const PairMap& map = checked.map;
-  const int64_t blocks = blocksOf(outputs, map.blockRows), groups = blocks * kernels;
+  const int64_t blocks = blocksOf(outputs, kBlockRows), groups = blocks * kernels;
   requireDType(map.inputs, DType::i32, op, "the map's inputs");
   requireRank(map.inputs, 1, op, "the map's inputs");
   requireDType(map.outputs, DType::i32, op, "the map's outputs");
@@ -48,7 +51,7 @@ CheckedMap requireMap(Context& context, const PairMap& given, int64_t kernels, i
   requireShape(map.starts, {groups + 1}, op, "the map's starts");
   checked.count = map.inputs.dim(0);
   const int32_t* at = map.starts.data<int32_t>();
-  checked.pairs = {map.inputs.data<int32_t>(), map.outputs.data<int32_t>(), at, kernels, inputs, outputs, map.blockRows};
+  checked.pairs = {map.inputs.data<int32_t>(), map.outputs.data<int32_t>(), at, kernels, inputs, outputs, kBlockRows};
   if (context.onCuda()) {
     checkStartsCuda(context, checked.pairs, checked.count, op);
     return checked;
@@ -115,7 +118,7 @@ std::vector<int64_t> shareRows(const Pairs& pairs, int64_t columns, int64_t part
 }
 
 // Threads share out blocks of rows; all matrices are packed first.
-void multiplyByBlocks(Context& context, Product product, const Matrices& weight, int64_t worth, const char* op) {
+void multiplyByBlocks(Context& context, Product product, const Matrices& weight, int64_t worth, std::shared_ptr<const void> owner, const char* op) {
   const Pairs& pairs = product.pairs;
   const int64_t blocks = blocksOf(pairs), threads = context.pool.threads(), parts = std::min(worth, std::min(blocks, threads * kPartsPerThread));
   const Tensor packed = pack(context, weight, pairs, std::min(parts, threads), op);
@@ -123,22 +126,80 @@ void multiplyByBlocks(Context& context, Product product, const Matrices& weight,
   const int64_t space = holdsVectors(product.dtype, weight.columns) ? 0 : pairs.blockRows * MD_CALL(paddedColumns)(product.dtype, weight.columns);
   const Tensor sums = empty(context, product.dtype, {std::min(parts, threads), space}, op);
   const int64_t bytes = space * static_cast<int64_t>(itemSize(product.dtype));
-  shareOutLater(context.pool, parts, [=, sums = sums.data<char>()](int64_t part, int64_t thread) {
+  shareOutLater(context.pool, parts, [=, sums = sums.data<char>(), owner = std::move(owner)](int64_t part, int64_t thread) {
     MD_CALL(multiplyBlocks)(product, cutAt(blocks, part, parts, threads), cutAt(blocks, part + 1, parts, threads), sums + thread * bytes);
   });
 }
 
-// Threads share out columns, in whole vectors of any instruction set.
-void multiplyByColumns(Context& context, Product product, const Matrices& weight, int64_t worth, const char* op) {
-  const int64_t units = std::max<int64_t>(1, (weight.columns + kVectorUnit - 1) / kVectorUnit), threads = context.pool.threads();
-  const int64_t parts = std::min(worth, std::min(units, threads * kPartsPerThread));
-  const int64_t rows = weight.depth + (holdsVectors(product.dtype, weight.columns) ? 0 : product.pairs.outputRows);
-  const int64_t space = (units + parts - 1) / parts * kVectorUnit * rows;
-  const Tensor spaces = empty(context, product.dtype, {std::min(parts, threads), space}, op);
-  const int64_t columns = weight.columns, bytes = space * static_cast<int64_t>(itemSize(product.dtype));
-  shareOutLater(context.pool, parts, [=, panels = panelsOf(weight), spaces = spaces.data<char>()](int64_t part, int64_t thread) {
-    MD_CALL(multiplyColumns)(product, panels, units * part / parts * kVectorUnit, std::min(columns, units * (part + 1) / parts * kVectorUnit), spaces + thread * bytes);
+// Threads share out columns, in whole vectors, and blocks of the columns between two threads.
+void multiplyByColumns(Context& context, Product product, const Matrices& weight, int64_t worth, std::shared_ptr<const void> owner, const char* op) {
+  const Pairs& pairs = product.pairs;
+  const int64_t lanes = MD_CALL(paddedColumns)(product.dtype, 1), units = (weight.columns + lanes - 1) / lanes, blocks = blocksOf(pairs), cells = units * blocks;
+  const int64_t threads = context.pool.threads(), parts = std::min({worth, cells, kColumnsPerThread * threads});
+  const int64_t most = ((cells + parts - 1) / parts + blocks - 1) / blocks;
+  const int64_t rows = weight.depth + (holdsVectors(product.dtype, weight.columns) ? 0 : pairs.outputRows);
+  const Tensor spaces = empty(context, product.dtype, {std::min(parts, threads), most * lanes * rows}, op);
+  const int64_t bytes = most * lanes * rows * static_cast<int64_t>(itemSize(product.dtype));
+  const auto cut = [=](int64_t part) {
+    const int64_t cell = cells * part / parts;
+    return part * threads % parts == 0 ? cell : cell / blocks * blocks;
+  };
+  shareOutLater(context.pool, parts, [=, panels = panelsOf(weight), columns = weight.columns, spaces = spaces.data<char>(), owner = std::move(owner)](int64_t part, int64_t thread) {
+    const int64_t end = cut(part + 1);
+    for (int64_t cell = cut(part), last; cell < end; cell = last) {
+      const int64_t unit = cell / blocks, block = cell % blocks, whole = block == 0 ? (end - cell) / blocks : 0;
+      last = whole > 0 ? cell + whole * blocks : std::min(end, (unit + 1) * blocks);
+      MD_CALL(multiplyColumns)(product, panels, unit * lanes, std::min(columns, (unit + std::max<int64_t>(1, whole)) * lanes), block,
+                               whole > 0 ? blocks : last - unit * blocks, spaces + thread * bytes);
+    }
   });
+}
+
+// `owner` keeps the pairs where no tensor does.
+Tensor multiplyOnCpu(Context& context, const Pairs& pairs, int64_t count, std::shared_ptr<const void> owner, const Tensor& x, const Matrices& weight,
+                     const Tensor* bias, const char* op) {
+  Tensor out = empty(context, x.dtype, {pairs.outputRows, weight.columns}, op);
+  if (out.numel() == 0) return out;
+  const Product product{x.dtype, pairs, weight.depth, weight.columns, x.raw(), nullptr, bias ? bias->raw() : nullptr, out.raw()};
+  const int64_t worth = std::max<int64_t>(1, count * weight.depth * weight.columns / kMultiplyGrain);
+  const auto multiplyBy = blocksOf(pairs) <= kFewBlocks * context.pool.threads() ? multiplyByColumns : multiplyByBlocks;
+  multiplyBy(context, product, weight, worth, std::move(owner), op);
+  return out;
+}
+
+struct Turned {
+  std::vector<int32_t> inputs, outputs, starts;
+  Pairs pairs{};
+};
+
+// Pairs the other way round, few in larger blocks. Not in tensors, whose memory belongs to what was queued until that is done.
+std::shared_ptr<const Turned> turn(const Pairs& from, int64_t count, int64_t threads) {
+  const int64_t kernels = from.kernels;
+  int64_t blockRows = kBlockRows;
+  while (blockRows * threads < from.inputRows && count < kFewPairs * kernels * blocksOf(from.inputRows, blockRows)) blockRows *= 2;
+  const int shift = std::countr_zero(static_cast<uint64_t>(blockRows));
+  const int64_t groups = blocksOf(from.inputRows, blockRows) * kernels, fromGroups = blocksOf(from) * kernels;
+  auto turned = std::make_shared<Turned>();
+  turned->inputs.resize(static_cast<size_t>(count));
+  turned->outputs.resize(static_cast<size_t>(count));
+  turned->starts.assign(static_cast<size_t>(groups) + 1, 0);
+  int32_t *const inputs = turned->inputs.data(), *const outputs = turned->outputs.data(), *const starts = turned->starts.data();
+  const auto eachPair = [&](auto&& body) {
+    for (int64_t group = 0; group < fromGroups; group++) {
+      const int64_t kernel = group % kernels;
+      for (int32_t h = from.starts[group]; h < from.starts[group + 1]; h++) body((from.inputs[h] >> shift) * kernels + kernel, h);
+    }
+  };
+  eachPair([&](int64_t group, int32_t) { starts[group + 1]++; });
+  sumUp(starts, groups);
+  std::vector<int32_t> next = turned->starts;
+  eachPair([&](int64_t group, int32_t h) {
+    const int32_t place = next[static_cast<size_t>(group)]++;
+    inputs[place] = from.outputs[h];
+    outputs[place] = from.inputs[h];
+  });
+  turned->pairs = {inputs, outputs, starts, kernels, from.outputRows, from.inputRows, blockRows};
+  return turned;
 }
 
 }  // namespace
@@ -174,50 +235,27 @@ PairMap mapPairs(Context& context, const Tensor& given, int64_t inputs, bool roo
   return map;
 }
 
-PairMap transpose(Context& context, const PairMap& given, int64_t kernels, int64_t inputs, int64_t outputs, const char* op) {
-  const CheckedMap checked = requireMap(context, given, kernels, inputs, outputs, op);
-  const Pairs& pairs = checked.pairs;
-  int64_t blockRows = kBlockRows;
-  while (!context.onCuda() && blockRows * context.pool.threads() < inputs && checked.count < kFewPairs * kernels * blocksOf(inputs, blockRows)) blockRows *= 2;
-  const int64_t groups = blocksOf(inputs, blockRows) * kernels, fromGroups = blocksOf(pairs) * kernels;
-  PairMap map{empty(context, DType::i32, {checked.count}, op), empty(context, DType::i32, {checked.count}, op), empty(context, DType::i32, {groups + 1}, op), blockRows};
-  if (context.onCuda()) {
-    transposeCuda(context, pairs, checked.count, map, op);
-    return map;
-  }
-  context.pool.finish();
-  int32_t* starts = map.starts.data<int32_t>();
-  std::fill_n(starts, groups + 1, 0);
-  const auto eachPair = [&](auto&& body) {
-    for (int64_t group = 0; group < fromGroups; group++) {
-      for (int32_t h = pairs.starts[group]; h < pairs.starts[group + 1]; h++) body(pairs.inputs[h] / blockRows * kernels + group % kernels, h);
-    }
-  };
-  eachPair([&](int64_t group, int32_t) { starts[group + 1]++; });
-  sumUp(starts, groups);
-  std::vector<int32_t> next(starts, starts + groups);
-  eachPair([&](int64_t group, int32_t h) {
-    const int32_t place = next[static_cast<size_t>(group)]++;
-    map.inputs.data<int32_t>()[place] = pairs.outputs[h];
-    map.outputs.data<int32_t>()[place] = pairs.inputs[h];
-  });
-  return map;
-}
-
 Tensor multiply(Context& context, const PairMap& given, const Tensor& x, const Matrices& weight, const Tensor* bias, int64_t outputs, const char* op) {
   const CheckedMap checked = requireMap(context, given, weight.kernels, x.dim(0), outputs, op);
   const Tensor source = contiguous(context, x, op), added = bias ? contiguous(context, *bias, op) : Tensor{};
-  Tensor out = empty(context, x.dtype, {outputs, weight.columns}, op);
-  if (context.onCuda()) {
-    multiplyCuda(context, planCuda(context, x.dtype), checked.pairs, checked.count, source, weight, bias ? &added : nullptr, out, op);
-    return out;
-  }
-  const int64_t blocks = blocksOf(checked.pairs), threads = context.pool.threads();
-  const Product product{x.dtype, checked.pairs, weight.depth, weight.columns, source.raw(), nullptr, bias ? added.raw() : nullptr, out.raw()};
-  const int64_t worth = std::max<int64_t>(1, checked.count * weight.depth * weight.columns / kMultiplyGrain);
-  const auto multiplyBy = blocks <= kFewBlocks * threads ? multiplyByColumns : multiplyByBlocks;
-  multiplyBy(context, product, weight, worth, op);
+  const Tensor* const addend = bias ? &added : nullptr;
+  if (!context.onCuda()) return multiplyOnCpu(context, checked.pairs, checked.count, nullptr, source, weight, addend, op);
+  const Tensor out = empty(context, x.dtype, {outputs, weight.columns}, op);
+  multiplyCuda(context, planCuda(context, x.dtype), checked.pairs, checked.count, source, weight, addend, out, op);
   return out;
+}
+
+Tensor multiplyBack(Context& context, const PairMap& given, const Tensor& x, const Matrices& weight, int64_t inputs, const char* op) {
+  const CheckedMap checked = requireMap(context, given, weight.kernels, inputs, x.dim(0), op);
+  const Tensor source = contiguous(context, x, op);
+  if (!context.onCuda()) {
+    const std::shared_ptr<const Turned> turned = turn(checked.pairs, checked.count, context.pool.threads());
+    return multiplyOnCpu(context, turned->pairs, checked.count, turned, source, weight, nullptr, op);
+  }
+  const auto room = [&](int64_t count) { return empty(context, DType::i32, {count}, op); };
+  const PairMap back{room(checked.count), room(checked.count), room(blocksOf(inputs, kBlockRows) * weight.kernels + 1)};
+  transposeCuda(context, checked.pairs, checked.count, back, op);
+  return multiply(context, back, source, weight, nullptr, inputs, op);
 }
 
 void weightGrad(Context& context, const PairMap& given, const Tensor& x, const Tensor& grad, const Matrices& weight, const char* op) {

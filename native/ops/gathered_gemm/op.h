@@ -10,23 +10,18 @@ namespace md::gathered_gemm {
 /// Output rows whose sums stay in cache while the offsets pass over them.
 constexpr int64_t kBlockRows = 128;
 
-/// Pairs (input row, output row), by block of `blockRows` output rows, then offset, then output row, and room for H of them:
+/// Pairs (input row, output row), by block of kBlockRows output rows, then offset, then output row, and room for H of them:
 /// the last of the starts is how many there are.
 struct PairMap {
   Tensor inputs;   // i32 [H]
   Tensor outputs;  // i32 [H]
   Tensor starts;   // i32 [blocks * K + 1]: offset k of block b has pairs starts[b * K + k] … starts[b * K + k + 1]
-  int64_t blockRows = kBlockRows;
 };
 
 /// neighbours [outputs, K] i32: the input row at each offset of an output row, -1 where there is none. ValueError for an
 /// index outside -1 … inputs-1. A device either waits for the number of pairs, or makes room for all neighbours there could be
 /// (`roomy`) and waits for nothing; the CPU counts.
 PairMap mapPairs(Context& context, const Tensor& neighbours, int64_t inputs, bool roomy, const char* op);
-
-/// The same pairs the other way round; `inputs` rows become the outputs, `outputs` rows the inputs. Few pairs come in larger
-/// blocks.
-PairMap transpose(Context& context, const PairMap& map, int64_t kernels, int64_t inputs, int64_t outputs, const char* op);
 
 /// K matrices [columns, depth] in a contiguous tensor, by their element strides; the last or the middle one is 1.
 struct Matrices {
@@ -39,6 +34,9 @@ struct Matrices {
 /// x [inputs, depth] -> [outputs, columns], plus bias [columns] where there is one. `map` may come from outside: ValueError
 /// for one that does not fit the rows.
 Tensor multiply(Context& context, const PairMap& map, const Tensor& x, const Matrices& weight, const Tensor* bias, int64_t outputs, const char* op);
+
+/// The same with each pair the other way round, x having the map's outputs for rows and the result its inputs.
+Tensor multiplyBack(Context& context, const PairMap& map, const Tensor& x, const Matrices& weight, int64_t inputs, const char* op);
 
 /// The gradient of the weight, written into `weight`: sum over pairs of grad[o] ⊗ x[i], for x [inputs, depth] and
 /// grad [outputs, columns].
@@ -82,9 +80,9 @@ struct Panels {
   const void* first;
   int64_t kernelStride, columnStride, depthStride;
 };
-/// Columns [begin, end) of all blocks: packs the matrices one after the other, so that a few rows meet wide
-/// ones while these are near. `space` holds a packed matrix, depth rows of the columns, padded, and as `sums` above outputRows more.
-MD_KERNEL(void, multiplyColumns, const Product& product, const Panels& panels, int64_t begin, int64_t end, void* space)
+/// Columns [first, last) of blocks [begin, end): packs the matrices one after the other, so that a few rows meet wide ones while
+/// these are near. `space` holds a packed matrix, depth rows of the columns, padded, and as `sums` above outputRows more.
+MD_KERNEL(void, multiplyColumns, const Product& product, const Panels& panels, int64_t first, int64_t last, int64_t begin, int64_t end, void* space)
 
 struct OuterProduct {
   DType dtype;

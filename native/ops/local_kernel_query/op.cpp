@@ -36,8 +36,7 @@ Tensor queryMeansGrad(Context& context, const PairMap& hits, int64_t voxels, con
   requireRank(grad, 2, op, "grad");
   requireWeight(weight, grad.dtype, op);
   requireShape(grad, {grad.dim(0), weight.dim(1)}, op, "grad");
-  const PairMap back = gathered_gemm::transpose(context, hits, weight.dim(0), voxels, grad.dim(0), op);
-  return gathered_gemm::multiply(context, back, grad, transposedOf(contiguous(context, weight, op)), nullptr, voxels, op);
+  return gathered_gemm::multiplyBack(context, hits, grad, transposedOf(contiguous(context, weight, op)), voxels, op);
 }
 
 Tensor queryWeightGrad(Context& context, const PairMap& hits, int64_t kernels, const Tensor& means, const Tensor& grad, const char* op) {

@@ -13,21 +13,18 @@ export const voxelRules: { [P in keyof VoxelAttrs]: Rule<VoxelAttrs[P]> | "nondi
     grad: ({ inputs: [inputs, outputs, starts, means, weight], needs }, [g]) => {
       const map = [inputs!, outputs!, starts!];
       const pairs = [inputs!.slot, outputs!.slot, starts!.slot] as const;
-      return [
-        null,
-        null,
-        null,
-        needs[3]
-          ? execute("localKernelMeansGrad", [...map, weight!, g!], {}, () =>
-              native.localKernelMeansGrad(...pairs, means!.shape[0]!, weight!.slot, g!.slot),
-            )
-          : null,
-        needs[4]
-          ? execute("localKernelWeightGrad", [...map, means!, g!], {}, () =>
-              native.localKernelWeightGrad(...pairs, weight!.shape[0]!, means!.slot, g!.slot),
-            )
-          : null,
-      ];
+      // The gradient of the weight first: while it is computed, the pairs of the other one are turned round.
+      const weightGrad = needs[4]
+        ? execute("localKernelWeightGrad", [...map, means!, g!], {}, () =>
+            native.localKernelWeightGrad(...pairs, weight!.shape[0]!, means!.slot, g!.slot),
+          )
+        : null;
+      const meansGrad = needs[3]
+        ? execute("localKernelMeansGrad", [...map, weight!, g!], {}, () =>
+            native.localKernelMeansGrad(...pairs, means!.shape[0]!, weight!.slot, g!.slot),
+          )
+        : null;
+      return [null, null, null, meansGrad, weightGrad];
     },
   },
   localKernelMeansGrad: "nondiff",
