@@ -96,10 +96,10 @@ template <class Body>
 void eachPart(Context& context, const Checked& checked, DType dtype, int64_t inner, Body body) {
   const Rows rows = rowsOf(checked, dtype, inner);
   const int64_t segments = checked.segments, count = checked.rows;
-  const int64_t parts = std::clamp<int64_t>((count + segments) * inner / kElementGrain, 1, context.pool.threads());
+  const int64_t threads = context.pool.threads(), parts = std::clamp<int64_t>((count + segments) * inner / kElementGrain, 1, kPartsPerThread * threads);
   const auto beginOf = [=](int64_t part) -> int64_t {
     if (part == 0 || part == parts) return part == 0 ? 0 : segments;
-    return std::lower_bound(rows.offsets, rows.offsets + segments, count * part / parts) - rows.offsets;
+    return std::lower_bound(rows.offsets, rows.offsets + segments, cutAt(count, part, parts, threads)) - rows.offsets;
   };
   shareOutLater(context.pool, parts, [=](int64_t part, int64_t) { body(rows, beginOf(part), beginOf(part + 1)); });
 }
