@@ -60,9 +60,10 @@ void packPanelsOf(const T* matrix, int64_t depth, int64_t columns, int64_t depth
   });
 }
 
-// sums[to] += x[from] · panel for Rows pairs; rows of sums are `stride` apart.
+// sums[to] += x[from] · panel for Rows pairs; rows of the panel are `step`, rows of sums `stride` apart.
 template <int Rows, int Vectors, class T>
-inline __attribute__((always_inline)) void multiplyTile(const int32_t* from, const int32_t* to, const T* x, int64_t depth, const T* panel, T* sums, int64_t stride) {
+inline __attribute__((always_inline)) void multiplyTile(const int32_t* from, const int32_t* to, const T* x, int64_t depth, const T* panel, int64_t step, T* sums,
+                                                        int64_t stride) {
   constexpr int W = Vec<T>::width;
   const T* row[Rows];
   Vec<T> acc[Rows][Vectors];
@@ -76,7 +77,7 @@ inline __attribute__((always_inline)) void multiplyTile(const int32_t* from, con
   for (int64_t d = 0; d < depth; d++) {
     Vec<T> w[Vectors];
 #pragma GCC unroll 4
-    for (int v = 0; v < Vectors; v++) w[v] = Vec<T>::load(panel + (d * Vectors + v) * W);
+    for (int v = 0; v < Vectors; v++) w[v] = Vec<T>::load(panel + d * step + v * W);
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; r++) {
       const Vec<T> value = Vec<T>::set(row[r][d]);
@@ -103,20 +104,30 @@ bool validPairs(const Pairs& p, int64_t block) {
   return bad == 0;
 }
 
-// Adds what the pairs of blocks [begin, end) give to `width` columns of their rows; `panelsOf(k)` are those columns' panels.
+// Columns of a matrix: packed into panels, or where they are, in rows that are `step` apart.
+template <class T>
+struct Columns {
+  const T* first;
+  int64_t step;  // 0: packed
+};
+
+// Adds what the pairs of blocks [begin, end) give to `width` columns of their rows, which `columnsOf(k)` are multiplied with.
 template <class T, class F>
-void multiplyPairs(const Product& p, int64_t begin, int64_t end, int64_t width, T* sums, int64_t stride, F panelsOf) {
+void multiplyPairs(const Product& p, int64_t begin, int64_t end, int64_t width, T* sums, int64_t stride, F columnsOf) {
   constexpr int W = Vec<T>::width;
   const Pairs& pairs = p.pairs;
   for (int64_t k = 0; k < pairs.kernels; k++) {
-    const T* panels = nullptr;
+    Columns<T> columns{};
     for (int64_t block = begin; block < end; block++) {
       const int32_t *at = pairs.starts + block * pairs.kernels + k, *from = pairs.inputs, *to = pairs.outputs;
       if (at[0] == at[1]) continue;
-      if (!panels) panels = panelsOf(k);
+      if (!columns.first) columns = columnsOf(k);
       eachPanel(width / W, [&]<int Vectors>(int64_t v) {
+        const bool packed = columns.step == 0;
+        const T* const panel = columns.first + v * W * (packed ? p.depth : 1);
+        const int64_t step = packed ? Vectors * W : columns.step;
         eachTile<kTileRows<Vectors>>(at[0], at[1], [&]<int Rows>(int64_t h) {
-          multiplyTile<Rows, Vectors>(from + h, to + h, static_cast<const T*>(p.x), p.depth, panels + v * W * p.depth, sums + v * W, stride);
+          multiplyTile<Rows, Vectors>(from + h, to + h, static_cast<const T*>(p.x), p.depth, panel, step, sums + v * W, stride);
         });
       });
     }
@@ -157,7 +168,7 @@ void multiplyBlock(const Product& p, int64_t block, T* space) {
   const int64_t padded = paddedColumnsOf<T>(p.columns);
   Sums<T> sums(p, begin, 0, p.columns, space);
   sums.clear(begin, end, p.bias);
-  multiplyPairs(p, block, block + 1, padded, sums.at, sums.stride, [&](int64_t k) { return static_cast<const T*>(p.packed) + k * padded * p.depth; });
+  multiplyPairs(p, block, block + 1, padded, sums.at, sums.stride, [&](int64_t k) { return Columns<T>{static_cast<const T*>(p.packed) + k * padded * p.depth, 0}; });
   sums.finish(begin, end);
 }
 
@@ -167,9 +178,12 @@ void multiplyColumnsOf(const Product& p, const Panels& m, int64_t first, int64_t
   T* const packed = space;
   Sums<T> sums(p, firstRow, first, last - first, space + padded * p.depth);
   sums.clear(firstRow, lastRow, p.bias);
+  const bool inPlace = m.columnStride == 1 && padded == last - first;
   multiplyPairs(p, begin, end, padded, sums.at, sums.stride, [&](int64_t k) {
-    packPanelsOf(static_cast<const T*>(m.first) + k * m.kernelStride + first * m.columnStride, p.depth, last - first, m.depthStride, m.columnStride, packed);
-    return packed;
+    const T* const columns = static_cast<const T*>(m.first) + k * m.kernelStride + first * m.columnStride;
+    if (inPlace) return Columns<T>{columns, m.depthStride};
+    packPanelsOf(columns, p.depth, last - first, m.depthStride, m.columnStride, packed);
+    return Columns<T>{packed, 0};
   });
   sums.finish(firstRow, lastRow);
 }
