@@ -40,8 +40,8 @@ Plan plan(const GemmArgs& g, int64_t items, int64_t threads) {
   const int64_t strips = divideUp(g.m, tile.rows), panels = divideUp(g.n, tile.cols);
   const int64_t parts = partsWorth(g, items, threads);
   if (parts <= 1 || items >= 4 * threads || (items > 1 && items * strips >= 4 * threads && g.m >= g.n)) return {true, parts};
-  // The cheapest cut in vector steps: a thread's parts, with the packing that they repeat and what they cost to begin; a
-  // piece of one more, for which a slow thread is waited for; and the sum over k parts.
+  // The cheapest cut in vector steps: a thread's parts, with the packing that they repeat and what they cost to begin, themselves and
+  // their rows; a piece of one more, for which a slow thread is waited for; and the sum over k parts.
   Plan best;
   double bestCost = std::numeric_limits<double>::infinity();
   const int64_t most = divideUp(parts, items);
@@ -50,7 +50,7 @@ Plan plan(const GemmArgs& g, int64_t items, int64_t threads) {
       const double high = static_cast<double>(divideUp(strips, rows)), wide = static_cast<double>(divideUp(panels, cols));
       const double step = high * static_cast<double>(tile.rows) * wide + kPacking * (wide + (g.aCol == 1 ? 0 : high));
       for (int64_t depths = 1; depths == 1 || (rows * cols * depths <= most && depths * kSplitDepth <= g.k); depths *= 2) {
-        const double part = step * static_cast<double>(divideUp(g.k, depths)) + 500;
+        const double part = step * static_cast<double>(divideUp(g.k, depths)) + high * static_cast<double>(tile.rows) + 500;
         const double sums = depths > 1 ? 2000 + static_cast<double>(depths * g.m * g.n) / static_cast<double>(threads) / 2 : 0;
         const double cost = (static_cast<double>(divideUp(items * rows * cols * depths, threads)) + kLate) * part + sums;
         if (cost < bestCost) {
