@@ -29,9 +29,6 @@
 
 namespace md {
 
-/// Elements that make whole vectors of any instruction set.
-constexpr int64_t kVectorUnit = 16;
-
 enum class Isa { baseline, avx2, avx512 };
 constexpr Isa kIsas[] = {Isa::baseline, Isa::avx2, Isa::avx512};  // by rising preference
 

@@ -178,7 +178,8 @@ void multiplyColumnsOf(const Product& p, const Panels& m, int64_t first, int64_t
   T* const packed = space;
   Sums<T> sums(p, firstRow, first, last - first, space + padded * p.depth);
   sums.clear(firstRow, lastRow, p.bias);
-  const bool inPlace = m.columnStride == 1 && padded == last - first;
+  // Rows that lie together: those of a convolution's weight are a page or two apart.
+  const bool inPlace = m.columnStride == 1 && m.depthStride == p.columns && padded == last - first;
   multiplyPairs(p, begin, end, padded, sums.at, sums.stride, [&](int64_t k) {
     const T* const columns = static_cast<const T*>(m.first) + k * m.kernelStride + first * m.columnStride;
     if (inPlace) return Columns<T>{columns, m.depthStride};
