@@ -48,6 +48,10 @@ struct Guarded {
   }
 };
 
+Pairs pairsOf(const PairMap& map, int64_t kernels, int64_t inputs, int64_t outputs) {
+  return {map.inputs.data<int32_t>(), map.outputs.data<int32_t>(), map.starts.data<int32_t>(), kernels, inputs, outputs, kBlockRows};
+}
+
 PairMap mapOf(OnDevice& device, const Case& c) {
   uint32_t seed = 7;
   const auto draw = [&](int64_t below) {
@@ -61,7 +65,7 @@ PairMap mapOf(OnDevice& device, const Case& c) {
   const Tensor there = empty(device.context, DType::i32, {rows, c.kernels}, "test");
   copyFromHost(device.context, neighbours.data(), there, "test");
   const PairMap map = mapPairs(device.context, there, others, c.repeated, "test");
-  return c.repeated ? transpose(device.context, map, c.kernels, c.outputs, rows, "test") : map;
+  return c.repeated ? transposeCuda(device.context, pairsOf(map, c.kernels, c.outputs, rows), map.inputs.numel(), "test") : map;
 }
 
 bool sameBits(const std::vector<float>& a, const std::vector<float>& b) {
@@ -72,7 +76,7 @@ template <class S>
 void compare(const Case& c) {
   OnDevice device;
   const PairMap map = mapOf(device, c);
-  const Pairs pairs{map.inputs.data<int32_t>(), map.outputs.data<int32_t>(), map.starts.data<int32_t>(), c.kernels, c.inputs, c.outputs, map.blockRows};
+  const Pairs pairs = pairsOf(map, c.kernels, c.inputs, c.outputs);
   const Dims weightShape = c.transposed ? Dims{c.depth, c.kernels, c.columns} : Dims{c.columns, c.kernels, c.depth};
   const Guarded<S> x(device, {c.inputs, c.depth}, c.guard, 1), grad(device, {c.outputs, c.columns}, c.guard, 2), weight(device, weightShape, c.guard, 3);
   const Guarded<S> bias(device, {c.columns}, c.guard, 4);
@@ -129,7 +133,7 @@ TEST(onlyPairsOfGatheredRowsAreMultiplied) {
   OnDevice device;
   const Case c{20, 20, 1, 16, 16, 50, false, false, 8};
   const PairMap map = mapOf(device, c);
-  const Pairs pairs{map.inputs.data<int32_t>(), map.outputs.data<int32_t>(), map.starts.data<int32_t>(), 1, c.inputs, c.outputs, map.blockRows};
+  const Pairs pairs = pairsOf(map, 1, c.inputs, c.outputs);
   std::vector<int32_t> paired(static_cast<size_t>(map.outputs.numel()));
   copyToHost(device.context, map.outputs, paired.data(), "test");
   const Guarded<BFloat16> x(device, {20, 16}, 8, 1), out(device, {20, 16}, 8, 2);

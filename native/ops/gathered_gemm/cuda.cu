@@ -237,8 +237,10 @@ void checkStartsCuda(Context& context, const Pairs& pairs, int64_t count, const 
   launch(context, op, checkStarts, blocksFor(groups + 1), kThreads, groups, count, pairs.starts, complaintOf(context), op);
 }
 
-void transposeCuda(Context& context, const Pairs& pairs, int64_t count, const PairMap& map, const char* op) {
-  const int64_t groups = map.starts.numel() - 1;
+PairMap transposeCuda(Context& context, const Pairs& pairs, int64_t count, const char* op) {
+  const int64_t groups = (pairs.inputRows + kBlockRows - 1) / kBlockRows * pairs.kernels;
+  const auto room = [&](int64_t size) { return empty(context, DType::i32, {size}, op); };
+  const PairMap map{room(count), room(count), room(groups + 1)};
   Tensor codes = empty(context, DType::i64, {count}, op), order = empty(context, DType::i32, {count}, op);
   if (count > 0) {
     launch(context, op, transposedGroups, blocksFor(count), kThreads, pairs, blocksOf(pairs) * pairs.kernels, groups, count, kBlockRows, codes.data<int64_t>(),
@@ -247,6 +249,7 @@ void transposeCuda(Context& context, const Pairs& pairs, int64_t count, const Pa
     launch(context, op, exchangePairs, blocksFor(count), kThreads, count, pairs, order.data<int32_t>(), map.inputs.data<int32_t>(), map.outputs.data<int32_t>());
   }
   launch(context, op, startsOfSorted, blocksFor(groups + 1), kThreads, groups, count, codes.data<int64_t>(), map.starts.data<int32_t>());
+  return map;
 }
 
 CudaPlan planCuda(const Context& context, DType dtype) {

@@ -9,8 +9,8 @@ namespace md::gathered_gemm {
 MD_CUDA_FUNCTION PairMap mapPairsCuda(Context& context, const Tensor& neighbours, int64_t inputs, bool roomy, const char* op);
 /// Whoever waits next throws unless the starts rise from 0 to at most count. Below, count is the room of the map likewise.
 MD_CUDA_FUNCTION void checkStartsCuda(Context& context, const Pairs& pairs, int64_t count, const char* op);
-/// Fills `map` with the pairs the other way round.
-MD_CUDA_FUNCTION void transposeCuda(Context& context, const Pairs& pairs, int64_t count, const PairMap& map, const char* op);
+/// The pairs the other way round.
+MD_CUDA_FUNCTION PairMap transposeCuda(Context& context, const Pairs& pairs, int64_t count, const char* op);
 
 /// fragments: on matrix units, for f16 and bf16; scalar for everything, f16 and bf16 by way of f32.
 enum class CudaKernel { fragments, scalar };

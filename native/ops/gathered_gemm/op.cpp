@@ -252,10 +252,7 @@ Tensor multiplyBack(Context& context, const PairMap& given, const Tensor& x, con
     const std::shared_ptr<const Turned> turned = turn(checked.pairs, checked.count, context.pool.threads());
     return multiplyOnCpu(context, turned->pairs, checked.count, turned, source, weight, nullptr, op);
   }
-  const auto room = [&](int64_t count) { return empty(context, DType::i32, {count}, op); };
-  const PairMap back{room(checked.count), room(checked.count), room(blocksOf(inputs, kBlockRows) * weight.kernels + 1)};
-  transposeCuda(context, checked.pairs, checked.count, back, op);
-  return multiply(context, back, source, weight, nullptr, inputs, op);
+  return multiply(context, transposeCuda(context, checked.pairs, checked.count, op), source, weight, nullptr, inputs, op);
 }
 
 void weightGrad(Context& context, const PairMap& given, const Tensor& x, const Tensor& grad, const Matrices& weight, const char* op) {
