@@ -278,6 +278,17 @@ export interface Native {
   neighboursOfVoxels(keys: number, table: number, kernelSize: number): void;
   /** Outputs: inputs, outputs, starts: what the convolutions below take as their map. */
   mapPairs(neighbours: number, inputs: number, roomy: boolean): void;
+  /** Outputs: hitVoxels, hitQueries, hitStarts. */
+  localKernelMap(
+    queries: number,
+    queryBatch: number,
+    table: number,
+    voxels: number,
+    voxelSize: number,
+    originX: number,
+    originY: number,
+    originZ: number,
+  ): void;
   localKernelQuery(
     hitVoxels: number,
     hitQueries: number,

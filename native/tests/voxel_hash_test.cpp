@@ -90,12 +90,12 @@ TEST(voxelHashAgreesWithAMap) {
       }
       const Tensor found = voxel_hash::lookup(f.context, queries.positions, queries.batch, hash.table, kGrid, "test");
       const Tensor around = voxel_hash::neighbours(f.context, queries.positions, queries.batch, hash.table, kGrid, "test");
+      const Tensor own = voxel_hash::neighboursOfVoxels(f.context, hash.keys, hash.table, 3, "test");
+      f.pool.finish();
       for (size_t q = 0; q < queries.keys.size(); q++) {
         CHECK(found.data<int32_t>()[q] == indexOf(voxels, queries.keys[q], 13));
         for (int k = 0; k < 27; k++) CHECK(around.data<int32_t>()[27 * q + static_cast<size_t>(k)] == indexOf(voxels, queries.keys[q], k));
       }
-      const Tensor own = voxel_hash::neighboursOfVoxels(f.context, hash.keys, hash.table, 3, "test");
-      f.pool.finish();
       for (const auto& [key, voxel] : voxels) {
         for (int k = 0; k < 27; k++) CHECK(own.data<int32_t>()[27 * voxel + k] == indexOf(voxels, key, k));
       }

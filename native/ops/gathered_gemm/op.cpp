@@ -202,37 +202,63 @@ std::shared_ptr<const Turned> turn(const Pairs& from, int64_t count, int64_t thr
   return turned;
 }
 
+void requireCountable(const Tensor& neighbours, const char* op) {
+  if (neighbours.numel() > INT32_MAX) fail(ErrorKind::shape, op, "neighbours has shape ", neighbours.shape.str(), ", expected fewer than 2^31 elements");
+}
+
+// body(block, first row, last row) for each block of output rows, later.
+template <class F>
+void eachBlockLater(Context& context, int64_t outputs, F body) {
+  parallelForLater(context.pool, blocksOf(outputs, kBlockRows), kBlockGrain, [=](int64_t first, int64_t last) {
+    for (int64_t block = first; block < last; block++) body(block, block * kBlockRows, std::min(outputs, (block + 1) * kBlockRows));
+  });
+}
+
+// The starts of contiguous neighbours' pairs. `valid`, unless null, becomes false if an index is out of range.
+Tensor startsOf(Context& context, const Tensor& neighbours, int64_t inputs, std::atomic<bool>* valid, const char* op) {
+  const int64_t outputs = neighbours.dim(0), kernels = neighbours.dim(1), groups = blocksOf(outputs, kBlockRows) * kernels;
+  Tensor out = empty(context, DType::i32, {groups + 1}, op);
+  const auto starts = out.data<int32_t>();
+  eachBlockLater(context, outputs, [=, from = neighbours.data<int32_t>()](int64_t block, int64_t begin, int64_t end) {
+    int32_t* const counts = starts + block * kernels + 1;
+    std::fill_n(counts, kernels, 0);
+    const bool inRange = MD_CALL(countPairs)(from, kernels, inputs, begin, end, counts);
+    if (valid && !inRange) *valid = false;
+  });
+  shareOutLater(context.pool, 1, [=](int64_t, int64_t) { sumUp(starts, groups); });
+  return out;
+}
+
+// The map of the neighbours whose pairs begin there, with room for so many.
+PairMap mapFrom(Context& context, const Tensor& neighbours, const Tensor& starts, int64_t room, const char* op) {
+  PairMap map{empty(context, DType::i32, {room}, op), empty(context, DType::i32, {room}, op), starts};
+  eachBlockLater(context, neighbours.dim(0),
+                 [kernels = neighbours.dim(1), from = neighbours.data<int32_t>(), starts = starts.data<int32_t>(), inputs = map.inputs.data<int32_t>(),
+                  outputs = map.outputs.data<int32_t>()](int64_t block, int64_t begin, int64_t end) {
+                   MD_CALL(emitPairs)(from, kernels, begin, end, starts + block * kernels, inputs, outputs);
+                 });
+  return map;
+}
+
 }  // namespace
 
 PairMap mapPairs(Context& context, const Tensor& given, int64_t inputs, bool roomy, const char* op) {
   requireDType(given, DType::i32, op, "neighbours");
   requireRank(given, 2, op, "neighbours");
   const Tensor neighbours = contiguous(context, given, op);
-  const int64_t outputs = neighbours.dim(0), kernels = neighbours.dim(1), blocks = blocksOf(outputs, kBlockRows);
-  if (neighbours.numel() > INT32_MAX) fail(ErrorKind::shape, op, "neighbours has shape ", given.shape.str(), ", expected fewer than 2^31 elements");
+  requireCountable(neighbours, op);
   if (context.onCuda()) return mapPairsCuda(context, neighbours, inputs, roomy, op);
-  PairMap map;
-  map.starts = empty(context, DType::i32, {blocks * kernels + 1}, op);
-  int32_t* starts = map.starts.data<int32_t>();
-  context.pool.finish();
-  std::fill_n(starts, blocks * kernels + 1, 0);
-  const auto eachBlock = [&](auto&& body) {
-    parallelFor(context.pool, blocks, kBlockGrain, [&](int64_t first, int64_t last) {
-      for (int64_t block = first; block < last; block++) body(block, block * kBlockRows, std::min(outputs, (block + 1) * kBlockRows));
-    });
-  };
   std::atomic<bool> valid{true};
-  eachBlock([&](int64_t block, int64_t begin, int64_t end) {
-    if (!MD_CALL(countPairs)(neighbours.data<int32_t>(), kernels, inputs, begin, end, starts + block * kernels + 1)) valid = false;
-  });
+  const Tensor starts = startsOf(context, neighbours, inputs, &valid, op);
+  context.pool.finish();
   if (!valid) fail(ErrorKind::value, op, "neighbours holds an index outside -1 to ", inputs - 1);
-  sumUp(starts, blocks * kernels);
-  map.inputs = empty(context, DType::i32, {starts[blocks * kernels]}, op);
-  map.outputs = empty(context, DType::i32, {starts[blocks * kernels]}, op);
-  eachBlock([&](int64_t block, int64_t begin, int64_t end) {
-    MD_CALL(emitPairs)(neighbours.data<int32_t>(), kernels, begin, end, starts + block * kernels, map.inputs.data<int32_t>(), map.outputs.data<int32_t>());
-  });
-  return map;
+  return mapFrom(context, neighbours, starts, starts.data<int32_t>()[starts.numel() - 1], op);
+}
+
+PairMap mapPairsLater(Context& context, const Tensor& neighbours, int64_t inputs, const char* op) {
+  requireCountable(neighbours, op);
+  if (context.onCuda()) return mapPairsCuda(context, neighbours, inputs, true, op);
+  return mapFrom(context, neighbours, startsOf(context, neighbours, inputs, nullptr, op), neighbours.numel(), op);
 }
 
 Tensor multiply(Context& context, const PairMap& given, const Tensor& x, const Matrices& weight, const Tensor* bias, int64_t outputs, const char* op) {

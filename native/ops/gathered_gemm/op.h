@@ -23,6 +23,9 @@ struct PairMap {
 /// (`roomy`) and waits for nothing; the CPU counts.
 PairMap mapPairs(Context& context, const Tensor& neighbours, int64_t inputs, bool roomy, const char* op);
 
+/// The same, roomy and waiting for nothing on the CPU either, of contiguous neighbours of our own, whose indices are right.
+PairMap mapPairsLater(Context& context, const Tensor& neighbours, int64_t inputs, const char* op);
+
 /// K matrices [columns, depth] in a contiguous tensor, by their element strides; the last or the middle one is 1.
 struct Matrices {
   Tensor values;

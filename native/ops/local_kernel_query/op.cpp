@@ -1,5 +1,7 @@
 #include "op.h"
 
+#include "../voxel_hash/op.h"
+
 namespace md::local_kernel_query {
 namespace {
 
@@ -22,6 +24,11 @@ void requireWeight(const Tensor& weight, DType dtype, const char* op) {
 }
 
 }  // namespace
+
+PairMap mapQueries(Context& context, const Tensor& queries, const Tensor& queryBatch, const Tensor& table, int64_t voxels, const voxel_hash::Grid& grid,
+                   const char* op) {
+  return gathered_gemm::mapPairsLater(context, voxel_hash::neighbours(context, queries, queryBatch, table, grid, op), voxels, op);
+}
 
 Tensor query(Context& context, const PairMap& hits, int64_t queries, const Tensor& means, const Tensor& weight, const char* op) {
   requireStoredFloat(means, op, "means");

@@ -3,10 +3,15 @@
 // constant.
 #pragma once
 #include "../gathered_gemm/op.h"
+#include "../voxel_hash/shared.h"
 
 namespace md::local_kernel_query {
 
 using gathered_gemm::PairMap;
+
+/// Hits of queries [Q, 3] of items [Q] among the V voxels of a hash with this table. ValueError for a query that is not finite.
+PairMap mapQueries(Context& context, const Tensor& queries, const Tensor& queryBatch, const Tensor& table, int64_t voxels, const voxel_hash::Grid& grid,
+                   const char* op);
 
 /// means [V, in], weight [K, out, in] -> [queries, out]; a query without hits gives 0. Each row is summed in the order
 /// of offsets, whatever the other queries are and however many threads run.

@@ -42,35 +42,29 @@ void prefetchNeighbours(const Voxel& v, const Table& table) {
   }
 }
 
-// voxelAt(i, v) is false for a row without a voxel, whose number is returned; the neighbours of the others are written.
+// The neighbours of voxelOf(i) for rows [begin, end).
 template <int Reach, class F>
-int64_t eachNeighbourhood(int64_t begin, int64_t end, const Table& table, int32_t* out, F&& voxelAt) {
+void eachNeighbourhood(int64_t begin, int64_t end, const Table& table, int32_t* out, F&& voxelOf) {
   constexpr int64_t kAhead = 8, neighbours = (2 * Reach + 1) * (2 * Reach + 1) * (2 * Reach + 1);
   Voxel voxels[kAhead];
   for (int64_t first = begin; first < end; first += kAhead) {
     const int64_t last = first + kAhead < end ? first + kAhead : end;
     for (int64_t i = first; i < last; i++) {
-      if (!voxelAt(i, voxels[i - first])) return i;
+      voxels[i - first] = voxelOf(i);
       prefetchNeighbours<Reach>(voxels[i - first], table);
     }
     for (int64_t i = first; i < last; i++) neighboursOf<Reach>(voxels[i - first], table, out + i * neighbours);
   }
-  return -1;
 }
 
 template <class T>
-int64_t lookupRowsOf(const T* queries, const int64_t* batch, int64_t begin, int64_t end, const TypedGrid<T>& grid, const Table& table, int32_t* out) {
-  Voxel v;
-  for (int64_t i = begin; i < end; i++) {
-    if (!queryVoxel(grid, queries, batch, i, v)) return i;
-    out[i] = findInGrid(v, table);
-  }
-  return -1;
+void lookupRowsOf(const T* queries, const int64_t* batch, int64_t begin, int64_t end, const TypedGrid<T>& grid, const Table& table, int32_t* out) {
+  for (int64_t i = begin; i < end; i++) out[i] = findInGrid(voxelAt(grid, queries + 3 * i, batch[i]), table);
 }
 
 template <class T>
-int64_t neighbourRowsOf(const T* queries, const int64_t* batch, int64_t begin, int64_t end, const TypedGrid<T>& grid, const Table& table, int32_t* out) {
-  return eachNeighbourhood<1>(begin, end, table, out, [&](int64_t i, Voxel& v) { return queryVoxel(grid, queries, batch, i, v); });
+void neighbourRowsOf(const T* queries, const int64_t* batch, int64_t begin, int64_t end, const TypedGrid<T>& grid, const Table& table, int32_t* out) {
+  eachNeighbourhood<1>(begin, end, table, out, [&](int64_t i) { return voxelAt(grid, queries + 3 * i, batch[i]); });
 }
 
 }  // namespace
@@ -137,27 +131,24 @@ void insertKeys(const int64_t* keys, int64_t count, const Table& table) {
   }
 }
 
-int64_t lookupRows(DType dtype, const void* queries, const int64_t* batch, int64_t begin, int64_t end, const Grid& grid,
-                   const Table& table, int32_t* out) {
+void lookupRows(DType dtype, const void* queries, const int64_t* batch, int64_t begin, int64_t end, const Grid& grid,
+                const Table& table, int32_t* out) {
   if (dtype == DType::f32) return lookupRowsOf(static_cast<const float*>(queries), batch, begin, end, typedGrid<float>(grid), table, out);
-  return lookupRowsOf(static_cast<const double*>(queries), batch, begin, end, typedGrid<double>(grid), table, out);
+  lookupRowsOf(static_cast<const double*>(queries), batch, begin, end, typedGrid<double>(grid), table, out);
 }
 
-int64_t neighbourRows(DType dtype, const void* queries, const int64_t* batch, int64_t begin, int64_t end, const Grid& grid,
-                      const Table& table, int32_t* out) {
+void neighbourRows(DType dtype, const void* queries, const int64_t* batch, int64_t begin, int64_t end, const Grid& grid,
+                   const Table& table, int32_t* out) {
   if (dtype == DType::f32) return neighbourRowsOf(static_cast<const float*>(queries), batch, begin, end, typedGrid<float>(grid), table, out);
-  return neighbourRowsOf(static_cast<const double*>(queries), batch, begin, end, typedGrid<double>(grid), table, out);
+  neighbourRowsOf(static_cast<const double*>(queries), batch, begin, end, typedGrid<double>(grid), table, out);
 }
 
 void voxelNeighbourRows(const int64_t* keys, int64_t begin, int64_t end, const Table& table, int64_t kernelSize, int32_t* out) {
-  const auto voxelAt = [&](int64_t i, Voxel& v) {
-    v = unpackKey(keys[i]);
-    return true;
-  };
+  const auto voxelOf = [&](int64_t i) { return unpackKey(keys[i]); };
   if (kernelSize == 3) {
-    eachNeighbourhood<1>(begin, end, table, out, voxelAt);
+    eachNeighbourhood<1>(begin, end, table, out, voxelOf);
   } else {
-    eachNeighbourhood<2>(begin, end, table, out, voxelAt);
+    eachNeighbourhood<2>(begin, end, table, out, voxelOf);
   }
 }
 

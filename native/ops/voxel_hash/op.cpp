@@ -60,17 +60,46 @@ Rows requireRows(Context& context, const Tensor& positions, const Tensor& batch,
        finite ? "voxel coordinates from -65536 to 65535" : "finite coordinates");
 }
 
-// kernel(begin, end) over rows in parallel, some `grain` or more at once; the first bad row it returns becomes the error.
+// kernel(begin, end) over points in parallel; the first bad row it returns becomes the error.
 template <class Kernel>
-void eachRow(Context& context, const Rows& rows, int64_t grain, const char* op, const char* operand, Kernel&& kernel) {
+void eachPoint(Context& context, const Rows& rows, const char* op, Kernel&& kernel) {
   std::atomic<int64_t> bad{INT64_MAX};
-  parallelFor(context.pool, rows.count, grain, [&](int64_t begin, int64_t end) {
+  parallelFor(context.pool, rows.count, kPointGrain, [&](int64_t begin, int64_t end) {
     const int64_t row = kernel(begin, end);
     int64_t least = bad.load();
     while (row >= 0 && row < least && !bad.compare_exchange_weak(least, row)) {
     }
   });
-  if (bad != INT64_MAX) failRow(rows, bad, op, operand);
+  if (bad != INT64_MAX) failRow(rows, bad, op, "points");
+}
+
+// The first row without a voxel, whatever the grid: -1 if there is none.
+template <class T, class I>
+int64_t firstBadQuery(const T* positions, const I* batch, int64_t count) {
+  int64_t row = 0;
+  const auto good = [&] {
+    const T* p = positions + 3 * row;
+    return std::isfinite(p[0]) && std::isfinite(p[1]) && std::isfinite(p[2]) && batch[row] >= 0 && batch[row] < kBatchLimit;
+  };
+  while (row < count && good()) row++;
+  return row < count ? row : -1;
+}
+
+// On the CPU also checks the rows, so that kernels need not: they are queued.
+Rows requireQueries(Context& context, const Tensor& queries, const Tensor& queryBatch, const char* op) {
+  const Rows rows = requireRows(context, queries, queryBatch, op, "queries", "queryBatch");
+  if (context.onCuda()) return rows;
+  const Tensor batch = contiguous(context, queryBatch, op);
+  for (const Tensor* part : {&rows.positions, &batch}) awaitElements(context, *part);
+  const auto check = [&](const auto* positions) {
+    return batch.dtype == DType::i32 ? firstBadQuery(positions, batch.data<int32_t>(), rows.count) : firstBadQuery(positions, batch.data<int64_t>(), rows.count);
+  };
+  const int64_t bad = queries.dtype == DType::f32 ? check(rows.positions.data<float>()) : check(rows.positions.data<double>());
+  if (bad >= 0) {
+    context.pool.finish();
+    failRow(rows, bad, op, "queries");
+  }
+  return rows;
 }
 
 Table requireTable(const Tensor& table, const char* op) {
@@ -113,7 +142,7 @@ VoxelHash build(Context& context, const Tensor& points, const Tensor& pointBatch
   const Tensor pointKeys = empty(context, DType::i64, {n}, op);
   KeyRange range;
   std::mutex combining;
-  eachRow(context, rows, kPointGrain, op, "points", [&](int64_t begin, int64_t end) {
+  eachPoint(context, rows, op, [&](int64_t begin, int64_t end) {
     KeyRange own;
     const int64_t bad = MD_CALL(binPoints)(rows.positions.dtype, rows.positions.raw(), rows.batch.data<int64_t>(), begin, end, grid,
                                            pointKeys.data<int64_t>(), own);
@@ -167,30 +196,32 @@ VoxelHash build(Context& context, const Tensor& points, const Tensor& pointBatch
 Tensor lookup(Context& context, const Tensor& queries, const Tensor& queryBatch, const Tensor& tableTensor, const Grid& grid, const char* op) {
   requireGrid(grid, op);
   const Table table = requireTable(tableTensor, op);
-  const Rows rows = requireRows(context, queries, queryBatch, op, "queries", "queryBatch");
+  const Rows rows = requireQueries(context, queries, queryBatch, op);
   Tensor out = empty(context, DType::i32, {rows.count}, op);
   if (context.onCuda()) {
     lookupCuda(context, rows.positions, rows.batch, grid, table, out, op);
     return out;
   }
-  eachRow(context, rows, kPointGrain, op, "queries", [&](int64_t begin, int64_t end) {
-    return MD_CALL(lookupRows)(rows.positions.dtype, rows.positions.raw(), rows.batch.data<int64_t>(), begin, end, grid, table, out.data<int32_t>());
-  });
+  parallelForLater(context.pool, rows.count, kPointGrain,
+                   [=, dtype = rows.positions.dtype, positions = rows.positions.raw(), batch = rows.batch.data<int64_t>(), out = out.data<int32_t>()](int64_t begin, int64_t end) {
+                     MD_CALL(lookupRows)(dtype, positions, batch, begin, end, grid, table, out);
+                   });
   return out;
 }
 
 Tensor neighbours(Context& context, const Tensor& queries, const Tensor& queryBatch, const Tensor& tableTensor, const Grid& grid, const char* op) {
   requireGrid(grid, op);
   const Table table = requireTable(tableTensor, op);
-  const Rows rows = requireRows(context, queries, queryBatch, op, "queries", "queryBatch");
+  const Rows rows = requireQueries(context, queries, queryBatch, op);
   Tensor out = empty(context, DType::i32, {rows.count, kNeighbours}, op);
   if (context.onCuda()) {
     neighboursCuda(context, rows.positions, rows.batch, grid, table, out, op);
     return out;
   }
-  eachRow(context, rows, kPointGrain / kNeighbours, op, "queries", [&](int64_t begin, int64_t end) {
-    return MD_CALL(neighbourRows)(rows.positions.dtype, rows.positions.raw(), rows.batch.data<int64_t>(), begin, end, grid, table, out.data<int32_t>());
-  });
+  parallelForLater(context.pool, rows.count, kPointGrain / kNeighbours,
+                   [=, dtype = rows.positions.dtype, positions = rows.positions.raw(), batch = rows.batch.data<int64_t>(), out = out.data<int32_t>()](int64_t begin, int64_t end) {
+                     MD_CALL(neighbourRows)(dtype, positions, batch, begin, end, grid, table, out);
+                   });
   return out;
 }
 

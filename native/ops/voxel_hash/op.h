@@ -36,7 +36,7 @@ Table tableOf(const Tensor& table);
 /// A power of two: at most half of the slots are taken.
 int64_t slotsFor(int64_t columns);
 
-// Kernels of cpu.cpp. Those over points or queries return the first row that cannot be binned, or -1.
+// Kernels of cpu.cpp.
 
 /// The lowest and highest value of each field of the biased key: batch, x, y, z.
 struct KeyRange {
@@ -50,6 +50,7 @@ struct CodeLayout {
   int bits[4];
 };
 
+/// Returns the first point that is in no voxel of the grid, or -1.
 MD_KERNEL(int64_t, binPoints, DType dtype, const void* points, const int64_t* batch, int64_t begin, int64_t end, const Grid& grid,
           int64_t* keys, KeyRange& range)
 MD_KERNEL(void, encodeKeys, const int64_t* keys, int64_t begin, int64_t end, const CodeLayout& layout, int64_t* codes, int32_t* order)
@@ -59,9 +60,9 @@ MD_KERNEL(int64_t, countVoxels, const int64_t* codes, int64_t begin, int64_t end
 MD_KERNEL(int64_t, emitVoxels, const int64_t* codes, const int32_t* order, const int64_t* pointKeys, int64_t begin, int64_t end,
           int64_t voxel, int64_t* keys, int32_t* coordinates, int32_t* offsets, int32_t* voxelOfPoint)
 MD_KERNEL(void, insertKeys, const int64_t* keys, int64_t count, const Table& table)
-MD_KERNEL(int64_t, lookupRows, DType dtype, const void* queries, const int64_t* batch, int64_t begin, int64_t end, const Grid& grid,
+MD_KERNEL(void, lookupRows, DType dtype, const void* queries, const int64_t* batch, int64_t begin, int64_t end, const Grid& grid,
           const Table& table, int32_t* out)
-MD_KERNEL(int64_t, neighbourRows, DType dtype, const void* queries, const int64_t* batch, int64_t begin, int64_t end,
+MD_KERNEL(void, neighbourRows, DType dtype, const void* queries, const int64_t* batch, int64_t begin, int64_t end,
           const Grid& grid, const Table& table, int32_t* out)
 MD_KERNEL(void, voxelNeighbourRows, const int64_t* keys, int64_t begin, int64_t end, const Table& table, int64_t kernelSize, int32_t* out)
 

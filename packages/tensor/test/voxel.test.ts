@@ -101,7 +101,20 @@ describe("VoxelHash", () => {
       expect(build([[0, 0, 0]], [0, 0])).toThrow(/pointBatch has shape \[2\], expected \[1\]/);
       const hash = build([[0, 0, 0]], [0])();
       expect(() => hash.lookup(cloud([[0, 0, NaN]]), batchOf([0]))).toThrow(/\[voxelLookup\] queries row 0/);
-      expect(() => hash.neighbours(cloud([[0, 0, 0]], "f64"), batchOf([0]))).toThrow(DTypeError);
+      const two = cloud([
+        [0, 0, 0],
+        [0, -Infinity, 0],
+      ]);
+      expect(() => hash.localKernelMap(two, batchOf([0, 0]))).toThrow(
+        /\[localKernelMap\] queries row 1 is \(0, -inf, 0\), expected finite/,
+      );
+      for (const dtype of ["i32", "i64"] as const) {
+        const batch = tensor([4096, 0], { shape: [2], dtype });
+        expect(() => hash.neighbours(two, batch)).toThrow(/\[voxelNeighbours\] queries row 0 has batch index 4096/);
+      }
+      for (const ask of [hash.neighbours.bind(hash), hash.localKernelMap.bind(hash)]) {
+        expect(() => ask(cloud([[0, 0, 0]], "f64"), batchOf([0]))).toThrow(DTypeError);
+      }
     });
   });
 
@@ -131,6 +144,26 @@ describe("localKernelQuery", () => {
       };
       const all = run(queries);
       for (const count of [1, 2, 5, 7, 13]) expect(run(queries.slice(0, 3 * count))).toEqual(all.slice(0, 21 * count));
+    });
+  });
+
+  it("maps queries to the same pairs as their neighbours do, of several blocks and while others are queued", () => {
+    scope(() => {
+      const hash = VoxelHash.build(tensor(uniform(3000, 7), { shape: [1000, 3] }), batchOf(Array(1000).fill(0)), {
+        voxelSize: 0.2,
+      });
+      // Queries and their items that are still being computed when the map is asked for.
+      const queries = tensor(uniform(3 * 700, 8), { shape: [3, 700] })
+        .mul(1.1)
+        .transpose(0, 1);
+      const items = tensor(Array(700).fill(3), { shape: [700], dtype: "i32" }).mul(0);
+      const map = hash.localKernelMap(queries, items);
+      const expected = localKernelMap(hash.neighbours(queries, items), hash.size);
+      const count = expected.inputs.size;
+      expect(count).toBeGreaterThan(1000);
+      expect(map.starts.toFlatArray()).toEqual(expected.starts.toFlatArray());
+      expect(map.inputs.toFlatArray().slice(0, count)).toEqual(expected.inputs.toFlatArray());
+      expect(map.outputs.toFlatArray().slice(0, count)).toEqual(expected.outputs.toFlatArray());
     });
   });
 

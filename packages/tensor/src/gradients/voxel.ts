@@ -8,6 +8,7 @@ export const voxelRules: { [P in keyof VoxelAttrs]: Rule<VoxelAttrs[P]> | "nondi
   voxelLookup: "nondiff",
   voxelNeighbours: "nondiff",
   neighboursOfVoxels: "nondiff",
+  localKernelMap: "nondiff",
   localKernelQuery: {
     saves: { inputs: [0, 1, 2, 3, 4] },
     grad: ({ inputs: [inputs, outputs, starts, means, weight], needs }, [g]) => {

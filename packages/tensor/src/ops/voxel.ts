@@ -11,6 +11,7 @@ export interface VoxelAttrs {
   voxelLookup: object;
   voxelNeighbours: object;
   neighboursOfVoxels: object;
+  localKernelMap: object;
   localKernelQuery: object;
   localKernelMeansGrad: object;
   localKernelWeightGrad: object;
@@ -111,12 +112,16 @@ export class VoxelHash {
     return segmentMean(features, this.voxelOffsets, { order: this.pointOrder });
   }
 
-  /** The map that {@link localKernelQuery} works on, for queries [Q, 3] of items [Q]. Built once, used by every layer. */
+  /**
+   * The map that {@link localKernelQuery} works on, for queries [Q, 3] of items [Q]: with room for all pairs there could be,
+   * so that nothing waits for their number. Built once, used by every layer.
+   */
   localKernelMap(queries: Tensor, queryBatch: Tensor): LocalKernelMap {
-    const neighbours = this.neighbours(queries, queryBatch);
-    const map = localKernelMap(neighbours, this.size);
-    neighbours.dispose();
-    return map;
+    this.requireDType("localKernelMap", queries);
+    const [inputs, outputs, starts] = executeAll("localKernelMap", [queries, queryBatch, this.table], {}, 3, () =>
+      native.localKernelMap(queries.slot, queryBatch.slot, this.table.slot, this.size, ...this.grid),
+    );
+    return { inputs: inputs!, outputs: outputs!, starts: starts!, queries: queries.shape[0]!, voxels: this.size };
   }
 
   /** Takes all tensors out of their scope: they live until {@link dispose}. */
