@@ -17,6 +17,7 @@ constexpr int64_t kRowUnit = 12;             // rows of a gradient that one thre
 constexpr int64_t kSweepsPerThread = 2;      // parts of a weight gradient: each of them goes through all rows
 constexpr int64_t kFewBlocks = 2;            // a thread: so few are not shared out evenly
 constexpr int64_t kColumnsPerThread = 2;     // parts of the columns: each of them packs its own of every matrix
+constexpr int64_t kNearMatrices = 1 << 20;   // bytes: all of so few are packed or read again for the next block
 constexpr int64_t kFewPairs = 32;            // of an offset in a block: not enough for good tiles
 
 int64_t blocksOf(int64_t outputs, int64_t blockRows) { return (outputs + blockRows - 1) / blockRows; }
@@ -131,26 +132,27 @@ void multiplyByBlocks(Context& context, Product product, const Matrices& weight,
   });
 }
 
-// Threads share out columns, in whole vectors, and blocks of the columns between two threads.
+// Threads share out columns, in whole vectors, of all rows where the matrices are large, else of one block of rows after the other.
 void multiplyByColumns(Context& context, Product product, const Matrices& weight, int64_t worth, std::shared_ptr<const void> owner, const char* op) {
   const Pairs& pairs = product.pairs;
-  const int64_t lanes = MD_CALL(paddedColumns)(product.dtype, 1), units = (weight.columns + lanes - 1) / lanes, blocks = blocksOf(pairs), cells = units * blocks;
-  const int64_t threads = context.pool.threads(), parts = std::min({worth, cells, kColumnsPerThread * threads});
-  const int64_t most = ((cells + parts - 1) / parts + blocks - 1) / blocks;
-  const int64_t rows = weight.depth + (holdsVectors(product.dtype, weight.columns) ? 0 : pairs.outputRows);
-  const Tensor spaces = empty(context, product.dtype, {std::min(parts, threads), most * lanes * rows}, op);
-  const int64_t bytes = most * lanes * rows * static_cast<int64_t>(itemSize(product.dtype));
+  const int64_t lanes = MD_CALL(paddedColumns)(product.dtype, 1), units = (weight.columns + lanes - 1) / lanes, blocks = blocksOf(pairs), outputs = pairs.outputRows;
+  const auto size = static_cast<int64_t>(itemSize(product.dtype));
+  const int64_t together = weight.kernels * weight.depth * weight.columns * size > kNearMatrices ? blocks : 1, rows = together * pairs.blockRows;
+  const int64_t threads = context.pool.threads(), parts = std::min({worth, units * (blocks / together), kColumnsPerThread * threads});
+  const int64_t space = units * lanes * (weight.depth + (holdsVectors(product.dtype, weight.columns) ? 0 : std::min(rows, outputs)));
+  const Tensor spaces = empty(context, product.dtype, {std::min(parts, threads), space}, op);
+  // In vectors of rows that are together; the last of these may be fewer.
   const auto cut = [=](int64_t part) {
-    const int64_t cell = cells * part / parts;
-    return part * threads % parts == 0 ? cell : cell / blocks * blocks;
+    const int64_t at = outputs * units * part / parts, before = at / (rows * units), here = std::min(rows, outputs - before * rows);
+    return before * units + (here > 0 ? (at - before * rows * units + here - 1) / here : 0);
   };
   shareOutLater(context.pool, parts, [=, panels = panelsOf(weight), columns = weight.columns, spaces = spaces.data<char>(), owner = std::move(owner)](int64_t part, int64_t thread) {
     const int64_t end = cut(part + 1);
-    for (int64_t cell = cut(part), last; cell < end; cell = last) {
-      const int64_t unit = cell / blocks, block = cell % blocks, whole = block == 0 ? (end - cell) / blocks : 0;
-      last = whole > 0 ? cell + whole * blocks : std::min(end, (unit + 1) * blocks);
-      MD_CALL(multiplyColumns)(product, panels, unit * lanes, std::min(columns, (unit + std::max<int64_t>(1, whole)) * lanes), block,
-                               whole > 0 ? blocks : last - unit * blocks, spaces + thread * bytes);
+    for (int64_t cell = cut(part), next; cell < end; cell = next) {
+      const int64_t before = cell / units, unit = cell % units;
+      next = std::min(end, (before + 1) * units);
+      MD_CALL(multiplyColumns)(product, panels, unit * lanes, std::min(columns, (unit + next - cell) * lanes), before * together, (before + 1) * together,
+                               spaces + thread * space * size);
     }
   });
 }
