@@ -110,8 +110,9 @@ inline int partsOf(const ThreadPool& pool, int64_t n, int64_t grain) {
 /// become shorter towards the end of each thread's run, so that nobody waits long for the last one.
 inline int64_t cutAt(int64_t n, int64_t part, int64_t parts, int64_t threads) {
   constexpr int64_t kBegins[kPartsPerThread + 1] = {0, 4, 8, 11, 14, 16, 18, 19, 20};
-  if (parts != kPartsPerThread * threads) return n * part / parts;
-  return n * (part / kPartsPerThread * kBegins[kPartsPerThread] + kBegins[part % kPartsPerThread]) / (kBegins[kPartsPerThread] * threads);
+  const int64_t each = parts / threads;
+  if (each * threads != parts || each == 0 || kPartsPerThread % each != 0) return n * part / parts;
+  return n * (part / each * kBegins[kPartsPerThread] + kBegins[part % each * (kPartsPerThread / each)]) / (kBegins[kPartsPerThread] * threads);
 }
 
 /// f(part, thread) for `parts` parts, each taken by whichever thread is free; `thread` names scratch of one's own. `f` must

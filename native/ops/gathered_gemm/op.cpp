@@ -97,7 +97,7 @@ Tensor pack(Context& context, const Matrices& weight, const Pairs& pairs, int64_
 }
 
 // Where each part of the rows of the gradient begins, so that all have about as many pairs to go through.
-std::vector<int64_t> shareRows(const Pairs& pairs, int64_t columns, int64_t parts) {
+std::vector<int64_t> shareRows(const Pairs& pairs, int64_t columns, int64_t parts, int64_t threads) {
   std::vector<int64_t> work(static_cast<size_t>(pairs.kernels), 0), begins(static_cast<size_t>(parts) + 1, pairs.kernels * columns);
   int64_t total = 0;
   for (int64_t group = 0; group < blocksOf(pairs) * pairs.kernels; group++) {
@@ -109,8 +109,8 @@ std::vector<int64_t> shareRows(const Pairs& pairs, int64_t columns, int64_t part
   int64_t part = 1, before = 0;
   for (int64_t k = 0; k < pairs.kernels; k++) {
     const int64_t rowWork = work[static_cast<size_t>(k)];
-    for (; part < parts && before + rowWork * columns > total * part / parts; part++) {
-      const int64_t rows = (total * part / parts - before) / rowWork;
+    for (; part < parts && before + rowWork * columns > cutAt(total, part, parts, threads); part++) {
+      const int64_t rows = (cutAt(total, part, parts, threads) - before) / rowWork;
       begins[static_cast<size_t>(part)] = k * columns + std::min(columns, (rows + kRowUnit / 2) / kRowUnit * kRowUnit);
     }
     before += rowWork * columns;
@@ -143,7 +143,7 @@ void multiplyByColumns(Context& context, Product product, const Matrices& weight
   const Tensor spaces = empty(context, product.dtype, {std::min(parts, threads), space}, op);
   // In vectors of rows that are together; the last of these may be fewer.
   const auto cut = [=](int64_t part) {
-    const int64_t at = outputs * units * part / parts, before = at / (rows * units), here = std::min(rows, outputs - before * rows);
+    const int64_t at = cutAt(outputs * units, part, parts, threads), before = at / (rows * units), here = std::min(rows, outputs - before * rows);
     return before * units + (here > 0 ? (at - before * rows * units + here - 1) / here : 0);
   };
   shareOutLater(context.pool, parts, [=, panels = panelsOf(weight), columns = weight.columns, spaces = spaces.data<char>(), owner = std::move(owner)](int64_t part, int64_t thread) {
@@ -295,7 +295,7 @@ void weightGrad(Context& context, const PairMap& given, const Tensor& x, const T
   const OuterProduct product{x.dtype, checked.pairs, weight.depth, weight.columns, weight.kernelStride, weight.columnStride, weight.depthStride,
                              source.raw(), g.raw(), direct ? nullptr : sums.raw(), weight.values.raw()};
   const int64_t parts = std::clamp<int64_t>(checked.count * weight.depth * weight.columns / kMultiplyGrain, 1, kSweepsPerThread * context.pool.threads());
-  std::vector<int64_t> begins = shareRows(checked.pairs, weight.columns, parts);
+  std::vector<int64_t> begins = shareRows(checked.pairs, weight.columns, parts, context.pool.threads());
   shareOutLater(context.pool, parts, [product, begins = std::move(begins)](int64_t part, int64_t) {
     const auto at = static_cast<size_t>(part);
     MD_CALL(outerProductRows)(product, begins[at], begins[at + 1]);
