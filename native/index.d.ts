@@ -297,31 +297,28 @@ export interface Native {
     means: number,
     weight: number,
   ): void;
-  localKernelMeansGrad(
+  /** Outputs: the wanted gradients. */
+  localKernelQueryGrad(
     hitVoxels: number,
     hitQueries: number,
     hitStarts: number,
-    voxels: number,
+    means: number,
     weight: number,
     grad: number,
-  ): void;
-  localKernelWeightGrad(
-    hitVoxels: number,
-    hitQueries: number,
-    hitStarts: number,
-    kernels: number,
-    means: number,
-    grad: number,
+    wantsMeans: boolean,
+    wantsWeight: boolean,
   ): void;
   submConv3d(inputs: number, outputs: number, starts: number, x: number, weight: number, bias: number): void;
-  submConv3dInputGrad(inputs: number, outputs: number, starts: number, weight: number, grad: number): void;
-  submConv3dWeightGrad(
+  /** Outputs: the wanted gradients. */
+  submConv3dGrad(
     inputs: number,
     outputs: number,
     starts: number,
     x: number,
+    weight: number,
     grad: number,
-    kernelSize: number,
+    wantsX: boolean,
+    wantsWeight: boolean,
   ): void;
 
   cat(slots: Int32Array, axis: number): void;

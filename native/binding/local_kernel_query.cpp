@@ -23,14 +23,13 @@ void localKernelQuery(Call& call) {
   call.emit(local_kernel_query::query(call.context(), hitsAt(call, 0), call.integer64(3), call.tensor(4), call.tensor(5), call.op));
 }
 
-/// localKernelMeansGrad(hitVoxels, hitQueries, hitStarts, voxels, weight, grad)
-void localKernelMeansGrad(Call& call) {
-  call.emit(local_kernel_query::queryMeansGrad(call.context(), hitsAt(call, 0), call.integer64(3), call.tensor(4), call.tensor(5), call.op));
-}
-
-/// localKernelWeightGrad(hitVoxels, hitQueries, hitStarts, kernels, means, grad)
-void localKernelWeightGrad(Call& call) {
-  call.emit(local_kernel_query::queryWeightGrad(call.context(), hitsAt(call, 0), call.integer64(3), call.tensor(4), call.tensor(5), call.op));
+/// localKernelQueryGrad(hitVoxels, hitQueries, hitStarts, means, weight, grad, wantsMeans, wantsWeight): the wanted gradients.
+void localKernelQueryGrad(Call& call) {
+  local_kernel_query::Gradients out =
+      local_kernel_query::queryGrad(call.context(), hitsAt(call, 0), call.tensor(3), call.tensor(4), call.tensor(5), call.flag(6), call.flag(7), call.op);
+  for (Tensor* gradient : {&out.means, &out.weight}) {
+    if (gradient->storage) call.emit(std::move(*gradient));
+  }
 }
 
 }  // namespace
@@ -40,7 +39,7 @@ void registerLocalKernelQuery(Napi::Env env, Napi::Object exports, Environment& 
   constexpr Halves kernels = Halves::storedOnCuda;
   define(env, exports, environment,
          {Entry{"localKernelMap", localKernelMap, all}, Entry{"localKernelQuery", localKernelQuery, all, kernels},
-          Entry{"localKernelMeansGrad", localKernelMeansGrad, all, kernels}, Entry{"localKernelWeightGrad", localKernelWeightGrad, all, kernels}});
+          Entry{"localKernelQueryGrad", localKernelQueryGrad, all, kernels}});
 }
 
 }  // namespace md::binding

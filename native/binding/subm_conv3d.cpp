@@ -20,14 +20,13 @@ void submConv3d(Call& call) {
   call.emit(subm_conv3d::submConv3d(call.context(), pairsAt(call, 0), call.tensor(3), call.tensor(4), call.optional(5), call.op));
 }
 
-/// submConv3dInputGrad(inputs, outputs, starts, weight, grad)
-void submConv3dInputGrad(Call& call) {
-  call.emit(subm_conv3d::submConv3dInputGrad(call.context(), pairsAt(call, 0), call.tensor(3), call.tensor(4), call.op));
-}
-
-/// submConv3dWeightGrad(inputs, outputs, starts, x, grad, kernelSize)
-void submConv3dWeightGrad(Call& call) {
-  call.emit(subm_conv3d::submConv3dWeightGrad(call.context(), pairsAt(call, 0), call.tensor(3), call.tensor(4), call.integer64(5), call.op));
+/// submConv3dGrad(inputs, outputs, starts, x, weight, grad, wantsX, wantsWeight): the wanted gradients.
+void submConv3dGrad(Call& call) {
+  subm_conv3d::Gradients out =
+      subm_conv3d::submConv3dGrad(call.context(), pairsAt(call, 0), call.tensor(3), call.tensor(4), call.tensor(5), call.flag(6), call.flag(7), call.op);
+  for (Tensor* gradient : {&out.x, &out.weight}) {
+    if (gradient->storage) call.emit(std::move(*gradient));
+  }
 }
 
 }  // namespace
@@ -36,8 +35,7 @@ void registerSubmConv3d(Napi::Env env, Napi::Object exports, Environment& enviro
   constexpr Runs all = Runs::everywhere;
   constexpr Halves kernels = Halves::storedOnCuda;
   define(env, exports, environment,
-         {Entry{"mapPairs", mapPairs, all}, Entry{"submConv3d", submConv3d, all, kernels}, Entry{"submConv3dInputGrad", submConv3dInputGrad, all, kernels},
-          Entry{"submConv3dWeightGrad", submConv3dWeightGrad, all, kernels}});
+         {Entry{"mapPairs", mapPairs, all}, Entry{"submConv3d", submConv3d, all, kernels}, Entry{"submConv3dGrad", submConv3dGrad, all, kernels}});
 }
 
 }  // namespace md::binding

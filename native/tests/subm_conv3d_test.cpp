@@ -44,7 +44,9 @@ struct Fixture {
   }
 
   PairMap pairs(const voxel_hash::VoxelHash& hash, int64_t size) {
-    return gathered_gemm::mapPairs(context, voxel_hash::neighboursOfVoxels(context, hash.keys, hash.table, size, "test"), hash.keys.numel(), false, "test");
+    PairMap map = gathered_gemm::mapPairs(context, voxel_hash::neighboursOfVoxels(context, hash.keys, hash.table, size, "test"), hash.keys.numel(), false, "test");
+    pool.finish();
+    return map;
   }
 };
 
@@ -108,13 +110,16 @@ TEST(submConv3dAgreesWithLoops) {
     std::vector<Tensor> first;
     for (const int threads : {1, 3, 7}) {
       f.pool.resize(threads);
-      const std::vector<Tensor> results{subm_conv3d::submConv3d(f.context, map, x, weight, &bias, "test"), subm_conv3d::submConv3dInputGrad(f.context, map, weight, grad, "test"),
-                                        subm_conv3d::submConv3dWeightGrad(f.context, map, x, grad, c.size, "test")};
+      const auto [gradOfX, gradOfWeight] = subm_conv3d::submConv3dGrad(f.context, map, x, weight, grad, true, true, "test");
+      const auto [alone, none] = subm_conv3d::submConv3dGrad(f.context, map, x, weight, grad, true, false, "test");
+      CHECK(!none.storage);
+      const std::vector<Tensor> results{subm_conv3d::submConv3d(f.context, map, x, weight, &bias, "test"), gradOfX, gradOfWeight};
       f.pool.finish();
       CHECK(near(results[0], out));
       CHECK(near(results[1], inputGrad));
       CHECK(near(results[2], weightGrad));
       if (first.empty()) first = results;
+      CHECK(tests::sameBits(alone, gradOfX));
       for (size_t i = 0; i < 3; i++) CHECK(tests::sameBits(results[i], first[i]));
     }
   }
@@ -131,8 +136,8 @@ TEST(submConv3dRefusesMapsThatLeaveTheirTensors) {
     spoil(map, voxels);
     const auto fails = [](auto&& body) { return tests::throwsKind(ErrorKind::value, body) || tests::throwsKind(ErrorKind::shape, body); };
     return fails([&] { subm_conv3d::submConv3d(f.context, map, x, weight, nullptr, "test"); }) &&
-           fails([&] { subm_conv3d::submConv3dInputGrad(f.context, map, weight, grad, "test"); }) &&
-           fails([&] { subm_conv3d::submConv3dWeightGrad(f.context, map, x, grad, 3, "test"); });
+           fails([&] { subm_conv3d::submConv3dGrad(f.context, map, x, weight, grad, true, false, "test"); }) &&
+           fails([&] { subm_conv3d::submConv3dGrad(f.context, map, x, weight, grad, false, true, "test"); });
   };
   CHECK(!refused([](PairMap&, int64_t) {}));
   CHECK(refused([](PairMap& map, int64_t voxels) { map.inputs.data<int32_t>()[70] = static_cast<int32_t>(voxels); }));

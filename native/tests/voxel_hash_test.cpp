@@ -131,8 +131,7 @@ TEST(localKernelQueryAgreesWithLoops) {
     for (const int threads : {1, 2, 3, 5}) {
       f.pool.resize(threads);
       const Tensor found = local_kernel_query::query(f.context, hits, count, means, weight, "test");
-      const Tensor ofMeans = local_kernel_query::queryMeansGrad(f.context, hits, voxels, weight, grad, "test");
-      const Tensor ofWeight = local_kernel_query::queryWeightGrad(f.context, hits, 27, means, grad, "test");
+      const auto [ofMeans, ofWeight] = local_kernel_query::queryGrad(f.context, hits, means, weight, grad, true, true, "test");
       f.pool.finish();
       CHECK(near(found, expected));
       CHECK(near(ofMeans, meansGrad));
@@ -157,6 +156,7 @@ TEST(localKernelQueryRefusesMapsThatLeaveTheirTensors) {
   const Tensor weight = f.uniform({1, 2, 2});
   CHECK(tests::throwsKind(ErrorKind::value, [&] { local_kernel_query::query(f.context, hits, 2, f.uniform({2, 2}), weight, "test"); }));
   CHECK(tests::throwsKind(ErrorKind::value, [&] { local_kernel_query::query(f.context, hits, 1, f.uniform({3, 2}), weight, "test"); }));
+  f.pool.finish();
   hits.starts.data<int32_t>()[1] = 5;
   CHECK(tests::throwsKind(ErrorKind::value, [&] { local_kernel_query::query(f.context, hits, 2, f.uniform({3, 2}), weight, "test"); }));
 }

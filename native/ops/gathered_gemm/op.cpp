@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <bit>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -118,35 +119,61 @@ std::vector<int64_t> shareRows(const Pairs& pairs, int64_t columns, int64_t part
   return begins;
 }
 
+// A region that is yet to be queued, and what it needs until then.
+struct Work {
+  int64_t parts = 0;
+  std::function<void(int64_t part, int64_t thread)> run;
+  std::vector<Tensor> scratch;
+};
+
+void queue(Context& context, Work work) {
+  if (work.parts > 0) shareOutLater(context.pool, work.parts, std::move(work.run));
+}
+
+// Both in one region. Each thread has parts of each.
+void queueBoth(Context& context, Work a, Work b) {
+  const int64_t threads = context.pool.threads();
+  const bool even = a.parts % threads == 0 && b.parts % threads == 0;
+  const int64_t eachOfA = even ? a.parts / threads : a.parts, each = eachOfA + (even ? b.parts / threads : b.parts);
+  queue(context, {a.parts + b.parts,
+                  [=, a = std::move(a.run), b = std::move(b.run)](int64_t part, int64_t thread) {
+                    const int64_t round = part / each, at = part % each;
+                    if (at < eachOfA) return a(round * eachOfA + at, thread);
+                    b(round * (each - eachOfA) + at - eachOfA, thread);
+                  },
+                  {}});
+}
+
 // Threads share out blocks of rows; all matrices are packed first.
-void multiplyByBlocks(Context& context, Product product, const Matrices& weight, int64_t worth, std::shared_ptr<const void> owner, const char* op) {
+Work multiplyByBlocks(Context& context, Product product, const Matrices& weight, int64_t worth, std::shared_ptr<const void> owner, const char* op) {
   const Pairs& pairs = product.pairs;
   const int64_t blocks = blocksOf(pairs), threads = context.pool.threads(), parts = std::min(worth, std::min(blocks, threads * kPartsPerThread));
   const Tensor packed = pack(context, weight, pairs, std::min(parts, threads), op);
   product.packed = packed.raw();
   const int64_t space = holdsVectors(product.dtype, weight.columns) ? 0 : pairs.blockRows * MD_CALL(paddedColumns)(product.dtype, weight.columns);
-  const Tensor sums = empty(context, product.dtype, {std::min(parts, threads), space}, op);
+  const Tensor spaces = empty(context, product.dtype, {threads, space}, op);
   const int64_t bytes = space * static_cast<int64_t>(itemSize(product.dtype));
-  shareOutLater(context.pool, parts, [=, sums = sums.data<char>(), owner = std::move(owner)](int64_t part, int64_t thread) {
-    MD_CALL(multiplyBlocks)(product, cutAt(blocks, part, parts, threads), cutAt(blocks, part + 1, parts, threads), sums + thread * bytes);
-  });
+  const auto run = [=, spaces = spaces.data<char>(), owner = std::move(owner)](int64_t part, int64_t thread) {
+    MD_CALL(multiplyBlocks)(product, cutAt(blocks, part, parts, threads), cutAt(blocks, part + 1, parts, threads), spaces + thread * bytes);
+  };
+  return {parts, run, {packed, spaces}};
 }
 
 // Threads share out columns, in whole vectors, of all rows where the matrices are large, else of one block of rows after the other.
-void multiplyByColumns(Context& context, Product product, const Matrices& weight, int64_t worth, std::shared_ptr<const void> owner, const char* op) {
+Work multiplyByColumns(Context& context, Product product, const Matrices& weight, int64_t worth, std::shared_ptr<const void> owner, const char* op) {
   const Pairs& pairs = product.pairs;
   const int64_t lanes = MD_CALL(paddedColumns)(product.dtype, 1), units = (weight.columns + lanes - 1) / lanes, blocks = blocksOf(pairs), outputs = pairs.outputRows;
   const auto size = static_cast<int64_t>(itemSize(product.dtype));
   const int64_t together = weight.kernels * weight.depth * weight.columns * size > kNearMatrices ? blocks : 1, rows = together * pairs.blockRows;
   const int64_t threads = context.pool.threads(), parts = std::min({worth, units * (blocks / together), kColumnsPerThread * threads});
   const int64_t space = units * lanes * (weight.depth + (holdsVectors(product.dtype, weight.columns) ? 0 : std::min(rows, outputs)));
-  const Tensor spaces = empty(context, product.dtype, {std::min(parts, threads), space}, op);
+  const Tensor spaces = empty(context, product.dtype, {threads, space}, op);
   // In vectors of rows that are together; the last of these may be fewer.
   const auto cut = [=](int64_t part) {
     const int64_t at = cutAt(outputs * units, part, parts, threads), before = at / (rows * units), here = std::min(rows, outputs - before * rows);
     return before * units + (here > 0 ? (at - before * rows * units + here - 1) / here : 0);
   };
-  shareOutLater(context.pool, parts, [=, panels = panelsOf(weight), columns = weight.columns, spaces = spaces.data<char>(), owner = std::move(owner)](int64_t part, int64_t thread) {
+  const auto run = [=, panels = panelsOf(weight), columns = weight.columns, spaces = spaces.data<char>(), owner = std::move(owner)](int64_t part, int64_t thread) {
     const int64_t end = cut(part + 1);
     for (int64_t cell = cut(part), next; cell < end; cell = next) {
       const int64_t before = cell / units, unit = cell % units;
@@ -154,19 +181,38 @@ void multiplyByColumns(Context& context, Product product, const Matrices& weight
       MD_CALL(multiplyColumns)(product, panels, unit * lanes, std::min(columns, (unit + next - cell) * lanes), before * together, (before + 1) * together,
                                spaces + thread * space * size);
     }
-  });
+  };
+  return {parts, run, {spaces}};
 }
 
-// `owner` keeps the pairs where no tensor does.
-Tensor multiplyOnCpu(Context& context, const Pairs& pairs, int64_t count, std::shared_ptr<const void> owner, const Tensor& x, const Matrices& weight,
-                     const Tensor* bias, const char* op) {
-  Tensor out = empty(context, x.dtype, {pairs.outputRows, weight.columns}, op);
-  if (out.numel() == 0) return out;
+// Into `out`. `owner` keeps the pairs where no tensor does.
+Work multiplyOnCpu(Context& context, const Pairs& pairs, int64_t count, std::shared_ptr<const void> owner, const Tensor& x, const Matrices& weight,
+                   const Tensor* bias, const Tensor& out, const char* op) {
+  if (out.numel() == 0) return {};
   const Product product{x.dtype, pairs, weight.depth, weight.columns, x.raw(), nullptr, bias ? bias->raw() : nullptr, out.raw()};
   const int64_t worth = std::max<int64_t>(1, count * weight.depth * weight.columns / kMultiplyGrain);
   const auto multiplyBy = blocksOf(pairs) <= kFewBlocks * context.pool.threads() ? multiplyByColumns : multiplyByBlocks;
-  multiplyBy(context, product, weight, worth, std::move(owner), op);
-  return out;
+  return multiplyBy(context, product, weight, worth, std::move(owner), op);
+}
+
+// The gradient of the weight, into `weight`.
+Work weightGradOnCpu(Context& context, const Pairs& pairs, int64_t count, const Tensor& x, const Tensor& grad, const Matrices& weight, const char* op) {
+  const int64_t rows = weight.kernels * weight.columns, threads = context.pool.threads();
+  if (rows == 0) return {};
+  if (count == 0) {
+    clear(context, weight.values, op);
+    return {};
+  }
+  const bool direct = weight.depthStride == 1 && holdsVectors(x.dtype, weight.depth);
+  const Tensor sums = empty(context, x.dtype, {direct ? 0 : rows, MD_CALL(paddedColumns)(x.dtype, weight.depth)}, op);
+  const OuterProduct product{x.dtype, pairs, weight.depth, weight.columns, weight.kernelStride, weight.columnStride, weight.depthStride,
+                             x.raw(), grad.raw(), direct ? nullptr : sums.raw(), weight.values.raw()};
+  const int64_t parts = std::clamp<int64_t>(count * weight.depth * weight.columns / kMultiplyGrain, 1, kSweepsPerThread * threads);
+  const auto run = [product, begins = shareRows(pairs, weight.columns, parts, threads)](int64_t part, int64_t) {
+    const auto at = static_cast<size_t>(part);
+    MD_CALL(outerProductRows)(product, begins[at], begins[at + 1]);
+  };
+  return {parts, run, {sums}};
 }
 
 struct Turned {
@@ -267,39 +313,35 @@ Tensor multiply(Context& context, const PairMap& given, const Tensor& x, const M
   const CheckedMap checked = requireMap(context, given, weight.kernels, x.dim(0), outputs, op);
   const Tensor source = contiguous(context, x, op), added = bias ? contiguous(context, *bias, op) : Tensor{};
   const Tensor* const addend = bias ? &added : nullptr;
-  if (!context.onCuda()) return multiplyOnCpu(context, checked.pairs, checked.count, nullptr, source, weight, addend, op);
   const Tensor out = empty(context, x.dtype, {outputs, weight.columns}, op);
-  multiplyCuda(context, planCuda(context, x.dtype), checked.pairs, checked.count, source, weight, addend, out, op);
+  if (context.onCuda()) {
+    multiplyCuda(context, planCuda(context, x.dtype), checked.pairs, checked.count, source, weight, addend, out, op);
+  } else {
+    queue(context, multiplyOnCpu(context, checked.pairs, checked.count, nullptr, source, weight, addend, out, op));
+  }
   return out;
 }
 
-Tensor multiplyBack(Context& context, const PairMap& given, const Tensor& x, const Matrices& weight, int64_t inputs, const char* op) {
-  const CheckedMap checked = requireMap(context, given, weight.kernels, inputs, x.dim(0), op);
-  const Tensor source = contiguous(context, x, op);
-  if (!context.onCuda()) {
-    const std::shared_ptr<const Turned> turned = turn(checked.pairs, checked.count, context.pool.threads());
-    return multiplyOnCpu(context, turned->pairs, checked.count, turned, source, weight, nullptr, op);
-  }
-  return multiply(context, transposeCuda(context, checked.pairs, checked.count, op), source, weight, nullptr, inputs, op);
-}
-
-void weightGrad(Context& context, const PairMap& given, const Tensor& x, const Tensor& grad, const Matrices& weight, const char* op) {
-  const CheckedMap checked = requireMap(context, given, weight.kernels, x.dim(0), grad.dim(0), op);
+Tensor multiplyGrad(Context& context, const PairMap& given, const Tensor& x, const Tensor& grad, const Matrices* transposed, const Matrices* ofWeight,
+                    const char* op) {
+  const CheckedMap checked = requireMap(context, given, (transposed ? transposed : ofWeight)->kernels, x.dim(0), grad.dim(0), op);
   const Tensor source = contiguous(context, x, op), g = contiguous(context, grad, op);
-  if (context.onCuda()) return weightGradCuda(context, planCuda(context, x.dtype), checked.pairs, checked.count, source, g, weight, op);
-  const int64_t rows = weight.kernels * weight.columns;
-  if (rows == 0) return;
-  if (checked.count == 0) return clear(context, weight.values, op);
-  const bool direct = weight.depthStride == 1 && holdsVectors(x.dtype, weight.depth);
-  const Tensor sums = empty(context, x.dtype, {direct ? 0 : rows, MD_CALL(paddedColumns)(x.dtype, weight.depth)}, op);
-  const OuterProduct product{x.dtype, checked.pairs, weight.depth, weight.columns, weight.kernelStride, weight.columnStride, weight.depthStride,
-                             source.raw(), g.raw(), direct ? nullptr : sums.raw(), weight.values.raw()};
-  const int64_t parts = std::clamp<int64_t>(checked.count * weight.depth * weight.columns / kMultiplyGrain, 1, kSweepsPerThread * context.pool.threads());
-  std::vector<int64_t> begins = shareRows(checked.pairs, weight.columns, parts, context.pool.threads());
-  shareOutLater(context.pool, parts, [product, begins = std::move(begins)](int64_t part, int64_t) {
-    const auto at = static_cast<size_t>(part);
-    MD_CALL(outerProductRows)(product, begins[at], begins[at + 1]);
-  });
+  if (context.onCuda()) {
+    if (ofWeight) weightGradCuda(context, planCuda(context, x.dtype), checked.pairs, checked.count, source, g, *ofWeight, op);
+    if (!transposed) return {};
+    const PairMap back = transposed->mirrored ? checked.map : transposeCuda(context, checked.pairs, checked.count, op);
+    return multiply(context, back, g, *transposed, nullptr, x.dim(0), op);
+  }
+  Tensor out;
+  Work toX, toWeight;
+  if (transposed) {
+    out = empty(context, x.dtype, {x.dim(0), transposed->columns}, op);
+    const std::shared_ptr<const Turned> turned = transposed->mirrored ? nullptr : turn(checked.pairs, checked.count, context.pool.threads());
+    toX = multiplyOnCpu(context, turned ? turned->pairs : checked.pairs, checked.count, turned, g, *transposed, nullptr, out, op);
+  }
+  if (ofWeight) toWeight = weightGradOnCpu(context, checked.pairs, checked.count, source, g, *ofWeight, op);
+  queueBoth(context, std::move(toX), std::move(toWeight));
+  return out;
 }
 
 }  // namespace md::gathered_gemm

@@ -38,12 +38,11 @@ struct Matrices {
 /// for one that does not fit the rows.
 Tensor multiply(Context& context, const PairMap& map, const Tensor& x, const Matrices& weight, const Tensor* bias, int64_t outputs, const char* op);
 
-/// The same with each pair the other way round, x having the map's outputs for rows and the result its inputs.
-Tensor multiplyBack(Context& context, const PairMap& map, const Tensor& x, const Matrices& weight, int64_t inputs, const char* op);
-
-/// The gradient of the weight, written into `weight`: sum over pairs of grad[o] ⊗ x[i], for x [inputs, depth] and
-/// grad [outputs, columns].
-void weightGrad(Context& context, const PairMap& map, const Tensor& x, const Tensor& grad, const Matrices& weight, const char* op);
+/// The gradients of that, in one region, for grad [outputs, columns]; either may be left out. Of the weight, written into
+/// `ofWeight`: sum over pairs of grad[o] ⊗ x[i]. Of x, the result: by `transposed`, the matrices [depth, columns], with each pair
+/// the other way round, which the map has already where they are mirrored.
+Tensor multiplyGrad(Context& context, const PairMap& map, const Tensor& x, const Tensor& grad, const Matrices* transposed, const Matrices* ofWeight,
+                    const char* op);
 
 // Kernels of cpu.cpp.
 

@@ -18,9 +18,12 @@ Matrices transposedOf(const Tensor& weight) {
   return {weight, weight.dim(0), in, out, out * in, 1, in};
 }
 
-void requireWeight(const Tensor& weight, DType dtype, const char* op) {
-  requireDType(weight, dtype, op, "weight");
+void requireOperands(const Tensor& means, const Tensor& weight, const char* op) {
+  requireStoredFloat(means, op, "means");
+  requireRank(means, 2, op, "means");
+  requireDType(weight, means.dtype, op, "weight");
   requireRank(weight, 3, op, "weight");
+  requireShape(means, {means.dim(0), weight.dim(2)}, op, "means");
 }
 
 }  // namespace
@@ -31,29 +34,21 @@ PairMap mapQueries(Context& context, const Tensor& queries, const Tensor& queryB
 }
 
 Tensor query(Context& context, const PairMap& hits, int64_t queries, const Tensor& means, const Tensor& weight, const char* op) {
-  requireStoredFloat(means, op, "means");
-  requireRank(means, 2, op, "means");
-  requireWeight(weight, means.dtype, op);
-  requireShape(means, {means.dim(0), weight.dim(2)}, op, "means");
+  requireOperands(means, weight, op);
   return gathered_gemm::multiply(context, hits, means, matricesOf(contiguous(context, weight, op)), nullptr, queries, op);
 }
 
-Tensor queryMeansGrad(Context& context, const PairMap& hits, int64_t voxels, const Tensor& weight, const Tensor& grad, const char* op) {
-  requireStoredFloat(grad, op, "grad");
-  requireRank(grad, 2, op, "grad");
-  requireWeight(weight, grad.dtype, op);
-  requireShape(grad, {grad.dim(0), weight.dim(1)}, op, "grad");
-  return gathered_gemm::multiplyBack(context, hits, grad, transposedOf(contiguous(context, weight, op)), voxels, op);
-}
-
-Tensor queryWeightGrad(Context& context, const PairMap& hits, int64_t kernels, const Tensor& means, const Tensor& grad, const char* op) {
-  requireStoredFloat(means, op, "means");
-  requireRank(means, 2, op, "means");
+Gradients queryGrad(Context& context, const PairMap& hits, const Tensor& means, const Tensor& weight, const Tensor& grad, bool wantsMeans, bool wantsWeight,
+                    const char* op) {
+  requireOperands(means, weight, op);
   requireDType(grad, means.dtype, op, "grad");
   requireRank(grad, 2, op, "grad");
-  Tensor weightGrad = empty(context, means.dtype, {kernels, grad.dim(1), means.dim(1)}, op);
-  gathered_gemm::weightGrad(context, hits, means, grad, matricesOf(weightGrad), op);
-  return weightGrad;
+  requireShape(grad, {grad.dim(0), weight.dim(1)}, op, "grad");
+  Gradients results;
+  if (wantsWeight) results.weight = empty(context, means.dtype, weight.shape, op);
+  const Matrices transposed = transposedOf(contiguous(context, weight, op)), ofWeight = matricesOf(wantsWeight ? results.weight : weight);
+  results.means = gathered_gemm::multiplyGrad(context, hits, means, grad, wantsMeans ? &transposed : nullptr, wantsWeight ? &ofWeight : nullptr, op);
+  return results;
 }
 
 }  // namespace md::local_kernel_query

@@ -17,10 +17,13 @@ PairMap mapQueries(Context& context, const Tensor& queries, const Tensor& queryB
 /// of offsets, whatever the other queries are and however many threads run.
 Tensor query(Context& context, const PairMap& hits, int64_t queries, const Tensor& means, const Tensor& weight, const char* op);
 
-/// grad [Q, out] -> the gradient of means [V, in]: zero for a voxel that no query touches.
-Tensor queryMeansGrad(Context& context, const PairMap& hits, int64_t voxels, const Tensor& weight, const Tensor& grad, const char* op);
-
-/// The gradient of weight [K, out, in]: zero for an offset without hits.
-Tensor queryWeightGrad(Context& context, const PairMap& hits, int64_t kernels, const Tensor& means, const Tensor& grad, const char* op);
+/// Without storage where not wanted.
+struct Gradients {
+  Tensor means;   // [V, in]: zero for a voxel that no query touches
+  Tensor weight;  // [K, out, in]: zero for an offset without hits
+};
+/// For grad [Q, out]; one of them is wanted, or both.
+Gradients queryGrad(Context& context, const PairMap& hits, const Tensor& means, const Tensor& weight, const Tensor& grad, bool wantsMeans, bool wantsWeight,
+                    const char* op);
 
 }  // namespace md::local_kernel_query

@@ -11,10 +11,13 @@ using gathered_gemm::PairMap;
 /// voxel with its neighbours at the size^3 offsets, x slowest; its own place is the middle one.
 Tensor submConv3d(Context& context, const PairMap& map, const Tensor& x, const Tensor& weight, const Tensor* bias, const char* op);
 
-/// grad [V, out] -> the gradient of x [V, in]. Neighbourhood is mutual: the same pairs, with the offsets mirrored.
-Tensor submConv3dInputGrad(Context& context, const PairMap& map, const Tensor& weight, const Tensor& grad, const char* op);
-
-/// The gradient of weight [out, size, size, size, in].
-Tensor submConv3dWeightGrad(Context& context, const PairMap& map, const Tensor& x, const Tensor& grad, int64_t size, const char* op);
+/// Without storage where not wanted.
+struct Gradients {
+  Tensor x;       // [V, in]. Neighbourhood is mutual: the same pairs, with the offsets mirrored.
+  Tensor weight;  // [out, size, size, size, in]
+};
+/// For grad [V, out]; one of them is wanted, or both.
+Gradients submConv3dGrad(Context& context, const PairMap& map, const Tensor& x, const Tensor& weight, const Tensor& grad, bool wantsX, bool wantsWeight,
+                         const char* op);
 
 }  // namespace md::subm_conv3d

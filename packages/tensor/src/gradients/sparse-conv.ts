@@ -2,33 +2,31 @@ import { native } from "@md/native";
 import type { Rule } from "../autograd.js";
 import { sum } from "../ops/reduce.js";
 import type { SparseConvAttrs } from "../ops/sparse-conv.js";
-import { execute } from "../primitives.js";
+import { executeAll } from "../primitives.js";
+import type { Tensor } from "../tensor.js";
 
 export const sparseConvRules: { [P in keyof SparseConvAttrs]: Rule<SparseConvAttrs[P]> | "nondiff" } = {
   mapPairs: "nondiff",
   submConv3d: {
     saves: { inputs: [0, 1, 2, 3, 4] },
-    grad: ({ inputs: [inputs, outputs, starts, x, weight], needs }, [g]) => {
-      const map = [inputs!, outputs!, starts!];
-      const pairs = [inputs!.slot, outputs!.slot, starts!.slot] as const;
+    grad: ({ inputs, needs }, [g]) => {
+      const [mapInputs, mapOutputs, starts, x, weight] = inputs as Tensor[];
+      const [ofX, ofWeight] = [needs[3]!, needs[4]!];
+      const wanted = Number(ofX) + Number(ofWeight);
+      const run = (): void => {
+        const [from, to, at] = [mapInputs!.slot, mapOutputs!.slot, starts!.slot];
+        native.submConv3dGrad(from, to, at, x!.slot, weight!.slot, g!.slot, ofX, ofWeight);
+      };
+      const grads = wanted > 0 ? executeAll("submConv3dGrad", [...inputs, g!], {}, wanted, run) : [];
       return [
         null,
         null,
         null,
-        needs[3]
-          ? execute("submConv3dInputGrad", [...map, weight!, g!], {}, () =>
-              native.submConv3dInputGrad(...pairs, weight!.slot, g!.slot),
-            )
-          : null,
-        needs[4]
-          ? execute("submConv3dWeightGrad", [...map, x!, g!], {}, () =>
-              native.submConv3dWeightGrad(...pairs, x!.slot, g!.slot, weight!.shape[1]!),
-            )
-          : null,
+        ofX ? grads[0]! : null,
+        ofWeight ? grads.at(-1)! : null,
         needs[5] ? sum(g!, { dim: 0 }) : null,
       ];
     },
   },
-  submConv3dInputGrad: "nondiff",
-  submConv3dWeightGrad: "nondiff",
+  submConv3dGrad: "nondiff",
 };

@@ -1,7 +1,8 @@
 import { native } from "@md/native";
 import type { Rule } from "../autograd.js";
 import type { VoxelAttrs } from "../ops/voxel.js";
-import { execute } from "../primitives.js";
+import { executeAll } from "../primitives.js";
+import type { Tensor } from "../tensor.js";
 
 export const voxelRules: { [P in keyof VoxelAttrs]: Rule<VoxelAttrs[P]> | "nondiff" } = {
   voxelHash: "nondiff",
@@ -11,23 +12,16 @@ export const voxelRules: { [P in keyof VoxelAttrs]: Rule<VoxelAttrs[P]> | "nondi
   localKernelMap: "nondiff",
   localKernelQuery: {
     saves: { inputs: [0, 1, 2, 3, 4] },
-    grad: ({ inputs: [inputs, outputs, starts, means, weight], needs }, [g]) => {
-      const map = [inputs!, outputs!, starts!];
-      const pairs = [inputs!.slot, outputs!.slot, starts!.slot] as const;
-      // The gradient of the weight first: while it is computed, the pairs of the other one are turned round.
-      const weightGrad = needs[4]
-        ? execute("localKernelWeightGrad", [...map, means!, g!], {}, () =>
-            native.localKernelWeightGrad(...pairs, weight!.shape[0]!, means!.slot, g!.slot),
-          )
-        : null;
-      const meansGrad = needs[3]
-        ? execute("localKernelMeansGrad", [...map, weight!, g!], {}, () =>
-            native.localKernelMeansGrad(...pairs, means!.shape[0]!, weight!.slot, g!.slot),
-          )
-        : null;
-      return [null, null, null, meansGrad, weightGrad];
+    grad: ({ inputs, needs }, [g]) => {
+      const [hitVoxels, hitQueries, hitStarts, means, weight] = inputs as Tensor[];
+      const [ofMeans, ofWeight] = [needs[3]!, needs[4]!];
+      const run = (): void => {
+        const [voxels, queries, starts] = [hitVoxels!.slot, hitQueries!.slot, hitStarts!.slot];
+        native.localKernelQueryGrad(voxels, queries, starts, means!.slot, weight!.slot, g!.slot, ofMeans, ofWeight);
+      };
+      const grads = executeAll("localKernelQueryGrad", [...inputs, g!], {}, Number(ofMeans) + Number(ofWeight), run);
+      return [null, null, null, ofMeans ? grads[0]! : null, ofWeight ? grads.at(-1)! : null];
     },
   },
-  localKernelMeansGrad: "nondiff",
-  localKernelWeightGrad: "nondiff",
+  localKernelQueryGrad: "nondiff",
 };

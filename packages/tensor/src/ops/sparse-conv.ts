@@ -6,8 +6,7 @@ import type { Tensor } from "../tensor.js";
 export interface SparseConvAttrs {
   mapPairs: object;
   submConv3d: object;
-  submConv3dInputGrad: object;
-  submConv3dWeightGrad: object;
+  submConv3dGrad: object;
 }
 
 /**

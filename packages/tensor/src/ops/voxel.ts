@@ -13,8 +13,7 @@ export interface VoxelAttrs {
   neighboursOfVoxels: object;
   localKernelMap: object;
   localKernelQuery: object;
-  localKernelMeansGrad: object;
-  localKernelWeightGrad: object;
+  localKernelQueryGrad: object;
 }
 
 export interface VoxelOptions {

@@ -48,14 +48,14 @@ function convolve(size: number, x: number[], weight: number[], bias?: number[]):
 
 export const sparseConvCases: OpCase[] = [
   {
-    primitives: ["mapPairs", "submConv3d", "submConv3dInputGrad", "submConv3dWeightGrad"],
+    primitives: ["mapPairs", "submConv3d", "submConv3dGrad"],
     name: "submanifold convolution of size 3, with bias",
     inputs: [points, batch, { shape: [9, 3] }, { shape: [5, 3, 3, 3, 3] }, { shape: [5] }],
     run: (p, b, x, weight, bias) => md.submConv3d(mapOf(p, b, 3), x, weight, { bias }),
     reference: (_p, _b, x, weight, bias) => convolve(3, x, weight, bias),
   },
   {
-    primitives: ["submConv3d", "submConv3dInputGrad", "submConv3dWeightGrad"],
+    primitives: ["submConv3d", "submConv3dGrad"],
     name: "submanifold convolution of size 5",
     inputs: [points, batch, { shape: [9, 2] }, { shape: [1, 5, 5, 5, 2] }],
     run: (p, b, x, weight) => md.submConv3d(mapOf(p, b, 5), x, weight),

@@ -100,7 +100,7 @@ export const voxelCases: OpCase[] = [
     reference: (p, batch, features) => denseMeans(features, 5, denseVoxels(p, batch)).flat(),
   },
   {
-    primitives: ["localKernelMap", "localKernelQuery", "localKernelMeansGrad", "localKernelWeightGrad"],
+    primitives: ["localKernelMap", "localKernelQuery", "localKernelQueryGrad"],
     name: "local kernel query",
     inputs: [points, pointBatch, queries, queryBatch, { shape: [12, 3] }, { shape: [27, 2, 3] }],
     run: (p, batch, q, qBatch, features, weight) => {
