@@ -10,7 +10,6 @@ import {
   type SchedulerConfig,
   type StepResult,
 } from "./schedulers/index.js";
-import { checkStepCount } from "./schedulers/timesteps.js";
 
 /** Solvers of what was trained on noise, sample or v; DPM-Solver++ without a number is of order 2. */
 const diffusionSolvers = [
@@ -34,7 +33,7 @@ export type Solver = (typeof solvers)[number];
 export const solversFor = (objective: ObjectiveName): readonly Solver[] =>
   objective === "flow_prediction" ? flowSolvers : diffusionSolvers;
 
-/** A solver, or the shift of its timesteps, that does not fit what a policy was trained on. */
+/** A solver, the shift of its timesteps or their number, that does not fit what a policy was trained on. */
 export class SolverError extends ValueError {}
 
 /** What a caller of a policy may choose of sampling. */
@@ -60,8 +59,8 @@ export interface Sampler {
  * The scheduler for one sampling run.
  *
  * @param owner name of the policy, for messages
- * @throws SolverError for a solver or shift that does not fit the objective; ValueError for a number of steps or a shift
- *   out of range
+ * @throws SolverError for a solver, shift or number of steps that does not fit the policy; ValueError for a shift out of
+ *   range
  */
 export function createSampler(owner: string, process: NoiseProcess, options: SolverOptions): Sampler {
   const { predictionType, numTrainTimesteps, ...config } = process;
@@ -72,6 +71,9 @@ export function createSampler(owner: string, process: NoiseProcess, options: Sol
     throw new SolverError(`${found}, expected ${fitting.map((name) => `"${name}"`).join(", ")}`);
   }
   const steps = options.steps ?? (solver === "ddpm" ? numTrainTimesteps : Math.min(10, numTrainTimesteps));
+  if (!(Number.isInteger(steps) && steps >= 1 && steps <= numTrainTimesteps)) {
+    throw new SolverError(`[${owner}] steps is ${steps}, expected an integer from 1 to ${numTrainTimesteps}`);
+  }
   if (predictionType === "flow_prediction")
     return createFlowSampler(solver === "heun" ? "heun" : "euler", { numTrainTimesteps, shift }, steps);
   if (shift !== undefined) {
@@ -120,7 +122,6 @@ function createFlowSampler(
 ): Sampler {
   const Scheduler = solver === "heun" ? FlowMatchHeunDiscreteScheduler : FlowMatchEulerDiscreteScheduler;
   const scheduler = new Scheduler(config);
-  checkStepCount(steps, config.numTrainTimesteps);
   scheduler.setSigmas(Array.from({ length: steps }, (_, i) => 1 - i / steps));
   return scheduler;
 }
@@ -133,6 +134,8 @@ function createDiffusionScheduler(
   if (solver === "ddim") return new DDIMScheduler(config);
   return new DPMSolverMultistepScheduler({
     ...config,
+    // The leading spacing leaves timestep 0 out, so it could not take all K of them.
+    timestepSpacing: "trailing",
     algorithmType: solver.startsWith("sde-") ? "sde-dpmsolver++" : "dpmsolver++",
     solverOrder: Number(/\d$/.exec(solver)?.[0] ?? 2),
   });

@@ -108,7 +108,19 @@ describe("shifted timesteps", () => {
     expect(() => createSampler("test", diffusion, { shift: 3 })).toThrow(SolverError);
     expect(() => createSampler("test", diffusion, { shift: 3 })).toThrow(/\[test\] shift is 3.*"ddim"/);
     expect(() => createSampler("test", process, { shift: 0 })).toThrow(/"shift" is 0/);
-    expect(() => createSampler("test", process, { steps: 101 })).toThrow(/found 101 steps/);
+  });
+});
+
+describe("the number of steps", () => {
+  it.each(solvers)("of %s may be all of training's, whatever the spacing, and no other than 1 to that", (solver) => {
+    const predictionType = solversFor("epsilon").includes(solver) ? "epsilon" : "flow_prediction";
+    const process = { predictionType, numTrainTimesteps: 100, timestepSpacing: "leading" } as const;
+    expect(createSampler("test", process, { solver, steps: 100 }).timesteps.length).toBeGreaterThanOrEqual(100);
+    for (const steps of [0, 1.5, 101, NaN]) {
+      const make = (): unknown => createSampler("test", process, { solver, steps });
+      expect(make).toThrow(SolverError);
+      expect(make).toThrow(`[test] steps is ${steps}, expected an integer from 1 to 100`);
+    }
   });
 });
 
