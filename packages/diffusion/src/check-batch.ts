@@ -1,6 +1,7 @@
 import { ShapeError, ValueError } from "@md/tensor";
 import { ConfigKeyError } from "./config.js";
 import type { Observation, PolicyBatch } from "./policy.js";
+import { ROTATION_BINS } from "./rotation.js";
 
 /**
  * Checks scenes before a policy computes anything from them.
@@ -26,6 +27,7 @@ export function checkObservation(
   }
   if (instructionDim !== expected.instructionDim)
     throw new ShapeError(`[${owner}] instructionDim is ${instructionDim}, expected ${expected.instructionDim}`);
+  checkPresent(owner, observation, ["points", "colors", "instruction", "proprio", "instructionLengths"]);
   checkNumbers(owner, "points", observation.points, [size, pointsPerScene, 3]);
   checkNumbers(owner, "colors", observation.colors, [size, pointsPerScene, 3]);
   checkNumbers(owner, "instruction", observation.instruction, [size, instructionTokens, instructionDim]);
@@ -44,6 +46,7 @@ export function checkObservation(
  *   ValueError, naming the field
  */
 export function checkTargets(owner: string, batch: PolicyBatch, horizon: number): void {
+  checkPresent(owner, batch, ["targetPosition", "targetRotationBins", "targetOpen"]);
   const { size, targetPosition, targetRotationBins, targetQuaternion, targetOpen } = batch;
   const actions = targetOpen.length / size;
   const agree = [targetPosition, targetRotationBins].every(({ length }) => length === 3 * targetOpen.length);
@@ -51,6 +54,9 @@ export function checkTargets(owner: string, batch: PolicyBatch, horizon: number)
     throw new ConfigKeyError(owner, "horizon", `is ${horizon}, expected ${actions}, the target actions a scene`);
   checkNumbers(owner, "targetPosition", targetPosition, [size, horizon, 3]);
   checkLength(owner, "targetRotationBins", targetRotationBins, [size, horizon, 3]);
+  const bin = targetRotationBins.find((found) => !(found >= 0 && found < ROTATION_BINS));
+  if (bin !== undefined)
+    throw new ValueError(`[${owner}] targetRotationBins has ${bin}, expected 0 to ${ROTATION_BINS - 1}`);
   if (targetQuaternion) checkNumbers(owner, "targetQuaternion", targetQuaternion, [size, horizon, 4]);
   checkNumbers(owner, "targetOpen", targetOpen, [size, horizon]);
   const wrong = targetOpen.find((open) => !(open >= 0 && open <= 1));
@@ -61,6 +67,14 @@ export function checkTargets(owner: string, batch: PolicyBatch, horizon: number)
 export function checkCandidates(owner: string, candidates: number): void {
   if (!Number.isSafeInteger(candidates) || candidates < 1)
     throw new ValueError(`[${owner}] candidates is ${candidates}, expected an integer of at least 1`);
+}
+
+// What a caller without types may have left out.
+function checkPresent<T>(owner: string, from: T, fields: readonly (keyof T & string)[]): void {
+  for (const field of fields) {
+    if (!ArrayBuffer.isView(from[field]))
+      throw new ShapeError(`[${owner}] ${field} is ${String(from[field])}, expected a typed array`);
+  }
 }
 
 function checkNumbers(owner: string, field: string, values: Float32Array, shape: readonly number[]): void {

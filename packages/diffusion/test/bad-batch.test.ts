@@ -35,6 +35,14 @@ describe("a batch", () => {
     });
   }
 
+  for (const field of [...observed, ...targets]) {
+    it(`without ${field} is refused by name`, () => {
+      const changed = { [field]: undefined } as Partial<PolicyBatch>;
+      expect(() => loss(changed)).toThrow(ShapeError);
+      expect(() => loss(changed)).toThrow(`[MiniDiffuserLight] ${field} is undefined, expected a typed array`);
+    });
+  }
+
   for (const field of ["points", "colors", "instruction", "proprio", "targetPosition", "targetOpen"] as const) {
     it(`with NaN or infinity in ${field} is refused by name`, () => {
       for (const wrong of [NaN, Infinity, -Infinity]) {
@@ -88,7 +96,7 @@ describe("a batch", () => {
     for (const wrong of [-1, 72]) {
       const targetRotationBins = good.targetRotationBins.slice();
       targetRotationBins[3] = wrong;
-      expect(() => loss({ targetRotationBins })).toThrow(`[crossEntropy] target ${wrong} at item`);
+      expect(() => loss({ targetRotationBins })).toThrow(`targetRotationBins has ${wrong}, expected 0 to 71`);
     }
     expect(() => loss({ targetOpen: Float32Array.of(1, 1.5) })).toThrow(/targetOpen has 1.5, expected 0 to 1/);
   });
@@ -101,7 +109,8 @@ describe("sampling", () => {
         `candidates is ${candidates}, expected an integer of at least 1`,
       );
     }
-    for (const steps of [0, -1, 1.5, NaN, 101]) expect(() => sample({}, { steps })).toThrow(/\[setTimesteps\] found/);
+    for (const steps of [0, -1, 1.5, NaN, 101])
+      expect(() => sample({}, { steps })).toThrow(/steps is .*, expected an integer from 1 to 100/);
     expect(() => sample({}, { solver: "euler" })).toThrow(/solver is "euler".*"epsilon", expected "ddim", "ddpm"/);
   });
 
