@@ -69,6 +69,16 @@ it("finds a policy that does not fit the data before a run's folder is made, and
   }
 });
 
+it("finds data that a batch norm cannot be trained on before a run's folder is made", async () => {
+  const out = join(folder, "run");
+  const { liveBytes } = memory();
+  const values = { model: "mini-diffuser", data: { points: 1 }, training: { steps: 1, batchSize: 1 } };
+  const started = Run.start({ out, layers: [{ source: "test", values }], data: { root: data } });
+  await expect(started).rejects.toThrow("[mini-diffuser] policy cannot be used: [batchNorm] x has shape [1,");
+  expect(existsSync(out)).toBe(false);
+  expect(memory().liveBytes).toBe(liveBytes);
+});
+
 it("leaves a policy in training mode and as it would be without a trial", () => {
   const [tried, plain] = [
     createPolicy(toyPolicy, config, statistics, batch),

@@ -19,23 +19,31 @@ export function createPolicy(
   device: DeviceName = "cpu",
 ): Policy {
   const random = new Generator(config.seed);
-  let policy: Policy | undefined;
-  try {
-    policy = construct(() => factory.create(config.policy, statistics, random.fork("initialization")));
-    policy.to(device);
-    tryLoss(policy, batch, random.fork("trial"));
+  const create = (): Policy => {
+    const policy = construct(() => factory.create(config.policy, statistics, random.fork("initialization")));
+    try {
+      policy.to(device);
+    } catch (error) {
+      policy.dispose();
+      throw error;
+    }
     return policy;
+  };
+  try {
+    tryLoss(create(), batch, random.fork("trial"));
+    return create();
   } catch (error) {
-    policy?.dispose();
     throw asConfigError(error, factory);
   }
 }
 
-// In evaluation mode, where a loss changes nothing of the policy.
+// Of a policy that is not used further: in training mode a loss changes statistics and what generators draw next.
 function tryLoss(policy: Policy, batch: PolicyBatch, generator: Generator): void {
-  policy.eval();
-  noGrad(() => scope(() => void policy.loss(batch, generator)));
-  policy.train();
+  try {
+    noGrad(() => scope(() => void policy.loss(batch, generator)));
+  } finally {
+    policy.dispose();
+  }
 }
 
 function asConfigError(error: unknown, { name, defaults }: PolicyFactory): unknown {
