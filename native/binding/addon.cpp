@@ -1,4 +1,5 @@
 // Entry point of the addon: one Environment for each Node environment that loads it.
+#include <cmath>
 #include <thread>
 
 #include "../isa/isa.h"
@@ -23,9 +24,9 @@ Napi::Value isas(Call& call) {
 Napi::Value getNumThreads(Call& call) { return Napi::Number::New(call.napi(), call.context().pool.threads()); }
 
 void setNumThreads(Call& call) {
-  const int32_t threads = call.integer(0);
-  if (threads < 1 || threads > 256) fail(ErrorKind::value, call.op, "found ", threads, ", expected 1 to 256 threads");
-  call.context().pool.resize(threads);
+  const double threads = call.number(0);
+  if (!(threads >= 1 && threads <= 256 && threads == std::floor(threads))) fail(ErrorKind::value, call.op, "found ", threads, ", expected 1 to 256 threads");
+  call.context().pool.resize(static_cast<int>(threads));
 }
 
 Napi::Value setErrorFactory(Call& call) {

@@ -153,7 +153,8 @@ void emptyCache(Call& call) { allocatorOf(call, 0).flush(); }
 void setMemoryLimit(Call& call) {
   Allocator& allocator = allocatorOf(call, 1);
   const double bytes = call.number(0);
-  if (!(bytes >= 0)) fail(ErrorKind::value, call.op, "found ", bytes, ", expected a number of bytes");
+  constexpr double kMost = 1LL << 53;
+  if (!(bytes >= 0 && bytes <= kMost)) fail(ErrorKind::value, call.op, "found ", bytes, ", expected a number of bytes from 0 to 2^53");
   allocator.setLimit(static_cast<size_t>(bytes));
 }
 

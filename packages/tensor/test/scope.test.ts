@@ -87,4 +87,13 @@ describe("scope", () => {
     expect(() => md.zeros([1 << 30, 1 << 30])).toThrow(md.OutOfMemoryError);
     expect(md.ones([2]).toFlatArray()).toEqual([1, 1]);
   });
+
+  it("refuses limits and threads that are no number of them", () => {
+    const { limitBytes } = md.memory();
+    for (const wrong of [NaN, -1, Infinity, 1e30]) expect(() => md.setMemoryLimit(wrong)).toThrow(md.ValueError);
+    expect(md.memory().limitBytes).toBe(limitBytes);
+    const threads = md.getNumThreads();
+    for (const wrong of [NaN, 0, 1.5, 257]) expect(() => md.setNumThreads(wrong)).toThrow(md.ValueError);
+    expect(md.getNumThreads()).toBe(threads);
+  });
 });

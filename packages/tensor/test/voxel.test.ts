@@ -10,6 +10,7 @@ import {
   type Tensor,
   ValueError,
   VoxelHash,
+  type VoxelOptions,
 } from "../src/index.js";
 
 const cloud = (rows: number[][], dtype: "f32" | "f64" = "f32"): Tensor =>
@@ -99,6 +100,9 @@ describe("VoxelHash", () => {
       expect(build([[0, 0, 0]], [-1])).toThrow(/row 0 has batch index -1, expected 0 to 4095/);
       expect(build([[0, 0, 0]], [0], 0)).toThrow(/voxelSize is 0, expected a positive/);
       expect(build([[0, 0, 0]], [0, 0])).toThrow(/pointBatch has shape \[2\], expected \[1\]/);
+      const options = (given: object) => () => VoxelHash.build(cloud([[0, 0, 0]]), batchOf([0]), given as VoxelOptions);
+      expect(options({})).toThrow(/\[voxelHash\] voxelSize is undefined, expected a finite number/);
+      expect(options({ voxelSize: 1, origin: [0, 1] })).toThrow(/originZ is undefined/);
       const hash = build([[0, 0, 0]], [0])();
       expect(() => hash.lookup(cloud([[0, 0, NaN]]), batchOf([0]))).toThrow(/\[voxelLookup\] queries row 0/);
       const two = cloud([
@@ -171,6 +175,8 @@ describe("localKernelQuery", () => {
     scope(() => {
       const neighbours = tensor([0, 3, -1], { shape: [1, 3], dtype: "i32" });
       expect(() => localKernelMap(neighbours, 3)).toThrow(/neighbours holds an index outside -1 to 2/);
+      for (const wrong of [-5, NaN, 1.5])
+        expect(() => localKernelMap(neighbours, wrong)).toThrow(`found ${wrong} voxels`);
       const map = localKernelMap(neighbours, 4);
       const weight = tensor(uniform(12, 5), { shape: [3, 2, 2] });
       expect(() => localKernelQuery(map, tensor(uniform(4, 6), { shape: [2, 2] }), weight)).toThrow(

@@ -1,4 +1,4 @@
-import { DTypeError, native, ShapeError } from "@md/native";
+import { DTypeError, native, ShapeError, ValueError } from "@md/native";
 import type { DType } from "../dtype.js";
 import { lowered } from "../autocast.js";
 import { execute, executeAll } from "../primitives.js";
@@ -53,6 +53,15 @@ export class VoxelHash {
    * @throws ValueError naming the row of a point that is not finite or lies beyond voxel ±65536
    */
   static build(points: Tensor, pointBatch: Tensor, { voxelSize, origin = [0, 0, 0] }: VoxelOptions): VoxelHash {
+    for (const [field, value] of Object.entries({
+      voxelSize,
+      originX: origin[0],
+      originY: origin[1],
+      originZ: origin[2],
+    })) {
+      if (typeof value !== "number")
+        throw new ValueError(`[voxelHash] ${field} is ${String(value)}, expected a finite number`);
+    }
     const [keys, coordinates, voxelOfPoint, pointOrder, voxelOffsets, table] = executeAll(
       "voxelHash",
       [points, pointBatch],
@@ -158,9 +167,11 @@ export interface LocalKernelMap extends PairMap {
 /**
  * Groups neighbours by kernel offset. On a device nothing waits for how many there are.
  * @param neighbours [Q, K] i32, indices of voxels, -1 where empty
- * @param voxels V; ValueError for an index of V or more
+ * @param voxels V; ValueError for a negative one, and for an index of V or more
  */
 export function localKernelMap(neighbours: Tensor, voxels: number): LocalKernelMap {
+  if (!(Number.isSafeInteger(voxels) && voxels >= 0))
+    throw new ValueError(`[localKernelMap] found ${voxels} voxels, expected an integer of at least 0`);
   return { ...mapPairs(neighbours, voxels, { roomy: true }), queries: neighbours.shape[0]!, voxels };
 }
 
