@@ -300,6 +300,11 @@ describe("PointCloud.build refuses", () => {
     expect(build({ counts })).toThrow(ValueError);
     expect(build({ counts })).toThrow(`[PointCloud] ${message}, expected an integer of at least 1`);
   });
+  it.each([0, 4097])("%i items", (items) => {
+    const counts = Array<number>(items).fill(1);
+    expect(build({ counts })).toThrow(ValueError);
+    expect(build({ counts })).toThrow(`[PointCloud] counts has ${items} items, expected 1 to 4096`);
+  });
   it("lengths that do not fit, and coordinates of integers", () => {
     for (const [change, message] of [
       [{ counts: [2, 2] }, "coordinates has shape [3,3], expected [4,3]"],

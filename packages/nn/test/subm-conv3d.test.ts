@@ -1,4 +1,12 @@
-import { compareNumbers, Generator, tensor, type Tensor, VoxelHash } from "@md/tensor";
+import {
+  compareNumbers,
+  Generator,
+  type NeighbourKernelSize,
+  tensor,
+  type Tensor,
+  ValueError,
+  VoxelHash,
+} from "@md/tensor";
 import { describe, expect, it } from "vitest";
 import { Parameter, SubMConv3d } from "../src/index.js";
 import { checkGradients, random } from "./parameter-gradients.js";
@@ -7,6 +15,12 @@ const hashOf = (sites: number[][]): VoxelHash =>
   VoxelHash.build(tensor(sites, { dtype: "f64" }), tensor(new Int32Array(sites.length)), { voxelSize: 1 });
 
 describe("SubMConv3d", () => {
+  it.each([1, 4, 7])("refuses kernels of %i, which no map has", (size) => {
+    const make = (): unknown => new SubMConv3d(2, 3, size as NeighbourKernelSize, { generator: new Generator(2) });
+    expect(make).toThrow(ValueError);
+    expect(make).toThrow(`[SubMConv3d] kernelSize is ${size}, expected 3 or 5`);
+  });
+
   it("sums weight · x over the occupied neighbours, plus bias", () => {
     const layer = new SubMConv3d(2, 3, 3, { generator: new Generator(2), dtype: "f64" });
     expect([...layer.stateDict()].map(([name, { shape }]) => [name, shape])).toEqual([

@@ -1,4 +1,4 @@
-import { type NeighbourKernelSize, type NeighbourMap, submConv3d, type Tensor, zeros } from "@md/tensor";
+import { type NeighbourKernelSize, type NeighbourMap, submConv3d, type Tensor, ValueError, zeros } from "@md/tensor";
 import { kaimingUniform } from "../init.js";
 import { Module } from "../module.js";
 import { type Parameter, parameter } from "../parameter.js";
@@ -19,6 +19,7 @@ export class SubMConv3d extends Module {
   /** [outChannels] */
   readonly bias: Parameter | null;
 
+  /** @throws ValueError for a kernelSize that no map has */
   constructor(
     readonly inChannels: number,
     readonly outChannels: number,
@@ -26,6 +27,8 @@ export class SubMConv3d extends Module {
     { generator, dtype, bias = true }: SubMConv3dOptions,
   ) {
     super();
+    if (kernelSize !== 3 && kernelSize !== 5)
+      throw new ValueError(`[SubMConv3d] kernelSize is ${String(kernelSize)}, expected 3 or 5`);
     const fanIn = kernelSize ** 3 * inChannels;
     const shape = [outChannels, kernelSize, kernelSize, kernelSize, inChannels];
     const a = Math.sqrt(5);

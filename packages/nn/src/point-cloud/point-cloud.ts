@@ -17,6 +17,8 @@ import { type Patches, type PatchRule, patchesOf } from "./patches.js";
 /** Bits an axis of grid coordinates. */
 export const GRID_DEPTH = 16;
 const GRID_CELLS = 2 ** GRID_DEPTH;
+/** That a voxel hash tells apart. */
+const MOST_ITEMS = 4096;
 
 export interface PointCloudOptions {
   /** Cell of each point, [P, 3], each 0 to 65535; the items' grids are independent of each other. */
@@ -65,8 +67,10 @@ export class PointCloud {
     readonly offsets: Int32Array,
   ) {}
 
-  /** @throws ShapeError where lengths do not fit, ValueError for an item without points or naming a point outside */
+  /** @throws ShapeError where lengths do not fit, ValueError for no items or more than 4096, for one without points, and naming a point outside */
   static build({ grid, coordinates, counts }: PointCloudOptions): PointCloud {
+    if (counts.length === 0 || counts.length > MOST_ITEMS)
+      throw new ValueError(`[PointCloud] counts has ${counts.length} items, expected 1 to ${MOST_ITEMS}`);
     const wrong = counts.findIndex((count) => !(Number.isSafeInteger(count) && count >= 1));
     if (wrong >= 0)
       throw new ValueError(`[PointCloud] item ${wrong} has ${counts[wrong]} points, expected an integer of at least 1`);
