@@ -81,10 +81,14 @@ function build(golden: GoldenFile): MiniDiffuser {
   for (const name of golden.arrays.keys()) {
     if (name.startsWith("param.")) theirs.set(name.slice("param.".length), load(golden, name));
   }
-  const { values } = releasedNames(sizes).rename(theirs, "ours");
-  const { missing } = policy.loadStateDict(values, { strict: false });
+  const { values, dropped } = releasedNames(sizes).rename(theirs, "ours");
+  const { missing, unexpected } = policy.loadStateDict(values, { strict: false });
   const absent = missing.filter((name) => !name.endsWith("num_batches_tracked"));
   if (absent.length > 0) throw new Error(`parameters without a value in the file: ${absent.join(", ")}`);
+  // What the released code has and never uses gets no gradient.
+  const used = dropped.filter((name) => golden.arrays.has(`grad.${name}`) && norm(floats(golden, `grad.${name}`)) > 0);
+  const lacking = [...unexpected, ...used];
+  if (lacking.length > 0) throw new Error(`parameters of the file that the policy lacks: ${lacking.join(", ")}`);
   return policy;
 }
 
@@ -165,6 +169,7 @@ function checkStep(golden: GoldenFile, policy: MiniDiffuser, device: DeviceName)
   policy.zeroGrad();
 }
 
+const floats = (golden: GoldenFile, name: string): Float32Array => array(golden, name).data as Float32Array;
 const norm = (values: ArrayLike<number>): number => Math.hypot(...Array.from(values));
 const distance = (a: ArrayLike<number>, b: ArrayLike<number>): number =>
   Math.hypot(...Array.from(a, (value, i) => value - b[i]!));
