@@ -48,7 +48,7 @@ export class VoxelHash {
   ) {}
 
   /**
-   * @param points [P, 3], f32 or f64
+   * @param points [P, 3], any float; f16 and bf16 are binned in f32
    * @param pointBatch [P], i32 or i64: the item that each point belongs to, 0 to 4095
    * @throws ValueError naming the row of a point that is not finite or lies beyond voxel ±65536
    */
