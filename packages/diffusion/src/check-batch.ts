@@ -54,9 +54,11 @@ export function checkTargets(owner: string, batch: PolicyBatch, horizon: number)
     throw new ConfigKeyError(owner, "horizon", `is ${horizon}, expected ${actions}, the target actions a scene`);
   checkNumbers(owner, "targetPosition", targetPosition, [size, horizon, 3]);
   checkLength(owner, "targetRotationBins", targetRotationBins, [size, horizon, 3]);
-  const bin = targetRotationBins.find((found) => !(found >= 0 && found < ROTATION_BINS));
-  if (bin !== undefined)
-    throw new ValueError(`[${owner}] targetRotationBins has ${bin}, expected 0 to ${ROTATION_BINS - 1}`);
+  const at = targetRotationBins.findIndex((bin) => !(bin >= 0 && bin < ROTATION_BINS));
+  if (at >= 0) {
+    const found = `${targetRotationBins[at]} at item ${at}`;
+    throw new ValueError(`[${owner}] targetRotationBins has ${found}, expected 0 to ${ROTATION_BINS - 1}`);
+  }
   if (targetQuaternion) checkNumbers(owner, "targetQuaternion", targetQuaternion, [size, horizon, 4]);
   checkNumbers(owner, "targetOpen", targetOpen, [size, horizon]);
   const wrong = targetOpen.find((open) => !(open >= 0 && open <= 1));

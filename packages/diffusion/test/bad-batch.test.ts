@@ -96,7 +96,7 @@ describe("a batch", () => {
     for (const wrong of [-1, 72]) {
       const targetRotationBins = good.targetRotationBins.slice();
       targetRotationBins[3] = wrong;
-      expect(() => loss({ targetRotationBins })).toThrow(`targetRotationBins has ${wrong}, expected 0 to 71`);
+      expect(() => loss({ targetRotationBins })).toThrow(`targetRotationBins has ${wrong} at item 3, expected 0 to 71`);
     }
     expect(() => loss({ targetOpen: Float32Array.of(1, 1.5) })).toThrow(/targetOpen has 1.5, expected 0 to 1/);
   });
