@@ -81,6 +81,22 @@ export function execute<P extends Primitive>(
   return executeAll(primitive, inputs, attrs, 1, run)[0]!;
 }
 
+/**
+ * {@link executeAll} for gradients, of which `run` gives those that `wanted` asks for: null in place of the others, and no
+ * call where none is.
+ */
+export function executeWanted<P extends Primitive>(
+  primitive: P,
+  inputs: readonly (Tensor | null)[],
+  attrs: Primitives[P],
+  wanted: readonly boolean[],
+  run: () => void,
+): (Tensor | null)[] {
+  const count = wanted.filter(Boolean).length;
+  const grads = count > 0 ? executeAll(primitive, inputs, attrs, count, run) : [];
+  return wanted.map((want) => (want ? grads.shift()! : null));
+}
+
 function checkDevices(primitive: string, inputs: readonly (Tensor | null)[]): void {
   let device: string | undefined;
   for (const input of inputs) {

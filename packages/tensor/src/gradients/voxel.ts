@@ -1,7 +1,7 @@
 import { native } from "@md/native";
 import type { Rule } from "../autograd.js";
 import type { VoxelAttrs } from "../ops/voxel.js";
-import { executeAll } from "../primitives.js";
+import { executeWanted } from "../primitives.js";
 import type { Tensor } from "../tensor.js";
 
 export const voxelRules: { [P in keyof VoxelAttrs]: Rule<VoxelAttrs[P]> | "nondiff" } = {
@@ -19,8 +19,12 @@ export const voxelRules: { [P in keyof VoxelAttrs]: Rule<VoxelAttrs[P]> | "nondi
         const [voxels, queries, starts] = [hitVoxels!.slot, hitQueries!.slot, hitStarts!.slot];
         native.localKernelQueryGrad(voxels, queries, starts, means!.slot, weight!.slot, g!.slot, ofMeans, ofWeight);
       };
-      const grads = executeAll("localKernelQueryGrad", [...inputs, g!], {}, Number(ofMeans) + Number(ofWeight), run);
-      return [null, null, null, ofMeans ? grads[0]! : null, ofWeight ? grads.at(-1)! : null];
+      return [
+        null,
+        null,
+        null,
+        ...executeWanted("localKernelQueryGrad", [...inputs, g!], {}, [ofMeans, ofWeight], run),
+      ];
     },
   },
   localKernelQueryGrad: "nondiff",

@@ -1,7 +1,7 @@
 import { native } from "@md/native";
 import { autocastDType, lowered } from "../autocast.js";
 import { gradEnabled } from "../autograd.js";
-import { execute, executeAll } from "../primitives.js";
+import { execute, executeAll, executeWanted } from "../primitives.js";
 import type { Tensor } from "../tensor.js";
 import { add } from "./elementwise.js";
 
@@ -79,12 +79,10 @@ export function linearGrad(
 ): (Tensor | null)[] {
   const code = activations.indexOf(activation);
   const [ofX, ofWeight, ofBias, ofResidual] = needs as [boolean, boolean, boolean, boolean];
-  const wanted = [ofX, ofWeight, ofBias].filter(Boolean).length;
   const run = (): void => {
     const [s, e] = [saved?.slot ?? -1, earlier?.slot ?? -1];
     native.linearGrad(x!.slot, weight!.slot, s, grad.slot, e, code, ofX, ofWeight, ofBias);
   };
-  const grads = wanted > 0 ? executeAll("linearGrad", [x!, weight!, saved, grad, earlier], {}, wanted, run) : [];
-  if (ofResidual) grads.push(grad);
-  return needs.map((need) => (need ? grads.shift()! : null));
+  const operands = [x!, weight!, saved, grad, earlier];
+  return [...executeWanted("linearGrad", operands, {}, [ofX, ofWeight, ofBias], run), ofResidual ? grad : null];
 }
