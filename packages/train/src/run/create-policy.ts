@@ -19,16 +19,12 @@ export function createPolicy(
   device: DeviceName = "cpu",
 ): Policy {
   const random = new Generator(config.seed);
-  const create = (): Policy => {
-    const policy = construct(() => factory.create(config.policy, statistics, random.fork("initialization")));
-    try {
+  const create = (): Policy =>
+    construct(() => {
+      const policy = factory.create(config.policy, statistics, random.fork("initialization"));
       policy.to(device);
-    } catch (error) {
-      policy.dispose();
-      throw error;
-    }
-    return policy;
-  };
+      return policy;
+    });
   try {
     tryLoss(create(), batch, random.fork("trial"));
     return create();
