@@ -77,11 +77,7 @@ void eachPoint(Context& context, const Rows& rows, const char* op, Kernel&& kern
 template <class T, class I>
 int64_t firstBadQuery(const T* positions, const I* batch, int64_t count) {
   int64_t row = 0;
-  const auto good = [&] {
-    const T* p = positions + 3 * row;
-    return std::isfinite(p[0]) && std::isfinite(p[1]) && std::isfinite(p[2]) && batch[row] >= 0 && batch[row] < kBatchLimit;
-  };
-  while (row < count && good()) row++;
+  while (row < count && validQuery(positions + 3 * row, batch[row])) row++;
   return row < count ? row : -1;
 }
 

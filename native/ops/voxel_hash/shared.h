@@ -75,16 +75,21 @@ MD_HOST_DEVICE static inline Voxel voxelAt(const TypedGrid<T>& grid, const T* p,
   return {batch, binOf(p[0], grid.origin[0], grid.size), binOf(p[1], grid.origin[1], grid.size), binOf(p[2], grid.origin[2], grid.size)};
 }
 
-/// The voxel of query i, which may lie outside the grid; false where there is none.
+/// Whether a query is in some voxel, whatever the grid.
 template <class T>
-MD_HOST_DEVICE static inline bool queryVoxel(const TypedGrid<T>& grid, const T* queries, const int64_t* batch, int64_t i, Voxel& v) {
+MD_HOST_DEVICE static inline bool validQuery(const T* p, int64_t batch) {
   constexpr T most = std::numeric_limits<T>::max();
-  const T* p = queries + 3 * i;
-  v = voxelAt(grid, p, batch[i]);
   for (int axis = 0; axis < 3; axis++) {
     if (!(p[axis] >= -most && p[axis] <= most)) return false;
   }
-  return batch[i] >= 0 && batch[i] < kBatchLimit;
+  return batch >= 0 && batch < kBatchLimit;
+}
+
+/// The voxel of query i, which may lie outside the grid; false where there is none.
+template <class T>
+MD_HOST_DEVICE static inline bool queryVoxel(const TypedGrid<T>& grid, const T* queries, const int64_t* batch, int64_t i, Voxel& v) {
+  v = voxelAt(grid, queries + 3 * i, batch[i]);
+  return validQuery(queries + 3 * i, batch[i]);
 }
 
 MD_HOST_DEVICE static inline int64_t packKey(const Voxel& v) {
