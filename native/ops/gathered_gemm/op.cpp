@@ -340,7 +340,7 @@ Tensor multiplyGrad(Context& context, const PairMap& given, const Tensor& x, con
     toX = multiplyOnCpu(context, turned ? turned->pairs : checked.pairs, checked.count, turned, g, *transposed, nullptr, out, op);
   }
   if (ofWeight) toWeight = weightGradOnCpu(context, checked.pairs, checked.count, source, g, *ofWeight, op);
-  queueBoth(context, std::move(toX), std::move(toWeight));
+  queueBoth(context, std::move(toWeight), std::move(toX));
   return out;
 }
 
