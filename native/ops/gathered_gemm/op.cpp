@@ -12,8 +12,7 @@
 namespace md::gathered_gemm {
 namespace {
 
-constexpr int64_t kBlockGrain = 4;           // blocks below which a second thread costs more than it brings
-constexpr int64_t kMultiplyGrain = 1 << 18;  // multiply-adds, likewise
+constexpr int64_t kMultiplyGrain = 1 << 18;  // multiply-adds below which a second thread costs more than it brings
 constexpr int64_t kRowUnit = 12;             // rows of a gradient that one thread takes at least: those of a tile
 constexpr int64_t kSweepsPerThread = 2;      // parts of a weight gradient: each of them goes through all rows
 constexpr int64_t kFewBlocks = 2;            // a thread: so few are not shared out evenly
@@ -257,7 +256,7 @@ void requireCountable(const Tensor& neighbours, const char* op) {
 // body(block, first row, last row) for each block of output rows, later.
 template <class F>
 void eachBlockLater(Context& context, int64_t outputs, F body) {
-  parallelForLater(context.pool, blocksOf(outputs, kBlockRows), kBlockGrain, [=](int64_t first, int64_t last) {
+  parallelForLater(context.pool, blocksOf(outputs, kBlockRows), 1, [=](int64_t first, int64_t last) {
     for (int64_t block = first; block < last; block++) body(block, block * kBlockRows, std::min(outputs, (block + 1) * kBlockRows));
   });
 }
