@@ -18,6 +18,7 @@ constexpr int64_t kSplitDepth = 256;         // shortest part of k worth a parti
 constexpr double kPacking = 3;               // steps that a panel of B or a strip of A takes to be packed
 constexpr double kLate = 0.2;                // of a part, that threads are late by
 constexpr int64_t kPieces = 4;               // of a thread's last part, so that nobody waits long for it
+constexpr int64_t kPieceStrips = 4;          // fewest in such a piece: B is not packed for a few rows
 
 /// How one call is cut: `flat` cuts the strips of all batch items, end to end, into `rows` parts; otherwise every item is cut
 /// into rows x cols parts, each of which is a sum of `depths` parts of k.
@@ -199,8 +200,9 @@ Work gridWork(Context& context, const GemmArgs& g, const Batch& batch, int64_t i
   if (p.depths > 1) partial = empty(context, g.dtype, {items * p.depths * g.m * g.n}, op);
   void* const sums = p.depths > 1 ? partial.raw() : nullptr;
   const Scratch scratch(context, g, threads, op);
-  // A run of tasks a thread, the last of them in pieces.
-  const bool even = tasks >= 2 * threads && tasks % threads == 0 && strips >= 2 * kPieces * p.rows;
+  // A run of tasks a thread, the last of them in pieces; or, of few rows, stretches of k that become shorter.
+  const bool even = tasks >= 2 * threads && tasks % threads == 0 && strips >= kPieceStrips * kPieces * p.rows;
+  const bool shorter = tasks == p.depths && !even;
   const int64_t runs = even ? threads : 1, pieces = even ? kPieces : 1, last = tasks / runs - 1, parts = runs * (last + pieces);
   std::vector<int64_t> packed(static_cast<size_t>(threads), -1);  // the task whose B a thread's scratch holds
   const auto run = [=, scratchOf = scratch.stretches(), packed = std::move(packed)](int64_t part, int64_t thread) mutable {
@@ -213,8 +215,9 @@ Work gridWork(Context& context, const GemmArgs& g, const Batch& batch, int64_t i
     const int64_t j = panels * colPart / p.cols * tile.cols, jEnd = std::min(g.n, panels * (colPart + 1) / p.cols * tile.cols);
     GemmArgs one = itemAt(g, batch, item);
     if (p.depths > 1) {
-      const int64_t k = g.k * depthPart / p.depths;
-      one.k = g.k * (depthPart + 1) / p.depths - k;
+      const auto cut = [&](int64_t at) { return shorter ? cutAt(g.k, at, p.depths, threads) : g.k * at / p.depths; };
+      const int64_t k = cut(depthPart);
+      one.k = cut(depthPart + 1) - k;
       one.a = advance(one.a, k * g.aCol, g.dtype);
       one.b = advance(one.b, k * g.bRow, g.dtype);
       one.c = advance(sums, (item * p.depths + depthPart) * g.m * g.n, g.dtype);
