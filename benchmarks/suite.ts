@@ -30,6 +30,8 @@ export interface BenchCase {
   tolerance?: number;
   /** Default: 1 thread, and as many as are used at most. */
   threads?: "one" | "most";
+  /** A peer whose scaling with threads ours is held against, in rounds of the two alone. */
+  scalesBeside?: string;
   /** Also told with which peers the case is measured. */
   metrics?: (peers: readonly string[]) => Metric[] | Promise<Metric[]>;
   /** A point of a curve over size. */

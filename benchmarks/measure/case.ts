@@ -70,6 +70,9 @@ export interface Surroundings {
   pace: Pace;
 }
 
+/** A scaling is the ratio of two times that neighbours disturb apart: it takes more rounds than times do. */
+const SCALING_ROUNDS = 2;
+
 /** Checks a case, then measures it; a case that fails is reported in its result. */
 export async function measureCase(suite: string, bench: BenchCase, around: Surroundings): Promise<CaseResult> {
   const result: CaseResult = {
@@ -135,6 +138,15 @@ async function measure(bench: BenchCase, around: Surroundings, result: CaseResul
     result.metrics = (await bench.metrics?.(knowing.map(({ name }) => name))) ?? [];
     const samples = await alternate(contestants, around.pace);
     summarise({ ...bench, bytes: bytesOf(bench, dtype) }, contestants, samples, around.ceilings, result);
+    result.scalings = scalings(contestants, samples);
+    if (bench.scalesBeside !== undefined) {
+      const rivals = contestants.filter(({ name }) => name === OURS || name === bench.scalesBeside);
+      const rounds = SCALING_ROUNDS * around.pace.mostRounds;
+      result.scalings = scalings(
+        rivals,
+        await alternate(rivals, { ...around.pace, leastRounds: rounds, mostRounds: rounds }),
+      );
+    }
   } finally {
     for (const opponent of knowing) if (opponent.knows(peer!.op)) await opponent.release();
   }
@@ -221,7 +233,6 @@ function summarise(
   ceilings: ReadonlyMap<number, Ceiling>,
   result: CaseResult,
 ): void {
-  const [fewest, most] = [Math.min, Math.max].map((pick) => pick(...contestants.map(({ threads }) => threads)));
   contestants.forEach(({ name, threads, variant = "" }, i) => {
     const ms = interval(samples[i]);
     const ceiling = ceilings.get(threads);
@@ -229,8 +240,15 @@ function summarise(
     result.timings.push({ name, threads, ms, share: bound > 0 ? bound / ms.median : null, variant });
     const us = contestants.findIndex((other) => other.name === OURS && other.threads === threads);
     if (name !== OURS) result.speedups.push({ over: name, threads, ratio: ratioInterval(samples[i], samples[us]) });
+  });
+}
+
+/** Of those that ran with the fewest and with the most threads. */
+function scalings(contestants: readonly Contestant[], samples: readonly number[][]): CaseResult["scalings"] {
+  const [fewest, most] = [Math.min, Math.max].map((pick) => pick(...contestants.map(({ threads }) => threads)));
+  return contestants.flatMap(({ name, threads }, i) => {
     const many = contestants.findIndex((other) => other.name === name && other.threads === most);
-    if (threads === fewest && most > fewest && many >= 0)
-      result.scalings.push({ name, ratio: ratioInterval(samples[i], samples[many]) });
+    const comparable = threads === fewest && most > fewest && many >= 0;
+    return comparable ? [{ name, ratio: ratioInterval(samples[i], samples[many]) }] : [];
   });
 }

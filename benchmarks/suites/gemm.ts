@@ -55,6 +55,7 @@ const products = shapes.flatMap(([m, k, n]): BenchCase[] => {
     flops: 2 * m * k * n,
     tolerance: 1e-5,
     countsFor: ["gemm", "scaling", "gemm-scaling"],
+    scalesBeside: "onednn",
   } as const;
   const peer = (op: string): BenchCase["peer"] => ({ op, params: { m, k, n } });
   return [

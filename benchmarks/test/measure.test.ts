@@ -160,6 +160,21 @@ describe("a case", () => {
     expect(result.timings[2].share).toBeNull();
   });
 
+  it("is timed in further rounds, beside the one whose scaling ours is held against alone", async () => {
+    let runs = 0;
+    const counted: BenchCase = { ...sum, bind: stateless((a, b) => (runs++, add(a, b))) };
+    const timesOf = async (rest: Partial<BenchCase>): Promise<[number, string[]]> => {
+      runs = 0;
+      const { scalings } = await measureCase("test", { ...counted, ...rest }, around);
+      return [runs, scalings.map(({ name }) => name)];
+    };
+    const baseline = { name: "twice", bind: stateless(add), sameResult: true };
+    const [fewer, all] = await timesOf({ baseline });
+    const [more, rivals] = await timesOf({ baseline, scalesBeside: "onednn" });
+    expect([all, rivals]).toEqual([["ours", "twice"], ["ours"]]);
+    expect(more).toBeGreaterThan(fewer);
+  });
+
   it.each<[string, Partial<BenchCase>, RegExp]>([
     [
       "differs from f64",
