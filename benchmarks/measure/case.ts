@@ -71,7 +71,7 @@ export interface Surroundings {
 }
 
 /** A scaling is the ratio of two times that neighbours disturb apart: it takes more rounds than times do. */
-const SCALING_ROUNDS = 2;
+const SCALING_ROUNDS = 4;
 
 /** Checks a case, then measures it; a case that fails is reported in its result. */
 export async function measureCase(suite: string, bench: BenchCase, around: Surroundings): Promise<CaseResult> {
