@@ -11,6 +11,8 @@ interface Report {
 
 const F32 = 0;
 const fixture = new URL("./worker-fixture.mjs", import.meta.url);
+const addon = JSON.stringify(new URL("../index.js", import.meta.url).href);
+const moduleOf = (code: string): URL => new URL(`data:text/javascript,${encodeURIComponent(code)}`);
 
 function start(workerData: { side: number; keep: number; forever: boolean }): Worker {
   return new Worker(fixture, { workerData });
@@ -77,19 +79,29 @@ test("workers can be terminated in the middle of a computation", async () => {
   }
 });
 
+test("a worker can be terminated inside a call that makes objects", async () => {
+  const code = `import { native } from ${addon};
+    import { parentPort } from "node:worker_threads";
+    parentPort.postMessage(0);
+    for (;;) native.memory();`;
+  for (let round = 0; round < 5; round++) {
+    const worker = new Worker(moduleOf(code));
+    await once(worker, "message");
+    expect(await worker.terminate()).toBe(1);
+  }
+  expect(productHere(16)).toBe(96);
+});
+
 test("a worker's error is of the package's own class, and the worker's end frees its state", async () => {
   const source = `
-    import { native, ShapeError } from "@md/native";
+    import { native, ShapeError } from ${addon};
     import { parentPort } from "node:worker_threads";
     try {
       native.full(0, Int32Array.of(-1), 0);
     } catch (error) {
       parentPort.postMessage([error instanceof ShapeError, error.message]);
     }`;
-  const module = new URL(
-    `data:text/javascript,${encodeURIComponent(source.replaceAll("@md/native", new URL("../index.js", import.meta.url).href))}`,
-  );
-  const worker = new Worker(module);
+  const worker = new Worker(moduleOf(source));
   const [[typed, message]] = (await once(worker, "message")) as [[boolean, string]];
   expect(typed).toBe(true);
   expect(message).toMatch(/\[full\].*-1/);
@@ -98,12 +110,11 @@ test("a worker's error is of the package's own class, and the worker's end frees
 });
 
 test("an environment ends with ops in its queue", async () => {
-  const addon = JSON.stringify(new URL("../index.js", import.meta.url).href);
   const code = `import { native } from ${addon};
     native.setNumThreads(2);
     native.full(0, Int32Array.of(512, 512), 1);
     const ones = native.outputs[0];
     for (let i = 0; i < 12; i++) native.matmul(ones, ones);`;
-  const worker = new Worker(new URL(`data:text/javascript,${encodeURIComponent(code)}`));
+  const worker = new Worker(moduleOf(code));
   expect(await once(worker, "exit")).toEqual([0]);
 });
