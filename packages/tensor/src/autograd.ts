@@ -64,6 +64,7 @@ let sequence = 0;
 /** One recorded op: edges to what made its inputs, and the tensors that its rule reads. */
 export class GraphNode implements Owned {
   owner: Scope | null = null;
+  place = 0;
   readonly id = sequence++;
   readonly resource: SavedHandles;
   readonly edges: (GraphNode | Tensor | null)[];

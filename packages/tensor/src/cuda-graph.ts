@@ -46,6 +46,7 @@ class GraphResource implements Resource {
  */
 export class CudaGraph<T> implements Owned {
   owner: Scope | null = null;
+  place = 0;
   private live = true;
 
   private constructor(

@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import { native, UnsupportedError } from "@md/native";
+import { freeTogether } from "./free.js";
 
 /** Native memory behind a tensor or a graph node. */
 export interface Resource {
@@ -10,6 +11,8 @@ export interface Resource {
 /** A tensor or a graph node: frees its resource when it is disposed. */
 export interface Owned {
   owner: Scope | null;
+  /** Where its owner lists it. */
+  place: number;
   readonly resource: Resource;
   dispose(): void;
   /** What has to stay alive as long as this does, when it leaves its scope. */
@@ -18,21 +21,38 @@ export interface Owned {
 
 /** Owns every tensor and graph node made while it is current; disposes them when it closes. */
 export class Scope {
-  readonly items = new Set<Owned>();
+  private items: Owned[] = [];
+  private closing = false;
+
+  add(item: Owned): void {
+    item.owner = this;
+    item.place = this.items.push(item) - 1;
+  }
+
+  /** Takes out one of its items; the last one takes its place. */
+  remove(item: Owned): void {
+    if (this.closing) return;
+    const last = this.items.pop()!;
+    if (last === item) return;
+    this.items[item.place] = last;
+    last.place = item.place;
+  }
 
   /** Moves `kept` and all that they reach to `parent` (null: to the garbage collector), disposes the rest. */
   close(kept: readonly Owned[], parent: Scope | null): void {
     const pending = [...kept];
     for (let item = pending.pop(); item !== undefined; item = pending.pop()) {
-      if (!this.items.delete(item)) continue;
+      if (item.owner !== this) continue;
+      this.remove(item);
       own(item, parent);
       pending.push(...item.reachable());
     }
-    for (const item of this.items) {
-      item.owner = null;
-      item.dispose();
-    }
-    this.items.clear();
+    this.closing = true;
+    freeTogether(() => {
+      for (const item of this.items) item.dispose();
+    });
+    this.items = [];
+    this.closing = false;
   }
 }
 
@@ -64,10 +84,10 @@ const registry = new FinalizationRegistry<Resource>((resource) => {
 
 /** Puts `item` under `scope`, or under the garbage collector where there is none. */
 export function own(item: Owned, scope: Scope | null): void {
-  item.owner = scope;
   if (scope) {
-    scope.items.add(item);
+    scope.add(item);
   } else {
+    item.owner = null;
     hold(item.resource.bytes);
     registry.register(item, item.resource, item);
   }
@@ -75,7 +95,7 @@ export function own(item: Owned, scope: Scope | null): void {
 
 /** Takes `item` from its owner, as its dispose() does first. */
 export function disown(item: Owned): void {
-  if (item.owner) item.owner.items.delete(item);
+  if (item.owner) item.owner.remove(item);
   else if (registry.unregister(item)) hold(-item.resource.bytes);
   item.owner = null;
 }

@@ -2,6 +2,7 @@ import { DisposedError, native, ShapeError, UnsupportedError, ValueError } from 
 import type { GraphNode } from "./autograd.js";
 import { type Device, deviceCode, type DeviceName, deviceOfCode } from "./device.js";
 import { type DType, dtypeCode, dtypes, hostArray, type HostArray, isFloat, isHalf, itemSize } from "./dtype.js";
+import { free } from "./free.js";
 import { currentScope, disown, own, type Owned, type Resource, type Scope } from "./scope.js";
 
 /** A native slot, shared by a tensor and the graph nodes that saved it; freed with its last holder. */
@@ -16,7 +17,7 @@ export class Handle implements Resource {
     return this;
   }
   release(): void {
-    if (--this.holders === 0) native.free(this.slot);
+    if (--this.holders === 0) free(this.slot);
   }
 }
 
@@ -26,6 +27,7 @@ export class Handle implements Resource {
  */
 export class Tensor implements Owned {
   owner: Scope | null = null;
+  place = 0;
   /** Gradient of the last `backward()`, for leaves with `requiresGrad`; accumulates until it is set to null. */
   grad: Tensor | null = null;
   /** The op that made this tensor, if gradients flow through it. */
