@@ -15,7 +15,8 @@
 namespace md::voxel_hash {
 namespace {
 
-constexpr int64_t kPointGrain = 1 << 9;  // points or queries below which a second thread costs more than it brings
+constexpr int64_t kPointGrain = 1 << 9;      // points or queries below which a second thread costs more than it brings
+constexpr int64_t kNeighbourGrain = 1 << 12;  // neighbours, likewise
 constexpr int64_t kLeastSlots = 16;
 
 void requireGrid(const Grid& grid, const char* op) {
@@ -214,7 +215,7 @@ Tensor neighbours(Context& context, const Tensor& queries, const Tensor& queryBa
     neighboursCuda(context, rows.positions, rows.batch, grid, table, out, op);
     return out;
   }
-  parallelForLater(context.pool, rows.count, 8 * kPointGrain / kNeighbours,
+  parallelForLater(context.pool, rows.count, kNeighbourGrain / kNeighbours,
                    [=, dtype = rows.positions.dtype, positions = rows.positions.raw(), batch = rows.batch.data<int64_t>(), out = out.data<int32_t>()](int64_t begin, int64_t end) {
                      MD_CALL(neighbourRows)(dtype, positions, batch, begin, end, grid, table, out);
                    });
@@ -233,7 +234,7 @@ Tensor neighboursOfVoxels(Context& context, const Tensor& keys, const Tensor& ta
     neighboursOfVoxelsCuda(context, voxels, table, kernelSize, out, op);
     return out;
   }
-  parallelForLater(context.pool, keys.dim(0), 8 * kPointGrain / neighbours, [=, keys = voxels.data<int64_t>(), out = out.data<int32_t>()](int64_t begin, int64_t end) {
+  parallelForLater(context.pool, keys.dim(0), kNeighbourGrain / neighbours, [=, keys = voxels.data<int64_t>(), out = out.data<int32_t>()](int64_t begin, int64_t end) {
     MD_CALL(voxelNeighbourRows)(keys, begin, end, table, kernelSize, out);
   });
   return out;
