@@ -21,20 +21,21 @@ export interface Owned {
 
 /** Owns every tensor and graph node made while it is current; disposes them when it closes. */
 export class Scope {
-  private items: Owned[] = [];
+  // Of the language's own private kind: whoever prints a tensor, or makes JSON of it, does not meet it again here.
+  #items: Owned[] = [];
   private closing = false;
 
   add(item: Owned): void {
     item.owner = this;
-    item.place = this.items.push(item) - 1;
+    item.place = this.#items.push(item) - 1;
   }
 
   /** Takes out one of its items; the last one takes its place. */
   remove(item: Owned): void {
     if (this.closing) return;
-    const last = this.items.pop()!;
+    const last = this.#items.pop()!;
     if (last === item) return;
-    this.items[item.place] = last;
+    this.#items[item.place] = last;
     last.place = item.place;
   }
 
@@ -49,9 +50,9 @@ export class Scope {
     }
     this.closing = true;
     freeTogether(() => {
-      for (const item of this.items) item.dispose();
+      for (const item of this.#items) item.dispose();
     });
-    this.items = [];
+    this.#items = [];
     this.closing = false;
   }
 }
