@@ -138,9 +138,11 @@ async function measure(bench: BenchCase, around: Surroundings, result: CaseResul
     result.metrics = (await bench.metrics?.(knowing.map(({ name }) => name))) ?? [];
     const samples = await alternate(contestants, around.pace);
     summarise({ ...bench, bytes: bytesOf(bench, dtype) }, contestants, samples, around.ceilings, result);
-    result.scalings = scalings(contestants, samples);
-    if (bench.scalesBeside !== undefined) {
-      const rivals = contestants.filter(({ name }) => name === OURS || name === bench.scalesBeside);
+    const { scalesBeside } = bench;
+    if (scalesBeside === undefined) {
+      result.scalings = scalings(contestants, samples);
+    } else {
+      const rivals = contestants.filter(({ name }) => name === OURS || name === scalesBeside);
       const rounds = SCALING_ROUNDS * around.pace.mostRounds;
       result.scalings = scalings(
         rivals,

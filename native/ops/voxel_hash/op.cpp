@@ -15,7 +15,7 @@
 namespace md::voxel_hash {
 namespace {
 
-constexpr int64_t kPointGrain = 1 << 9;      // points or queries below which a second thread costs more than it brings
+constexpr int64_t kPointGrain = 1 << 9;       // points or queries below which a second thread costs more than it brings
 constexpr int64_t kNeighbourGrain = 1 << 12;  // neighbours, likewise
 constexpr int64_t kLeastSlots = 16;
 

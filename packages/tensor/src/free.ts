@@ -11,15 +11,14 @@ export function free(slot: number): void {
   if (count === batch.length) flush();
 }
 
-/** Runs `body`, which frees many slots and does nothing else. */
+/** Runs `body`, which frees many slots and does nothing else. Does not nest. */
 export function freeTogether(body: () => void): void {
-  const outer = collecting;
   collecting = true;
   try {
     body();
   } finally {
-    collecting = outer;
-    if (!collecting && count > 0) flush();
+    collecting = false;
+    if (count > 0) flush();
   }
 }
 

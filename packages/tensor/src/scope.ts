@@ -23,7 +23,7 @@ export interface Owned {
 export class Scope {
   // Of the language's own private kind: whoever prints a tensor, or makes JSON of it, does not meet it again here.
   #items: Owned[] = [];
-  private closing = false;
+  #closing = false;
 
   add(item: Owned): void {
     item.owner = this;
@@ -32,7 +32,7 @@ export class Scope {
 
   /** Takes out one of its items; the last one takes its place. */
   remove(item: Owned): void {
-    if (this.closing) return;
+    if (this.#closing) return;
     const last = this.#items.pop()!;
     if (last === item) return;
     this.#items[item.place] = last;
@@ -48,12 +48,12 @@ export class Scope {
       own(item, parent);
       pending.push(...item.reachable());
     }
-    this.closing = true;
+    this.#closing = true;
     freeTogether(() => {
       for (const item of this.#items) item.dispose();
     });
     this.#items = [];
-    this.closing = false;
+    this.#closing = false;
   }
 }
 
