@@ -1,5 +1,7 @@
 // Forward kernel. Vector lanes are queries: a query's arithmetic never sees another query's values, its softmax needs no
-// sums across lanes, and no lane is wasted whatever the head size.
+// sums across lanes, and no lane is wasted whatever the head size. A query that is alone in its block has keys and channels
+// for lanes instead.
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -78,11 +80,17 @@ struct HeadForward {
     kStep = vStep = depth;
   }
 
-  void loadQueries(const Block& block) {
+  /// The prepared queries of a head, row by row.
+  void loadRows(const Block& block, int64_t h, T* to) const {
     const T scale = static_cast<T>(problem.scale * kLog2E);
     const int64_t live = block.end - block.begin;
-    Preparer<T>{problem.prepareQ, depth, columns}.rows(problem.q, batch, head, block.begin, live, rows, depth, scale);
-    for (int64_t i = 0; i < live; i++) problem.out.expectNext(problem.out.at<T>(batch, head, block.begin + i), depth);
+    Preparer<T>{problem.prepareQ, depth, columns}.rows(problem.q, batch, h, block.begin, live, to, depth, scale);
+    for (int64_t i = 0; i < live; i++) problem.out.expectNext(problem.out.at<T>(batch, h, block.begin + i), depth);
+  }
+
+  void loadQueries(const Block& block) {
+    loadRows(block, head, rows);
+    const int64_t live = block.end - block.begin;
     for (int64_t i = 0; i < live; i += lanes) md::MD_ISA::packPanel<2>(rows + i * depth, 1, depth, depth, live - i, queries + i * depth);
     std::memset(sums, 0, static_cast<size_t>(kQueryBlock * depth) * sizeof(T));
     for (int64_t i = 0; i < kQueryBlock; i++) {
@@ -207,7 +215,96 @@ struct HeadForward {
     }
   }
 
+  /// scores[j] = q · key j of n, and -infinity up to whole vectors behind the last.
+  void scoreKeys(const T* q, const T* keys, int64_t n) {
+    for (int64_t j = 0; j < n; j += width) {
+      const T* key[width];
+      for (int64_t r = 0; r < width; r++) key[r] = keys + (j + r < n ? j + r : j) * kStep;
+      Vec<T> products[width];
+      for (Vec<T>& product : products) product = Vec<T>::zero();
+      eachVector<T>(depth, [&](int64_t d, auto part) {
+        const Vec<T> channels = loadLanes(q + d, part);
+#pragma GCC unroll 16
+        for (int r = 0; r < width; r++) products[r] = fma(loadLanes(key[r] + d, part), channels, products[r]);
+      });
+      sumsOf(products).store(scores + j);
+    }
+    for (int64_t j = n; j % width != 0; j++) scores[j] = -std::numeric_limits<T>::infinity();
+  }
+
+  /// What softmaxStep does, for one query of a head.
+  T softmaxKeys(int64_t h, int64_t n) {
+    Vec<T> largest = Vec<T>::set(most[h]), sum = Vec<T>::zero();
+    for (int64_t j = 0; j < n; j += width) largest = max(largest, Vec<T>::load(scores + j));
+    const T now = largest.max();
+    for (int64_t j = 0; j < n; j += width) {
+      const Vec<T> weight = exp2NonPositive(Vec<T>::load(scores + j) - Vec<T>::set(now));
+      weight.store(scores + j);
+      sum = sum + weight;
+    }
+    alignas(64) T decay[width];
+    exp2NonPositive(Vec<T>::set(most[h] - now)).store(decay);
+    most[h] = now;
+    total[h] = total[h] * decay[0] + sum.sum();
+    return decay[0];
+  }
+
+  /// sum = sum · decay + Σ scores[j] · value j of n
+  void addRows(const T* values, int64_t n, T decay, T* sum) const {
+    constexpr int64_t kChains = 4;  // that do not wait for each other
+    eachVector<T>(depth, [&](int64_t d, auto part) {
+      Vec<T> acc[kChains] = {loadLanes(sum + d, part) * Vec<T>::set(decay), Vec<T>::zero(), Vec<T>::zero(), Vec<T>::zero()};
+      const T* value = values + d;
+      int64_t j = 0;
+      for (; j + kChains <= n; j += kChains, value += kChains * vStep) {
+#pragma GCC unroll 4
+        for (int64_t c = 0; c < kChains; c++) acc[c] = fma(Vec<T>::set(scores[j + c]), loadLanes(value + c * vStep, part), acc[c]);
+      }
+      for (; j < n; j++, value += vStep) acc[0] = fma(Vec<T>::set(scores[j]), loadLanes(value, part), acc[0]);
+      storeLanes((acc[0] + acc[1]) + (acc[2] + acc[3]), sum + d, part);
+    });
+  }
+
+  /// All of a block of one query, in `heads` heads from this one on: keys whose heads lie side by side are read once.
+  void runAlone(const Block& block, int64_t heads) {
+    const int64_t query = block.begin;
+    std::memset(sums, 0, static_cast<size_t>(heads * depth) * sizeof(T));
+    for (int64_t h = 0; h < heads; h++) {
+      loadRows(block, head + h, rows + h * depth);
+      most[h] = std::numeric_limits<T>::lowest();
+      total[h] = T(0);
+    }
+    const int64_t sample = block.ownTokens > 0 ? query / block.ownTokens * block.ownTokens : 0;
+    const int64_t begins[] = {sample, block.rangeBegin[0], block.rangeBegin[1]};
+    const int64_t ends[] = {sample + block.ownTokens, block.rangeEnd[0], block.rangeEnd[1]};
+    for (int range = 0; range < 3; range++) {
+      for (int64_t from = begins[range]; from < ends[range]; from += kKeysAtOnce) {
+        for (int64_t h = 0; h < heads; h++) meetAlone(query, h, from, std::min(ends[range] - from, kKeysAtOnce));
+      }
+    }
+    for (int64_t h = 0; h < heads; h++) {
+      const bool none = total[h] == T(0);
+      static_cast<T*>(problem.logSumExp)[(batch * problem.heads + head + h) * problem.queries + query] =
+          none ? std::numeric_limits<T>::infinity() : most[h] + std::log2(total[h]);
+      scaleRow(sums + h * depth, none ? T(0) : T(1) / total[h], problem.out.at<T>(batch, head + h, query), depth);
+    }
+  }
+
+  /// The one query of head + h meets keys [from, from + n).
+  void meetAlone(int64_t query, int64_t h, int64_t from, int64_t n) {
+    const Predicate& predicate = problem.predicate;
+    const uint8_t* const mask = headMask + h * predicate.stride[1];
+    const Coverage covered = coverage(predicate, mask, query, 1, from, n);
+    if (covered == Coverage::none) return;
+    scoreKeys(rows + h * depth, k + h * problem.k.head + from * kStep, n);
+    if (covered == Coverage::some) ruleOut(predicate, mask, query, 1, from, n, scores, 0, 1);
+    const T decay = softmaxKeys(h, n);
+    if (problem.dropout.on()) Dropper<T>(problem, batch, head + h).apply(query, 1, from, n, scores, 0, 1);
+    addRows(v + h * problem.v.head + from * vStep, n, decay, sums + h * depth);
+  }
+
   void run(const Block& block) {
+    if (block.end - block.begin == 1) return runAlone(block, 1);
     loadQueries(block);
     const int64_t used = (block.end - block.begin + lanes - 1) / lanes;
     if (block.ownTokens > 0) {  // first: the sums are still 0
@@ -245,7 +342,15 @@ void forwardPart(const ForwardProblem& problem, Cut begin, Cut end, void* worksp
       const Segment& segment = problem.blocks.segments[unit / problem.heads];
       const int64_t first = unit == begin.unit ? begin.block : 0, last = unit == end.unit ? end.block : segment.blocks();
       if (first >= last) continue;
-      state.enter(segment, unit % problem.heads);
+      const int64_t head = unit % problem.heads;
+      state.enter(segment, head);
+      const Block& block = problem.blocks.blocks[segment.firstBlock];
+      if (segment.blocks() == 1 && block.end - block.begin == 1 && problem.blocksToPack > 1) {
+        const int64_t heads = std::min({problem.heads - head, end.unit - unit, kQueryBlock});
+        state.runAlone(block, heads);
+        unit += heads - 1;
+        continue;
+      }
       for (int64_t i = first; i < last; i++) state.run(problem.blocks.blocks[segment.firstBlock + i]);
     }
   });

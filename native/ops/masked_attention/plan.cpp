@@ -150,9 +150,12 @@ void planDense(Plan& plan, const Mask& mask, const Sizes& sizes, const char* op)
   planAll(plan, sizes);
 }
 
+/// In pairs of a full block: few rows leave lanes of a vector empty, and one alone mostly waits for memory.
 int64_t work(const Block& block) {
+  constexpr int64_t kAlone = 3, kLeast = 8;
   const int64_t met = block.rangeEnd[0] - block.rangeBegin[0] + block.rangeEnd[1] - block.rangeBegin[1] + block.ownTokens;
-  return (block.end - block.begin) * (met + 1);
+  const int64_t rows = block.end - block.begin;
+  return (rows == 1 ? kAlone : std::max(rows, kLeast)) * (met + 1);
 }
 
 }  // namespace

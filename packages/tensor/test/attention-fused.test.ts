@@ -29,6 +29,7 @@ const cases: Case[] = [
   { name: "no mask", queries: 37, keys: 70 },
   { name: "no queries", queries: 0, keys: 5 },
   { name: "no keys", queries: 5, keys: 0 },
+  { name: "one query", queries: 1, keys: 301 },
   { name: "causal", queries: 50, keys: 50, mask: causal() },
   { name: "dense", queries: 9, keys: 20, mask: dense(bool([9, 20])) },
   {
@@ -248,14 +249,18 @@ describe("dropout fused into attention", () => {
   }
 
   it("keeps what Philox4x32-10 says of the place: 16 bits of draw (head, query, ⌊key / 8⌋)", () => {
-    const [queries, keys] = [21, 13];
-    const kept = weights(queries, keys, { p: 0.5, generator: new md.Generator(7) }).toFlatArray();
-    kept.forEach((weight, i) => {
-      const [row, key] = [Math.floor(i / keys), i % keys];
-      const words = philox(7, row * 2 + Math.floor(key / 8));
-      const bits = (words[(key % 8) >> 1]! >>> (16 * (key % 2))) & 0xffff;
-      expect(weight > 0).toBe(bits >= 32768);
-    });
+    for (const [queries, keys] of [
+      [21, 13],
+      [1, 141],
+    ] as const) {
+      const kept = weights(queries, keys, { p: 0.5, generator: new md.Generator(7) }).toFlatArray();
+      kept.forEach((weight, i) => {
+        const [row, key] = [Math.floor(i / keys), i % keys];
+        const words = philox(7, row * Math.ceil(keys / 8) + Math.floor(key / 8));
+        const bits = (words[(key % 8) >> 1]! >>> (16 * (key % 2))) & 0xffff;
+        expect(weight > 0).toBe(bits >= 32768);
+      });
+    }
   });
 
   it("passes the gradient check, in every kind of block", () => {

@@ -95,6 +95,8 @@ export const attentionCases: OpCase[] = [
   row("no queries", { batch: 1, heads: 2, queries: 0, keys: 3, headDim: 4 }, undefined, () => true),
   row("no keys", { batch: 1, heads: 2, queries: 3, keys: 0, headDim: 4 }, undefined, () => true),
   row("no batch", { batch: 0, heads: 2, queries: 3, keys: 3, headDim: 4 }, undefined, () => true),
+  row("one query", { batch: 2, heads: 3, queries: 1, keys: 269, headDim: 18 }, undefined, () => true),
+  level2Row(1, 1, 137, 18, false, [137, 9]),
   level2Row(3, 1, 7, 15),
   level2Row(2, 3, 5, 6),
   level2Row(2, 17, 3, 3),
@@ -114,6 +116,7 @@ export const attentionCases: OpCase[] = [
     md.masks.causal(),
     (_b, _h, i, j) => j <= i + 5,
   ),
+  row("causal, one query", { batch: 1, heads: 2, queries: 1, keys: 9, headDim: 3 }, md.masks.causal(), () => true),
   row(
     "causal, empty rows",
     { batch: 1, heads: 1, queries: 6, keys: 4, headDim: 4 },
@@ -124,13 +127,13 @@ export const attentionCases: OpCase[] = [
     [5, 6],
     [2, 1, 5, 6],
     [2, 3, 5, 1],
+    [2, 3, 1, 6],
   ].map((shape): OpCase => {
-    const sizes = { batch: 2, heads: 3, queries: 5, keys: 6, headDim: 4 };
-    const full = [2, 3, 5, 6];
+    const queries = shape.at(-2)!;
+    const sizes = { batch: 2, heads: 3, queries, keys: 6, headDim: 4 };
+    const full = [2, 3, queries, 6];
     const size = shape.reduce((total, extent) => total * extent, 1);
-    const bits = Array.from({ length: size }, (_, i) => (i % 6 < 5 ? (i * 7 + 3) % 3 : 0)).map((bit) =>
-      bit > 0 ? 1 : 0,
-    );
+    const bits = Array.from({ length: size }, (_, i) => (i % 6 < 5 && (i * i + i) % 7 > 2 ? 1 : 0));
     const allows: Allows = (...index) => {
       let at = 0;
       shape.forEach(
