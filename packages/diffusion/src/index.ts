@@ -15,7 +15,7 @@ export {
   miniDiffuser,
   type MiniDiffuserDraws,
 } from "./mini-diffuser/mini-diffuser.js";
-export type { NeckMemory, QueryGrid } from "./mini-diffuser/neck.js";
+export type { NeckMemory, QueryGrids } from "./mini-diffuser/neck.js";
 export type { NeckKeys } from "./mini-diffuser/neck-attention.js";
 export { type EncodedScenes, MiniDiffuserNetwork, type SceneTensors } from "./mini-diffuser/network.js";
 export { releasedNames } from "./mini-diffuser/released-names.js";

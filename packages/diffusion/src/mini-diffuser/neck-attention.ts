@@ -41,9 +41,16 @@ export interface NeckKeys extends KeyValue {
 export interface ActionTokens {
   items: number;
   samples: number;
-  /** [B, S, 3], metres. */
-  positions: Tensor;
+  /** Of their positions: {@link neckRotary}. */
+  rotary: Tensor | undefined;
 }
+
+/**
+ * The table that rotates tokens at positions [B, tokens, 3], metres, with `compat` [1, all tokens, 3]; undefined without
+ * rotary embedding.
+ */
+export const neckRotary = (positions: Tensor, headDim: number, { ropeScale }: NeckOptions): Tensor | undefined =>
+  ropeScale === 0 ? undefined : rotaryTable(positions, headDim, { scale: ropeScale });
 
 /**
  * Attention of action tokens with 3D rotary embedding (A.3). Each attends to the level's points, to the context tokens,
@@ -100,19 +107,18 @@ export class NeckAttention extends Module {
   }
 
   /** x [B·S, dim] to the same, plus `residual`. */
-  forward(x: Tensor, { items, samples, positions }: ActionTokens, keys: NeckKeys, residual: Tensor): Tensor {
+  forward(x: Tensor, { items, samples, rotary }: ActionTokens, keys: NeckKeys, residual: Tensor): Tensor {
     const queries = { qNorm: headNorm(this.qNorm), normEps: this.qNorm.eps };
     const q = this.q.forward(x);
     if (!this.ownKv) {
       const out = maskedAttention(toHeads(q, this.numHeads), keys.k, keys.v, {
         ...queries,
-        qRotary: this.rotary(positions.reshape([1, items * samples, 3])),
+        qRotary: rotary,
         rotateFirst: true,
         mask: varlenOf(items, samples, keys.lengths),
       });
       return this.proj.forward(fromHeads(out), residual);
     }
-    const rotary = this.rotary(positions);
     const byItem = (part: Tensor): Tensor => toHeads(part, this.numHeads, items);
     const { k, v } = this.keyValue(this.ownKv.forward(x), items);
     const own = rotate(this.normed(k), rotary);
@@ -129,12 +135,6 @@ export class NeckAttention extends Module {
     return this.proj.forward(fromHeads(out), residual);
   }
 
-  // Of positions [B, tokens, 3]; undefined without rotary embedding.
-  private rotary(positions: Tensor): Tensor | undefined {
-    const { ropeScale } = this.options;
-    return ropeScale === 0 ? undefined : rotaryTable(positions, this.dim / this.numHeads, { scale: ropeScale });
-  }
-
   // [batch·tokens, 2·dim] to keys and values [batch, heads, tokens, headDim].
   private keyValue(rows: Tensor, batch = 1): KeyValue {
     const [k, v] = rows.split([this.dim, this.dim]);
@@ -149,7 +149,7 @@ export class NeckAttention extends Module {
   private placeKeys(k: Tensor, v: Tensor, coordinates: Tensor): KeyValue {
     const { compat } = this.options;
     if (compat === "released") return { k: this.normed(k), v };
-    const rotary = this.rotary(coordinates.unsqueeze(0));
+    const rotary = neckRotary(coordinates.unsqueeze(0), this.dim / this.numHeads, this.options);
     if (compat === "fixed") return { k: this.normed(rotate(k, rotary)), v };
     return { k: rotate(this.normed(k), rotary), v };
   }

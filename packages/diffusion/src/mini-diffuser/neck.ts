@@ -8,8 +8,18 @@ import {
   Module,
   type RandomLayerOptions,
 } from "@md/nn";
-import { abs, floor, ge, indexSelect, localKernelQuery, scope, sign, silu, tensor, type Tensor } from "@md/tensor";
-import { itemOfRow } from "../item-of-row.js";
+import {
+  abs,
+  cat,
+  floor,
+  indexSelect,
+  type LocalKernelMap,
+  localKernelQuery,
+  scope,
+  sign,
+  Tensor,
+  zeros,
+} from "@md/tensor";
 import type { Compat } from "./config.js";
 import { type ActionTokens, NeckAttention, type NeckKeys, type NeckOptions } from "./neck-attention.js";
 
@@ -17,17 +27,28 @@ import { type ActionTokens, NeckAttention, type NeckKeys, type NeckOptions } fro
 export interface NeckMemory {
   level: LevelFeatures;
   keys: NeckKeys;
-  /** Features convolved at every cell of the level, with `compat` and local query; else null. */
+  /** With `compat` and local query a row of 0, then the features convolved at every cell of the level; else null. */
   convolved: Tensor | null;
 }
 
-/** Where positions fall into the cells of a level. */
-export interface QueryGrid {
-  /** A corner of cell (0, 0, 0) of each item, [B, 1, 3] or, one for all, [1, 1, 3], metres. */
-  origin: Tensor;
-  /** Edge of a cell, metres. */
-  cellSize: number;
+/** The grids of all levels. */
+export interface QueryGrids {
+  /** A corner of cell (0, 0, 0) of each item or, one for all, [levels, B or 1, 1, 3], metres. */
+  origins: Tensor;
+  /** Edge of a cell, metres, [levels, 1, 1, 1]. */
+  cellSizes: Tensor;
 }
+
+/** Where positions [B, S, 3] lie in the grid of each level, in cells: [B·S, 3] each. With `compat` rounded towards 0. */
+export function cellsOf(positions: Tensor, { origins, cellSizes }: QueryGrids, compat: Compat): Tensor[] {
+  const exact = positions.sub(origins).div(cellSizes);
+  const cells = compat === "none" ? exact : floor(abs(exact)).mul(sign(exact)).add(0.5);
+  const rows = positions.size / 3;
+  return cells.reshape([-1, 3]).split(new Array<number>(origins.shape[0]!).fill(rows), 0);
+}
+
+/** Where queries read a level: the cells around each, or, with `compat`, a row of what is convolved, i32 [Q]. */
+export type QueryPlaces = LocalKernelMap | Tensor;
 
 /** LayerNorm scaled and shifted by a condition: norm(x) · (1 + scale) + shift (Eq. 14), in one pass. */
 class ModulatedNorm extends Module {
@@ -66,24 +87,22 @@ class LocalQuery extends Module {
   }
 
   remember({ cloud, features }: LevelFeatures): Tensor | null {
-    return this.compat === "none" ? null : this.embedding.forward(cloud, features);
+    if (this.compat === "none") return null;
+    const convolved = this.embedding.forward(cloud, features);
+    const { dtype, device } = convolved;
+    return cat([zeros([1, convolved.shape[1]!], { dtype, device }), convolved], 0);
   }
 
-  /** [B·S, dim] of positions [B, S, 3]. */
-  forward({ items, samples, positions }: ActionTokens, { level, convolved }: NeckMemory, grid: QueryGrid): Tensor {
-    const { device } = positions;
-    const item = itemOfRow(items, samples, device);
-    const cells = positions.sub(grid.origin).div(grid.cellSize).reshape([-1, 3]);
-    if (!convolved) {
-      const { weight, bias } = this.embedding.conv;
-      const kernel = weight.reshape([weight.shape[0]!, 27, -1]).permute([1, 0, 2]);
-      const gathered = localKernelQuery(level.cloud.localKernelMap(cells, item), level.features, kernel);
-      return this.embedding.finish(gathered.add(bias!));
-    }
-    const truncated = floor(abs(cells)).mul(sign(cells)).add(0.5);
-    const row = level.cloud.lookup(truncated, item);
-    const occupied = ge(row, tensor(0, { dtype: "i32", device })).to(cells.dtype);
-    return indexSelect(convolved, 0, row.mul(occupied.to("i32"))).mul(occupied.unsqueeze(1));
+  locate(cells: Tensor, item: Tensor, { level, convolved }: NeckMemory): QueryPlaces {
+    return convolved ? level.cloud.lookup(cells, item).add(1) : level.cloud.localKernelMap(cells, item);
+  }
+
+  /** [Q, dim] */
+  forward(places: QueryPlaces, { level, convolved }: NeckMemory): Tensor {
+    if (places instanceof Tensor) return indexSelect(convolved!, 0, places);
+    const { weight, bias } = this.embedding.conv;
+    const kernel = weight.reshape([weight.shape[0]!, 27, -1]).permute([1, 0, 2]);
+    return this.embedding.finish(localKernelQuery(places, level.features, kernel).add(bias!));
   }
 }
 
@@ -120,14 +139,19 @@ export class NeckBlock extends Module {
     return { level, keys, convolved: this.local?.remember(level) ?? null };
   }
 
+  /** Where queries at `cells` [Q, 3] of items [Q] read the level; null without local query. No feature decides it. */
+  locate(cells: Tensor, item: Tensor, memory: NeckMemory): QueryPlaces | null {
+    return this.local?.locate(cells, item, memory) ?? null;
+  }
+
   /**
    * @param x action tokens [B·S, dim]
-   * @param condition timestep and instruction of each, [B·S, contextDim]
+   * @param activated timestep and instruction of each behind their SiLU, [B·S, contextDim]
+   * @param places of their positions, of {@link locate}
    */
-  forward(x: Tensor, tokens: ActionTokens, condition: Tensor, memory: NeckMemory, grid: QueryGrid): Tensor {
+  forward(x: Tensor, tokens: ActionTokens, activated: Tensor, memory: NeckMemory, places: QueryPlaces | null): Tensor {
     return scope(() => {
-      const activated = silu(condition);
-      const located = this.local ? x.add(this.local.forward(tokens, memory, grid)) : x;
+      const located = places ? x.add(this.local!.forward(places, memory)) : x;
       const attended = this.attn.forward(this.norm1.forward(located, activated), tokens, memory.keys, located);
       return this.mlp.forward(this.norm2.forward(attended, activated), attended);
     });

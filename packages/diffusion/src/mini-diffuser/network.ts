@@ -10,11 +10,13 @@ import {
   type RandomLayerOptions,
   timestepEmbedding,
 } from "@md/nn";
-import { amin, cat, indexSelect, segmentMax, ShapeError, tensor, type Tensor, ValueError } from "@md/tensor";
+import { amin, cat, indexSelect, segmentMax, ShapeError, silu, tensor, type Tensor, ValueError } from "@md/tensor";
+import { itemOfRow } from "../item-of-row.js";
 import { ActionHead } from "./action-head.js";
 import type { ResolvedMiniDiffuserConfig } from "./config.js";
 import { LanguageEncoder } from "./language.js";
-import { NeckBlock, type NeckMemory, type QueryGrid } from "./neck.js";
+import { cellsOf, NeckBlock, type NeckMemory, type QueryGrids } from "./neck.js";
+import { neckRotary } from "./neck-attention.js";
 
 /**
  * Scenes as the network sees them: points of all items side by side, positions in metres from a centre of the item's own.
@@ -40,8 +42,8 @@ export interface EncodedScenes {
   items: number;
   /** One a block of the neck, coarse to fine. */
   memories: NeckMemory[];
-  /** Where positions fall into the cells of each. */
-  grids: QueryGrid[];
+  /** Where positions fall into the cells of the level of each. */
+  grids: QueryGrids;
   /** Instructions, [B, contextDim]. */
   instruction: Tensor;
   /** The greatest feature of each item's finest level, [B, dim]. */
@@ -99,17 +101,21 @@ export class MiniDiffuserNetwork extends Module {
     const { device } = scenes.features;
     const { grid, origins } = gridOf(scenes.coordinates, counts, voxelSize, compat === "none");
     const coordinates = scenes.coordinates.to(device);
-    const origin = tensor(origins, { shape: [origins.length / 3, 1, 3], dtype: coordinates.dtype, device });
+    const origin = tensor(origins, { shape: [1, origins.length / 3, 1, 3], dtype: coordinates.dtype, device });
     const cloud = PointCloud.build({ grid, coordinates, counts });
     const { context: words, pooled } = this.language.forward(scenes.words);
     const context = withTokens(words, this.stateTokens(scenes));
     const levels = this.backbone.forward(cloud, cloud.mean(scenes.features), context);
     const blocks = [...this.neck];
     const memories = levels.map((level, i) => blocks[i]!.remember(level, context));
-    const grids = levels.map((level, i): QueryGrid => {
-      const cellSize = voxelSize * 2 ** (levels.length - 1 - i);
-      return { origin: compat === "none" ? origin : leastOf(level), cellSize };
-    });
+    const cellSizes = levels.map((_, i) => voxelSize * 2 ** (levels.length - 1 - i));
+    const grids = {
+      origins: cat(
+        levels.map((level) => (compat === "none" ? origin : leastOf(level))),
+        0,
+      ),
+      cellSizes: tensor(cellSizes, { shape: [levels.length, 1, 1, 1], dtype: origin.dtype, device }),
+    };
     const finest = levels.at(-1)!;
     const { values, rows } = segmentMax(finest.features, tensor(finest.cloud.offsets, { device }));
     rows.dispose();
@@ -124,19 +130,24 @@ export class MiniDiffuserNetwork extends Module {
    */
   predict(encoded: EncodedScenes, positions: Tensor, timesteps: Tensor): Tensor {
     const { items, memories, grids } = encoded;
+    const { compat, contextDim, decChannels, decNumHeads } = this.config;
     const samples = positions.shape[1]!;
     const { device } = positions;
-    const tokens = { items, samples, positions };
-    const rows = Int32Array.from({ length: items * samples }, (_, row) =>
-      this.config.compat === "released" ? row % items : Math.floor(row / samples),
-    );
-    const instruction = indexSelect(encoded.instruction, 0, tensor(rows, { device }));
+    const item = itemOfRow(items, samples, device);
+    const blocks = [...this.neck];
+    // First of all: what waits for the positions then waits for nothing else.
+    const places = cellsOf(positions, grids, compat).map((cells, i) => blocks[i]!.locate(cells, item, memories[i]!));
+    const rows = compat === "released" ? item.reshape([items, samples]).permute([1, 0]).flatten() : item;
+    const instruction = indexSelect(encoded.instruction, 0, rows);
     const dtype = positions.dtype as "f32" | "f64";
-    const time = timestepEmbedding(timesteps.to(device), this.config.contextDim, { downscaleFreqShift: 0, dtype });
-    const condition = time.add(instruction);
+    const time = timestepEmbedding(timesteps.to(device), contextDim, { downscaleFreqShift: 0, dtype });
+    const activated = silu(time.add(instruction));
+    const placed = compat === "none" ? positions : positions.reshape([1, items * samples, 3]);
+    const rotary = neckRotary(placed, decChannels[0]! / decNumHeads[0]!, this.config);
+    const tokens = { items, samples, rotary };
     let x = this.anchor.forward(positions.reshape([items * samples, 3]));
-    [...this.neck].forEach((block, i) => {
-      x = block.forward(x, tokens, condition, memories[i]!, grids[i]!);
+    blocks.forEach((block, i) => {
+      x = block.forward(x, tokens, activated, memories[i]!, places[i]!);
     });
     return this.head.noise(x);
   }
@@ -224,4 +235,4 @@ function gridOf(
   return { grid, origins };
 }
 
-const leastOf = ({ cloud }: LevelFeatures): Tensor => amin(cloud.coordinates, { dim: 0 }).reshape([1, 1, 3]);
+const leastOf = ({ cloud }: LevelFeatures): Tensor => amin(cloud.coordinates, { dim: 0 }).reshape([1, 1, 1, 3]);
