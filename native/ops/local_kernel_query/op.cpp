@@ -1,5 +1,7 @@
 #include "op.h"
 
+#include <utility>
+
 #include "../voxel_hash/op.h"
 
 namespace md::local_kernel_query {
@@ -7,15 +9,20 @@ namespace {
 
 using gathered_gemm::Matrices;
 
-// [K, out, in] as the K matrices that a product with [rows, in] takes.
-Matrices matricesOf(const Tensor& weight) {
-  const int64_t out = weight.dim(1), in = weight.dim(2);
-  return {weight, weight.dim(0), out, in, out * in, in, 1};
+Tensor withFirstAxesSwapped(Tensor x) {
+  std::swap(x.shape[0], x.shape[1]);
+  std::swap(x.stride[0], x.stride[1]);
+  return x;
 }
 
-Matrices transposedOf(const Tensor& weight) {
-  const int64_t out = weight.dim(1), in = weight.dim(2);
-  return {weight, weight.dim(0), in, out, out * in, 1, in};
+// Whether a weight [K, out, in] is a view of a convolution's, [out, K, in].
+bool ofConvolution(const Tensor& weight) { return !weight.contiguous() && withFirstAxesSwapped(weight).contiguous(); }
+
+// Either in its own memory order, as the K matrices that a product with [rows, in] takes.
+Matrices matricesOf(Context& context, const Tensor& weight, const char* op) {
+  const int64_t kernels = weight.dim(0), out = weight.dim(1), in = weight.dim(2);
+  if (ofConvolution(weight)) return {withFirstAxesSwapped(weight), kernels, out, in, in, kernels * in, 1};
+  return {contiguous(context, weight, op), kernels, out, in, out * in, in, 1};
 }
 
 void requireOperands(const Tensor& means, const Tensor& weight, const char* op) {
@@ -35,7 +42,7 @@ PairMap mapQueries(Context& context, const Tensor& queries, const Tensor& queryB
 
 Tensor query(Context& context, const PairMap& hits, int64_t queries, const Tensor& means, const Tensor& weight, const char* op) {
   requireOperands(means, weight, op);
-  return gathered_gemm::multiply(context, hits, means, matricesOf(contiguous(context, weight, op)), nullptr, queries, op);
+  return gathered_gemm::multiply(context, hits, means, matricesOf(context, weight, op), nullptr, queries, op);
 }
 
 Gradients queryGrad(Context& context, const PairMap& hits, const Tensor& means, const Tensor& weight, const Tensor& grad, bool wantsMeans, bool wantsWeight,
@@ -45,8 +52,12 @@ Gradients queryGrad(Context& context, const PairMap& hits, const Tensor& means, 
   requireRank(grad, 2, op, "grad");
   requireShape(grad, {grad.dim(0), weight.dim(1)}, op, "grad");
   Gradients results;
-  if (wantsWeight) results.weight = empty(context, means.dtype, weight.shape, op);
-  const Matrices transposed = transposedOf(contiguous(context, weight, op)), ofWeight = matricesOf(wantsWeight ? results.weight : weight);
+  const Matrices m = matricesOf(context, weight, op), transposed{m.values, m.kernels, m.depth, m.columns, m.kernelStride, m.depthStride, m.columnStride};
+  Matrices ofWeight = m;
+  if (wantsWeight) {
+    ofWeight.values = empty(context, means.dtype, m.values.shape, op);
+    results.weight = ofConvolution(weight) ? withFirstAxesSwapped(ofWeight.values) : ofWeight.values;
+  }
   results.means = gathered_gemm::multiplyGrad(context, hits, means, grad, wantsMeans ? &transposed : nullptr, wantsWeight ? &ofWeight : nullptr, op);
   return results;
 }

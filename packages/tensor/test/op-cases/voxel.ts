@@ -49,6 +49,40 @@ function denseMeans(features: number[], channels: number, voxels: { points: numb
   );
 }
 
+/** Two channels of three, by a weight that `kernel` makes the op's; its row for output channel o and offset k is `rowOf`. */
+function queryRow(
+  name: string,
+  shape: number[],
+  kernel: (weight: md.Tensor) => md.Tensor,
+  rowOf: (o: number, k: number) => number,
+): OpCase {
+  return {
+    primitives: ["localKernelMap", "localKernelQuery", "localKernelQueryGrad"],
+    name: `local kernel query${name}`,
+    inputs: [points, pointBatch, queries, queryBatch, { shape: [12, 3] }, { shape }],
+    run: (p, batch, q, qBatch, features, weight) => {
+      const hash = build(p, batch);
+      return md.localKernelQuery(hash.localKernelMap(q, qBatch), hash.mean(features), kernel(weight));
+    },
+    reference: (p, batch, q, qBatch, features, weight) => {
+      const voxels = denseVoxels(p, batch);
+      const means = denseMeans(features, 3, voxels);
+      const neighbours = denseNeighbours(
+        qBatch.map((_, row) => keyOf(q, qBatch, row)),
+        voxels,
+      );
+      return qBatch.flatMap((_, row) =>
+        [0, 1].map((o) =>
+          offsets.reduce((sum, _offset, k) => {
+            const mean = means[neighbours[27 * row + k]!] ?? [0, 0, 0];
+            return mean.reduce((total, value, c) => total + value * weight[3 * rowOf(o, k) + c]!, sum);
+          }, 0),
+        ),
+      );
+    },
+  };
+}
+
 export const voxelCases: OpCase[] = [
   {
     primitives: ["voxelHash"],
@@ -99,31 +133,18 @@ export const voxelCases: OpCase[] = [
     run: (p, batch, features) => build(p, batch).mean(features),
     reference: (p, batch, features) => denseMeans(features, 5, denseVoxels(p, batch)).flat(),
   },
-  {
-    primitives: ["localKernelMap", "localKernelQuery", "localKernelQueryGrad"],
-    name: "local kernel query",
-    inputs: [points, pointBatch, queries, queryBatch, { shape: [12, 3] }, { shape: [27, 2, 3] }],
-    run: (p, batch, q, qBatch, features, weight) => {
-      const hash = build(p, batch);
-      return md.localKernelQuery(hash.localKernelMap(q, qBatch), hash.mean(features), weight);
-    },
-    reference: (p, batch, q, qBatch, features, weight) => {
-      const voxels = denseVoxels(p, batch);
-      const means = denseMeans(features, 3, voxels);
-      const neighbours = denseNeighbours(
-        qBatch.map((_, row) => keyOf(q, qBatch, row)),
-        voxels,
-      );
-      return qBatch.flatMap((_, row) =>
-        [0, 1].map((o) =>
-          offsets.reduce((sum, _offset, k) => {
-            const mean = means[neighbours[27 * row + k]!] ?? [0, 0, 0];
-            return mean.reduce((total, value, c) => total + value * weight[(2 * k + o) * 3 + c]!, sum);
-          }, 0),
-        ),
-      );
-    },
-  },
+  queryRow(
+    "",
+    [27, 2, 3],
+    (weight) => weight,
+    (o, k) => 2 * k + o,
+  ),
+  queryRow(
+    " by a convolution's weight",
+    [2, 27, 3],
+    (weight) => weight.permute([1, 0, 2]),
+    (o, k) => 27 * o + k,
+  ),
   {
     primitives: ["localKernelQuery", "segmentMean"],
     name: "local kernel query of no points and no queries",
