@@ -87,6 +87,7 @@ void floatUnary(Unary kind, const void* x, void* y, int64_t n, T a, T b) {
     case Unary::floor: return map<T>(x, y, n, [](T v) { return std::floor(v); });
     case Unary::ceil: return map<T>(x, y, n, [](T v) { return std::ceil(v); });
     case Unary::round: return map<T>(x, y, n, [](T v) { return std::nearbyint(v); });
+    case Unary::trunc: return map<T>(x, y, n, [](T v) { return std::trunc(v); });
     case Unary::leakyRelu: return map<T>(x, y, n, [a](T v) { return v > 0 ? v : a * v; });
     case Unary::clamp: return map<T>(x, y, n, [a, b](T v) { return clampOf(v, a, b); });
     case Unary::powScalar: return map<T>(x, y, n, [a](T v) { return std::pow(v, a); });

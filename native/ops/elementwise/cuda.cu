@@ -65,6 +65,7 @@ __device__ auto unaryOf(T v, T a, T b) {
   else if constexpr (kind == Unary::floor) return std::floor(v);
   else if constexpr (kind == Unary::ceil) return std::ceil(v);
   else if constexpr (kind == Unary::round) return std::nearbyint(v);
+  else if constexpr (kind == Unary::trunc) return std::trunc(v);
   else if constexpr (kind == Unary::leakyRelu) return v > T(0) ? v : a * v;
   else if constexpr (kind == Unary::clamp) return v < a ? a : (v > b ? b : v);
   else if constexpr (kind == Unary::powScalar) return std::pow(v, a);
@@ -82,6 +83,7 @@ constexpr bool hasGradient() {
     case Unary::floor:
     case Unary::ceil:
     case Unary::round:
+    case Unary::trunc:
     case Unary::addScalar:
     case Unary::mulScalar:
     case Unary::isFinite:

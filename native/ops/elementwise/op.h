@@ -9,7 +9,7 @@ namespace md::elementwise {
 /// Order shared with `unaryKinds` in packages/tensor/src/ops/elementwise.ts.
 enum class Unary : int32_t {
   neg, abs, exp, log, sqrt, rsqrt, sin, cos, tanh, sigmoid, silu, relu, gelu, geluTanh, erf, softplus, square,
-  reciprocal, sign, floor, ceil, round, leakyRelu, clamp, powScalar, addScalar, mulScalar, isFinite, logicalNot, count
+  reciprocal, sign, floor, ceil, round, trunc, leakyRelu, clamp, powScalar, addScalar, mulScalar, isFinite, logicalNot, count
 };
 
 /// Order shared with `binaryKinds` in packages/tensor/src/ops/elementwise.ts.

@@ -56,6 +56,7 @@ const unaryRules: Rules<UnaryKind> = {
   floor: "nondiff",
   ceil: "nondiff",
   round: "nondiff",
+  trunc: "nondiff",
   isFinite: "nondiff",
   logicalNot: "nondiff",
 };

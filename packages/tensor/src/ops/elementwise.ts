@@ -29,6 +29,7 @@ export const unaryKinds = [
   "floor",
   "ceil",
   "round",
+  "trunc",
   "leakyRelu",
   "clamp",
   "powScalar",
@@ -129,6 +130,8 @@ export const floor = (x: Tensor): Tensor => unary("floor", x);
 export const ceil = (x: Tensor): Tensor => unary("ceil", x);
 /** To the nearest integer, halves to even; no gradient. */
 export const round = (x: Tensor): Tensor => unary("round", x);
+/** To an integer towards 0; no gradient. */
+export const trunc = (x: Tensor): Tensor => unary("trunc", x);
 export const leakyRelu = (x: Tensor, negativeSlope = 0.01): Tensor => unary("leakyRelu", x, negativeSlope);
 /** x held to [min, max]; the gradient passes where it was inside, bounds included. */
 export const clamp = (x: Tensor, { min = -Infinity, max = Infinity }: { min?: number; max?: number }): Tensor =>

@@ -31,6 +31,7 @@ const unary: Record<
   sign: { run: md.sign, f: Math.sign },
   floor: { run: md.floor, f: Math.floor, range: [-3, 3] },
   ceil: { run: md.ceil, f: Math.ceil, range: [-3, 3] },
+  trunc: { run: md.trunc, f: Math.trunc, range: [-3, 3] },
   round: { run: md.round, f: Math.round, range: [-3, 3] },
   leakyRelu: { run: (x) => md.leakyRelu(x, 0.1), f: (x) => (x > 0 ? x : 0.1 * x) },
   clamp: { run: (x) => md.clamp(x, { min: -0.4, max: 0.3 }), f: (x) => Math.min(Math.max(x, -0.4), 0.3) },
@@ -71,7 +72,7 @@ const binary: Record<(typeof binaryKinds)[number], (a: number, b: number) => num
 };
 const differentiable = new Set(["add", "sub", "mul", "div", "pow", "maximum", "minimum"]);
 // Piecewise constant: their gradient is none.
-const withoutGradient = new Set(["sign", "floor", "ceil", "round", "isFinite", "logicalNot"]);
+const withoutGradient = new Set(["sign", "floor", "ceil", "round", "trunc", "isFinite", "logicalNot"]);
 
 export const elementwiseCases: OpCase[] = [
   ...unaryKinds.map((kind): OpCase => {
