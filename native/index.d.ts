@@ -124,8 +124,17 @@ export interface Native {
     mode: number,
   ): void;
 
-  /** Outputs: y, mean, rstd. -1 stands for an absent weight or bias, here and below. */
-  layerNorm(x: number, weight: number, bias: number, scale: number, shift: number, axes: number, eps: number): void;
+  /** Outputs: y and, with `save`, mean and rstd. -1 stands for an absent weight or bias, here and below. */
+  layerNorm(
+    x: number,
+    weight: number,
+    bias: number,
+    scale: number,
+    shift: number,
+    axes: number,
+    eps: number,
+    save: boolean,
+  ): void;
   /**
    * Outputs: dx, plus `earlier` unless that is -1; where `affine`, dWeight, dBias; with a scale dScale, and dShift unless every
    * row has its own.
@@ -234,8 +243,8 @@ export interface Native {
     wantsBias: boolean,
   ): void;
 
-  /** Outputs: out, logSumExp. Mask: see `maskAt` in binding/attention.cpp; `dense` is -1 for none. */
-  maskedAttention(q: number, k: number, v: number, ...options: AttentionArguments): void;
+  /** Outputs: out and, with `save`, logSumExp. Mask: see `maskAt` in binding/attention.cpp; `dense` is -1 for none. */
+  maskedAttention(q: number, k: number, v: number, save: boolean, ...options: AttentionArguments): void;
   maskedAttentionGrad(
     q: number,
     k: number,

@@ -44,11 +44,11 @@ masked_attention::Options optionsAt(Call& call, size_t i) {
           {natural(call, i + 10), natural(call, i + 11)}};
 }
 
-/// maskedAttention(q, k, v, …mask, …options)
+/// maskedAttention(q, k, v, save, …mask, …options): out and, to save, logSumExp
 void maskedAttention(Call& call) {
-  auto result = masked_attention::forward(call.context(), call.tensor(0), call.tensor(1), call.tensor(2), maskAt(call, 3), optionsAt(call, 10), call.op);
+  auto result = masked_attention::forward(call.context(), call.tensor(0), call.tensor(1), call.tensor(2), maskAt(call, 4), optionsAt(call, 11), call.op);
   call.emit(std::move(result.out));
-  call.emitWide(std::move(result.logSumExp));
+  if (call.flag(3)) call.emitWide(std::move(result.logSumExp));
 }
 
 /// maskedAttentionGrad(q, k, v, out, logSumExp, grad, …mask, …options): gradients of q, k, v and of the norms' weights and

@@ -7,11 +7,12 @@
 namespace md::binding {
 namespace {
 
-/// layerNorm(x, weight, bias, scale, shift, axes, eps): y, mean, rstd
+/// layerNorm(x, weight, bias, scale, shift, axes, eps, save): y and, to save, mean and rstd
 void layerNorm(Call& call) {
   const layer_norm::Operands operands{call.tensor(0), call.optional(1), call.optional(2), call.optional(3), call.optional(4), call.integer(5)};
   auto out = layer_norm::layerNorm(call.context(), operands, call.number(6), call.op);
   call.emit(std::move(out.y));
+  if (!call.flag(7)) return;
   call.emitWide(std::move(out.mean));
   call.emitWide(std::move(out.rstd));
 }

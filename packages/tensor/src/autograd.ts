@@ -186,6 +186,10 @@ function withGrad<T>(body: () => T): T {
   }
 }
 
+/** Whether a node will hang on an op of these inputs; if not, what its gradient alone would read need not be kept. */
+export const isRecorded = (inputs: readonly (Tensor | null)[]): boolean =>
+  enabled && inputs.some((input) => input?.requiresGrad);
+
 /** Called by the door after each op: hangs a node on the outputs if any input wants a gradient. */
 export function record<P extends Primitive>(
   primitive: P,

@@ -1,5 +1,6 @@
 import { type AttentionArguments, native } from "@md/native";
 import { lowered, widened } from "../autocast.js";
+import { isRecorded } from "../autograd.js";
 import { executeAll } from "../primitives.js";
 import type { Generator, GeneratorState } from "../random.js";
 import type { Tensor } from "../tensor.js";
@@ -115,10 +116,12 @@ export function maskedAttention(q: Tensor, k: Tensor, v: Tensor, options: Masked
     rotateFirst,
     dropout: dropout && dropout.p !== 0 ? { p: dropout.p, ...draws(q, k, dropout.generator) } : noDropout,
   };
-  const [out, logSumExp] = executeAll("maskedAttention", [q, k, v, ...optional], attrs, 2, () =>
-    native.maskedAttention(q.slot, k.slot, v.slot, ...argumentsOf(attrs, optional)),
+  const operands = [q, k, v, ...optional];
+  const save = isRecorded(operands);
+  const [out, logSumExp] = executeAll("maskedAttention", operands, attrs, save ? 2 : 1, () =>
+    native.maskedAttention(q.slot, k.slot, v.slot, save, ...argumentsOf(attrs, optional)),
   );
-  logSumExp!.dispose();
+  logSumExp?.dispose();
   return out!;
 }
 

@@ -1,6 +1,6 @@
 import { native } from "@md/native";
 import { autocastDType, lowered } from "../autocast.js";
-import { gradEnabled } from "../autograd.js";
+import { isRecorded } from "../autograd.js";
 import { execute, executeAll, executeWanted } from "../primitives.js";
 import type { Tensor } from "../tensor.js";
 import { add } from "./elementwise.js";
@@ -56,10 +56,9 @@ export function linear(
     return add(residual, linear(x, weight, bias, { activation }));
   const operands = [x, weight, bias, residual];
   const code = activations.indexOf(activation);
-  const recorded = gradEnabled() && operands.some((operand) => operand?.requiresGrad);
   const run = (save: boolean) => () =>
     native.linear(x.slot, weight.slot, bias?.slot ?? -1, residual?.slot ?? -1, code, save);
-  if (activation === "none" || !recorded) return execute("linear", operands, {}, run(false));
+  if (activation === "none" || !isRecorded(operands)) return execute("linear", operands, {}, run(false));
   const [y, saved] = executeAll("linearActivation", operands, { activation }, 2, run(true));
   saved!.dispose();
   return y!;

@@ -1,5 +1,6 @@
 import { native, ValueError } from "@md/native";
 import { raised, widened } from "../autocast.js";
+import { isRecorded } from "../autograd.js";
 import { executeAll } from "../primitives.js";
 import type { Tensor } from "../tensor.js";
 import { clamp, div, sqrt, square } from "./elementwise.js";
@@ -46,11 +47,13 @@ export function layerNorm(
 ): Tensor {
   const axes = weight?.rank ?? bias?.rank ?? 1;
   [x, weight, bias, scale, shift] = raised(x, weight, bias, scale, shift);
-  const [y, mean, rstd] = executeAll("layerNorm", [x, weight, bias, scale, shift], { axes }, 3, () =>
-    native.layerNorm(x.slot, slotOf(weight), slotOf(bias), slotOf(scale), slotOf(shift), axes, eps),
+  const operands = [x, weight, bias, scale, shift];
+  const save = isRecorded(operands);
+  const [y, mean, rstd] = executeAll("layerNorm", operands, { axes }, save ? 3 : 1, () =>
+    native.layerNorm(x.slot, slotOf(weight), slotOf(bias), slotOf(scale), slotOf(shift), axes, eps, save),
   );
-  mean!.dispose();
-  rstd!.dispose();
+  mean?.dispose();
+  rstd?.dispose();
   return y!;
 }
 
