@@ -4,6 +4,7 @@ import {
   type LocalKernelMap,
   type NeighbourKernelSize,
   type NeighbourMap,
+  scope,
   serialize,
   ShapeError,
   tensor,
@@ -51,10 +52,8 @@ export class PointCloud {
   private readonly pools = new Map<number, PointCloud>();
 
   private constructor(
-    /** Bins the rows of the finer level, or points, into those of this one. */
+    /** Bins the rows of the finer level, or points, into those of this one; its unit is this level's cell. */
     readonly hash: VoxelHash,
-    /** Cells of the level below along an edge of a cell of this one. */
-    private readonly stride: number,
     /** Bits an axis of this level's grid. */
     readonly depth: number,
     /** [V, 3]: mean position of what each cell holds. */
@@ -91,24 +90,17 @@ export class PointCloud {
     counts.forEach((count, item) => batch.fill(item, begin, (begin += count)));
     const { dtype, device } = coordinates;
     const cells = tensor(grid, { shape: [points, 3], dtype, device });
-    return PointCloud.binned(cells, tensor(batch, { device }), 1, coordinates, counts.length, GRID_DEPTH);
+    return PointCloud.binned(cells, tensor(batch, { device }), coordinates, counts.length, GRID_DEPTH);
   }
 
-  private static binned(
-    cells: Tensor,
-    batch: Tensor,
-    stride: number,
-    coordinates: Tensor,
-    items: number,
-    depth: number,
-  ): PointCloud {
-    const hash = VoxelHash.build(cells, batch, { voxelSize: stride });
+  private static binned(cells: Tensor, batch: Tensor, coordinates: Tensor, items: number, depth: number): PointCloud {
+    const hash = VoxelHash.build(cells, batch, { voxelSize: 1 });
     const itemOfRow = hash.coordinates.narrow(1, 0, 1).flatten().contiguous();
     const offsets = new Int32Array(items + 1);
     for (const item of itemOfRow.data() as Int32Array) offsets[item + 1]!++;
     for (let item = 0; item < items; item++) offsets[item + 1]! += offsets[item]!;
     const grid = hash.coordinates.narrow(1, 1, 3).contiguous();
-    return new PointCloud(hash, stride, depth, hash.mean(coordinates), grid, itemOfRow, offsets);
+    return new PointCloud(hash, depth, hash.mean(coordinates), grid, itemOfRow, offsets);
   }
 
   /** V. */
@@ -139,7 +131,11 @@ export class PointCloud {
       this.pools,
       stride,
       (level) => level.tensors(),
-      () => PointCloud.binned(this.cells(), this.batch, stride, this.coordinates, this.items, this.depth - bits),
+      () => {
+        // A power of two: exact.
+        using cells = scope(() => cast(this.grid, this.coordinates.dtype).mul(1 / stride));
+        return PointCloud.binned(cells, this.batch, this.coordinates, this.items, this.depth - bits);
+      },
     );
   }
 
@@ -186,7 +182,7 @@ export class PointCloud {
    * @param item [Q], i32
    */
   localKernelMap(queries: Tensor, item: Tensor): LocalKernelMap {
-    return this.hash.localKernelMap(queries.mul(this.stride), item);
+    return this.hash.localKernelMap(queries, item);
   }
 
   /**
@@ -194,17 +190,13 @@ export class PointCloud {
    * {@link localKernelMap}.
    */
   lookup(queries: Tensor, item: Tensor): Tensor {
-    return this.hash.lookup(queries.mul(this.stride), item);
+    return this.hash.lookup(queries, item);
   }
 
   private tensors(): readonly Tensor[] {
     const { keys, coordinates, voxelOfPoint, pointOrder, voxelOffsets, table } = this.hash;
     const ofHash = [keys, coordinates, voxelOfPoint, pointOrder, voxelOffsets, table];
     return [this.coordinates, this.grid, this.batch, ...ofHash];
-  }
-
-  private cells(): Tensor {
-    return cast(this.grid, this.coordinates.dtype);
   }
 }
 
