@@ -120,9 +120,10 @@ export class NeckAttention extends Module {
       return this.proj.forward(fromHeads(out), residual);
     }
     const byItem = (part: Tensor): Tensor => toHeads(part, this.numHeads, items);
-    const { k, v } = this.keyValue(this.ownKv.forward(x), items);
-    const own = rotate(this.normed(k), rotary);
-    const out = maskedAttention(byItem(q), cat([own, keys.k], 2), cat([v, keys.v], 2), {
+    const [k, v] = this.ownKv.forward(x).split([this.dim, this.dim]) as [Tensor, Tensor];
+    const normed = this.kNorm.forward(k.reshape([items, samples, this.numHeads, this.dim / this.numHeads]));
+    const own = rotate(normed.permute([0, 2, 1, 3]), rotary);
+    const out = maskedAttention(byItem(q), cat([own, keys.k], 2), cat([byItem(v), keys.v], 2), {
       ...queries,
       qRotary: rotary,
       mask: masks.level2({
@@ -135,10 +136,10 @@ export class NeckAttention extends Module {
     return this.proj.forward(fromHeads(out), residual);
   }
 
-  // [batch·tokens, 2·dim] to keys and values [batch, heads, tokens, headDim].
-  private keyValue(rows: Tensor, batch = 1): KeyValue {
+  // [tokens, 2·dim] to keys and values [1, heads, tokens, headDim].
+  private keyValue(rows: Tensor): KeyValue {
     const [k, v] = rows.split([this.dim, this.dim]);
-    return { k: toHeads(k!, this.numHeads, batch), v: toHeads(v!, this.numHeads, batch) };
+    return { k: toHeads(k!, this.numHeads), v: toHeads(v!, this.numHeads) };
   }
 
   // Keys [batch, heads, tokens, headDim], normed in the order in which they lie in memory, tokens first.

@@ -8,18 +8,7 @@ import {
   Module,
   type RandomLayerOptions,
 } from "@md/nn";
-import {
-  abs,
-  cat,
-  floor,
-  indexSelect,
-  type LocalKernelMap,
-  localKernelQuery,
-  scope,
-  sign,
-  Tensor,
-  zeros,
-} from "@md/tensor";
+import { cat, indexSelect, type LocalKernelMap, localKernelQuery, scope, Tensor, trunc, zeros } from "@md/tensor";
 import type { Compat } from "./config.js";
 import { type ActionTokens, NeckAttention, type NeckKeys, type NeckOptions } from "./neck-attention.js";
 
@@ -42,7 +31,7 @@ export interface QueryGrids {
 /** Where positions [B, S, 3] lie in the grid of each level, in cells: [B·S, 3] each. With `compat` rounded towards 0. */
 export function cellsOf(positions: Tensor, { origins, cellSizes }: QueryGrids, compat: Compat): Tensor[] {
   const exact = positions.sub(origins).div(cellSizes);
-  const cells = compat === "none" ? exact : floor(abs(exact)).mul(sign(exact)).add(0.5);
+  const cells = compat === "none" ? exact : trunc(exact).add(0.5);
   const rows = positions.size / 3;
   return cells.reshape([-1, 3]).split(new Array<number>(origins.shape[0]!).fill(rows), 0);
 }
