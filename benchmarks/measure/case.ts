@@ -136,18 +136,16 @@ async function measure(bench: BenchCase, around: Surroundings, result: CaseResul
     }
     await settle(contestants);
     result.metrics = (await bench.metrics?.(knowing.map(({ name }) => name))) ?? [];
-    const samples = await alternate(contestants, around.pace);
+    const { pace } = around;
+    const samples = await alternate(contestants, bench.patient ? { ...pace, leastRounds: pace.mostRounds } : pace);
     summarise({ ...bench, bytes: bytesOf(bench, dtype) }, contestants, samples, around.ceilings, result);
     const { scalesBeside } = bench;
     if (scalesBeside === undefined) {
       result.scalings = scalings(contestants, samples);
     } else {
       const rivals = contestants.filter(({ name }) => name === OURS || name === scalesBeside);
-      const rounds = SCALING_ROUNDS * around.pace.mostRounds;
-      result.scalings = scalings(
-        rivals,
-        await alternate(rivals, { ...around.pace, leastRounds: rounds, mostRounds: rounds }),
-      );
+      const rounds = SCALING_ROUNDS * pace.mostRounds;
+      result.scalings = scalings(rivals, await alternate(rivals, { ...pace, leastRounds: rounds, mostRounds: rounds }));
     }
   } finally {
     for (const opponent of knowing) if (opponent.knows(peer!.op)) await opponent.release();

@@ -38,6 +38,7 @@ export function costOfSamples(name: string, create: PolicyOf, batch: Batch, coun
     bind: () => stepper(create(64), batch),
     baseline: { name: "M = 1", bind: () => stepper(create(1), batch), sameResult: false },
     threads: "most",
+    patient: true,
     metrics: (): Metric[] => {
       const [many, one] = [64, 1].map((samples) => peakBytes(create(samples), batch));
       return [{ name: "peak bytes beside M = 1", value: many / one, unit: "x" }];

@@ -35,13 +35,17 @@ const sampler =
   };
 
 /** The full policy in one scene: all of `sample`, or its encoding alone. */
-function fullSampling(solver: "ddpm" | "ddim", count: number, countsFor: readonly TargetId[]): BenchCase {
+function fullSampling(
+  compat: "none" | "fixed",
+  solver: "ddpm" | "ddim",
+  count: number,
+  countsFor: readonly TargetId[],
+): BenchCase {
   let made: MiniDiffuser | undefined;
   const observation = surfaceBatch(1, 4000);
-  const policy = (): MiniDiffuser =>
-    (made ??= new MiniDiffuser({ compat: "fixed" }, { generator: new Generator(1) }).eval());
+  const policy = (): MiniDiffuser => (made ??= new MiniDiffuser({ compat }, { generator: new Generator(1) }).eval());
   return {
-    name: `full Mini-Diffuser, one scene of 4000 points, ${count} ${solver.toUpperCase()} steps`,
+    name: `full Mini-Diffuser, compat ${compat}, one scene of 4000 points, ${count} ${solver.toUpperCase()} steps`,
     bind: () => () => {
       const { position } = policy().sample(observation, { solver, steps: count, generator: new Generator(3) });
       return [tensor(position)];
@@ -68,7 +72,9 @@ export const samplingSuite: Suite = {
       threads: "most",
       countsFor: ["sampling"],
     },
-    fullSampling("ddpm", 100, ["full-sampling-100"]),
-    fullSampling("ddim", 10, ["full-sampling-10"]),
+    ...(["none", "fixed"] as const).flatMap((compat) => [
+      fullSampling(compat, "ddpm", 100, ["full-sampling-100"]),
+      fullSampling(compat, "ddim", 10, ["full-sampling-10"]),
+    ]),
   ],
 };
