@@ -70,7 +70,7 @@ export const attentionSuite: Suite = {
     ...[960, 3000, 9960, 30000, 99960].map((tokens): BenchCase => ({
       ...patch(tokens, 4, 18),
       name: `patches of 120, ${tokens} tokens, forward and backward`,
-      threads: "most",
+      threads: "one",
       curve: { name: "patch attention", x: tokens },
       countsFor: ["growth-patch", "growth-memory"],
     })),

@@ -88,7 +88,7 @@ export const sparseSuite: Suite = {
       convolutionCase(voxels, 36, {
         name: `submConv3d, ${voxels} voxels, 36 channels, growth`,
         peer: undefined,
-        threads: "most",
+        threads: "one",
         curve: { name: "sparse convolution", x: voxels },
         countsFor: ["growth-conv", "growth-memory"],
       }),
