@@ -244,11 +244,21 @@ export interface Native {
   ): void;
 
   /** Outputs: out and, with `save`, logSumExp. Mask: see `maskAt` in binding/attention.cpp; `dense` is -1 for none. */
-  maskedAttention(q: number, k: number, v: number, save: boolean, ...options: AttentionArguments): void;
+  maskedAttention(
+    q: number,
+    k: number,
+    v: number,
+    ownK: number,
+    ownV: number,
+    save: boolean,
+    ...options: AttentionArguments
+  ): void;
   maskedAttentionGrad(
     q: number,
     k: number,
     v: number,
+    ownK: number,
+    ownV: number,
     out: number,
     logSumExp: number,
     grad: number,

@@ -44,21 +44,36 @@ masked_attention::Options optionsAt(Call& call, size_t i) {
           {natural(call, i + 10), natural(call, i + 11)}};
 }
 
-/// maskedAttention(q, k, v, save, …mask, …options): out and, to save, logSumExp
-void maskedAttention(Call& call) {
-  auto result = masked_attention::forward(call.context(), call.tensor(0), call.tensor(1), call.tensor(2), maskAt(call, 4), optionsAt(call, 11), call.op);
-  call.emit(std::move(result.out));
-  if (call.flag(3)) call.emitWide(std::move(result.logSumExp));
+/// Slots of the own keys and values, both or none.
+std::optional<masked_attention::Keys> ownAt(const Call& call, size_t i) {
+  if (!call.optional(i)) return {};
+  return masked_attention::Keys{call.tensor(i), call.tensor(i + 1)};
 }
 
-/// maskedAttentionGrad(q, k, v, out, logSumExp, grad, …mask, …options): gradients of q, k, v and of the norms' weights and
-/// biases, as far as they are there.
+/// maskedAttention(q, k, v, ownK, ownV, save, …mask, …options): out and, to save, logSumExp
+void maskedAttention(Call& call) {
+  const auto own = ownAt(call, 3);
+  auto options = optionsAt(call, 13);
+  if (own) options.own = &*own;
+  auto result = masked_attention::forward(call.context(), call.tensor(0), call.tensor(1), call.tensor(2), maskAt(call, 6), options, call.op);
+  call.emit(std::move(result.out));
+  if (call.flag(5)) call.emitWide(std::move(result.logSumExp));
+}
+
+/// maskedAttentionGrad(q, k, v, ownK, ownV, out, logSumExp, grad, …mask, …options): gradients of q, k, v, and of the own keys and
+/// values and the norms' weights and biases as far as they are there.
 void maskedAttentionGrad(Call& call) {
-  auto result = masked_attention::backward(call.context(), call.tensor(0), call.tensor(1), call.tensor(2), {call.tensor(3), call.wide(4)},
-                                           call.tensor(5), maskAt(call, 6), optionsAt(call, 13), call.op);
+  const auto own = ownAt(call, 3);
+  auto options = optionsAt(call, 15);
+  if (own) options.own = &*own;
+  auto result = masked_attention::backward(call.context(), call.tensor(0), call.tensor(1), call.tensor(2), {call.tensor(5), call.wide(6)},
+                                           call.tensor(7), maskAt(call, 8), options, call.op);
   call.emit(std::move(result.q));
   call.emit(std::move(result.k));
   call.emit(std::move(result.v));
+  for (Tensor* part : {&result.own.k, &result.own.v}) {
+    if (part->storage) call.emit(std::move(*part));
+  }
   for (Tensor* affine : {&result.qWeight, &result.qBias, &result.kWeight, &result.kBias}) {
     if (affine->storage) call.emitWide(std::move(*affine));
   }

@@ -116,22 +116,21 @@ struct HeadBackward {
   void loadKeys(const Block& block) {
     const int64_t live = block.end - block.begin;
     std::memset(k, 0, static_cast<size_t>(kKeyBlock * padded) * sizeof(T));
-    Preparer<T>{problem.prepareK, depth, columns}.rows(problem.k, batch, head, block.begin, live, k, padded, T(1));
-    for (int64_t token = block.begin; token < block.end; token++) {
-      problem.v.expectNext(problem.v.at<T>(batch, head, token), depth);
-      problem.dk.expectNext(problem.dk.at<T>(batch, head, token), depth);
-      problem.dv.expectNext(problem.dv.at<T>(batch, head, token), depth);
+    Preparer<T>{problem.prepareK, depth, columns}.rows(problem.k.of(block.begin), batch, head, block.begin, live, k, padded, T(1));
+    const Rows& values = problem.v.of(block.begin);
+    for (const Rows* rows : {&values, &problem.dk.of(block.begin), &problem.dv.of(block.begin)}) {
+      for (int64_t token = block.begin; token < block.end; token++) rows->expectNext(rows->at<T>(batch, head, token), depth);
     }
     md::MD_ISA::packPanel<kKeyVectors>(k, 1, padded, depth, live, kT);
-    md::MD_ISA::packPanel<kKeyVectors>(problem.v.at<T>(batch, head, block.begin), 1, problem.v.token, depth, live, vT);
+    md::MD_ISA::packPanel<kKeyVectors>(values.at<T>(batch, head, block.begin), 1, values.token, depth, live, vT);
     std::memset(dkT, 0, static_cast<size_t>(kKeyBlock * depth) * sizeof(T));
     std::memset(dvT, 0, static_cast<size_t>(kKeyBlock * depth) * sizeof(T));
   }
 
   void storeKeys(const Block& block) {
     const T unscale = static_cast<T>(kLn2);  // q carries scale · log2(e)
-    storeTransposed(dkT, unscale, block, problem.dk);
-    storeTransposed(dvT, T(1), block, problem.dv);
+    storeTransposed(dkT, unscale, block, problem.dk.of(block.begin));
+    storeTransposed(dvT, T(1), block, problem.dv.of(block.begin));
   }
 
   void storeTransposed(const T* from, T scale, const Block& block, const Rows& to) {
@@ -243,7 +242,7 @@ struct HeadBackward {
     T* dvRow = dkRow + depth;
     for (int64_t j = 0; j < block.end - block.begin; j++) {
       const T* key = k + j * padded;
-      const T* value = problem.v.at<T>(batch, head, block.begin + j);
+      const T* value = problem.v.of(block.begin).at<T>(batch, head, block.begin + j);
       const int64_t first = (block.begin + j) / own * own - firstQuery;
       std::memset(dkRow, 0, static_cast<size_t>(2 * depth) * sizeof(T));
       for (int64_t i = first; i < first + own; i++) {

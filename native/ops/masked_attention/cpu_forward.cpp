@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "../../isa/pack.h"
 #include "dropout.h"
@@ -38,6 +39,7 @@ struct HeadForward {
   const T* k = nullptr;
   const T* v = nullptr;
   int64_t kStep = 0, vStep = 0;
+  bool packed = false;
   int64_t batch = 0, head = 0;
   const uint8_t* headMask = nullptr;
 
@@ -64,20 +66,32 @@ struct HeadForward {
     head = h;
     const Predicate& predicate = problem.predicate;
     headMask = predicate.dense + batch * predicate.stride[0] + h * predicate.stride[1];
-    k = problem.k.at<T>(batch, h, 0);
-    v = problem.v.at<T>(batch, h, 0);
-    kStep = problem.k.token;
-    vStep = problem.v.token;
-    if (segment.blocks() < problem.blocksToPack) return;
-    Preparer<T>{problem.prepareK, depth, columns}.rows(problem.k, batch, h, segment.begin, segment.tokens(), packedK, depth, T(1));
-    for (int64_t j = 0; j < segment.tokens(); j++) {
-      const T* value = v + (segment.begin + j) * vStep;
-      problem.v.expectNext(value, depth);
-      copyRow(value, packedV + j * depth, depth);
+    packed = segment.blocks() >= problem.blocksToPack;
+    if (!packed) return;
+    const int64_t cut = std::clamp(problem.k.apart, segment.begin, segment.end);
+    for (const auto& [begin, end] : {std::pair{segment.begin, cut}, {cut, segment.end}}) {
+      const int64_t to = (begin - segment.begin) * depth;
+      Preparer<T>{problem.prepareK, depth, columns}.rows(problem.k.of(begin), batch, h, begin, end - begin, packedK + to, depth, T(1));
+      const Rows& values = problem.v.of(begin);
+      for (int64_t j = 0; j < end - begin; j++) {
+        const T* value = values.at<T>(batch, h, begin + j);
+        values.expectNext(value, depth);
+        copyRow(value, packedV + to + j * depth, depth);
+      }
     }
     k = packedK - segment.begin * depth;
     v = packedV - segment.begin * depth;
     kStep = vStep = depth;
+  }
+
+  /// Has keys and values where those around `token` are, which a range of keys does not leave.
+  void reach(int64_t token) {
+    if (packed) return;
+    const Rows &keys = problem.k.of(token), &values = problem.v.of(token);
+    k = keys.at<T>(batch, head, 0);
+    v = values.at<T>(batch, head, 0);
+    kStep = keys.token;
+    vStep = values.token;
   }
 
   /// The prepared queries of a head, row by row.
@@ -177,6 +191,7 @@ struct HeadForward {
   /// Each lane meets the `own` tokens of its own sample, and no other sample's values enter its arithmetic.
   void attendOwn(const Block& block, int64_t strip) {
     const int64_t own = block.ownTokens, first = block.begin + strip * lanes, queriesHere = live(block, strip);
+    reach(first);
     for (int64_t i = 0; i < lanes; i++) {
       const T* q = rows + (strip * lanes + i) * depth;
       const int64_t sample = (first + i) / own * own;
@@ -278,6 +293,7 @@ struct HeadForward {
     const int64_t begins[] = {sample, block.rangeBegin[0], block.rangeBegin[1]};
     const int64_t ends[] = {sample + block.ownTokens, block.rangeEnd[0], block.rangeEnd[1]};
     for (int range = 0; range < 3; range++) {
+      reach(begins[range]);
       for (int64_t from = begins[range]; from < ends[range]; from += kKeysAtOnce) {
         for (int64_t h = 0; h < heads; h++) meetAlone(query, h, from, std::min(ends[range] - from, kKeysAtOnce));
       }
@@ -296,11 +312,11 @@ struct HeadForward {
     const uint8_t* const mask = headMask + h * predicate.stride[1];
     const Coverage covered = coverage(predicate, mask, query, 1, from, n);
     if (covered == Coverage::none) return;
-    scoreKeys(rows + h * depth, k + h * problem.k.head + from * kStep, n);
+    scoreKeys(rows + h * depth, k + h * problem.k.of(from).head + from * kStep, n);
     if (covered == Coverage::some) ruleOut(predicate, mask, query, 1, from, n, scores, 0, 1);
     const T decay = softmaxKeys(h, n);
     if (problem.dropout.on()) Dropper<T>(problem, batch, head + h).apply(query, 1, from, n, scores, 0, 1);
-    addRows(v + h * problem.v.head + from * vStep, n, decay, sums + h * depth);
+    addRows(v + h * problem.v.of(from).head + from * vStep, n, decay, sums + h * depth);
   }
 
   void run(const Block& block) {
@@ -311,6 +327,7 @@ struct HeadForward {
       for (int64_t strip = 0; strip < used; strip++) attendOwn(block, strip);
     }
     for (int range = 0; range < 2; range++) {
+      reach(block.rangeBegin[range]);
       for (int64_t from = block.rangeBegin[range]; from < block.rangeEnd[range]; from += kKeysAtOnce) {
         const int64_t left = block.rangeEnd[range] - from, n = left < kKeysAtOnce ? left : kKeysAtOnce;
         for (int64_t strip = 0; strip < used; strip++) {

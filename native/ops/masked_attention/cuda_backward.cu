@@ -143,8 +143,8 @@ void backwardCuda(Context& context, const CudaPlan& cuda, const Problem& problem
   }
   if (cuda.kernel == CudaKernel::fragments) return backwardFragments(context, p, plan, rows, delta.data<float>(), op);
   // q carries scale · log2(e), so that exp2 gives the weights.
-  const Side queries{p.q, rows.grad, p.scale * kLog2E}, keys{p.k, p.v, 1};
-  pass<true>(context, p, plan.keys, keys, queries, rows.logSumExp, delta.raw(), rows.dk, kLn2, rows.dv, op);
+  const Side queries{p.q, rows.grad, p.scale * kLog2E}, keys{p.k.others, p.v.others, 1};
+  pass<true>(context, p, plan.keys, keys, queries, rows.logSumExp, delta.raw(), rows.dk.others, kLn2, rows.dv.others, op);
   pass<false>(context, p, plan.queries, queries, keys, rows.logSumExp, delta.raw(), rows.dq, p.scale, {}, op);
 }
 

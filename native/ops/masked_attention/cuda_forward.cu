@@ -71,8 +71,8 @@ __global__ void forwardKernel(Problem p, const Item* __restrict__ items, const B
     const auto rowsAt = [&](const Rows& rows) {
       return [=](int64_t j, int64_t d) { return j < n && d < p.headDim ? static_cast<T>(rows.at<Stored>(batch, head, first + j)[d]) : T(0); };
     };
-    weigh(first, n, rowsAt(p.k));
-    add(n, rowsAt(p.v));
+    weigh(first, n, rowsAt(p.k.others));
+    add(n, rowsAt(p.v.others));
   }
   for (int range = 0; range < 2; range++) {
     const int64_t end = part.block.rangeEnd[range];
@@ -80,11 +80,11 @@ __global__ void forwardKernel(Problem p, const Item* __restrict__ items, const B
       const int64_t n = end - from < S::rows ? end - from : S::rows;
       const auto tileAt = [&](int j, int d) { return others[j][d]; };
       __syncthreads();
-      loadTile<Stored>(others, p.k, batch, head, from, n, p.headDim, T(1));
+      loadTile<Stored>(others, p.k.others, batch, head, from, n, p.headDim, T(1));
       __syncthreads();
       weigh(from, n, tileAt);
       __syncthreads();
-      loadTile<Stored>(others, p.v, batch, head, from, n, p.headDim, T(1));
+      loadTile<Stored>(others, p.v.others, batch, head, from, n, p.headDim, T(1));
       __syncthreads();
       add(n, tileAt);
     }

@@ -110,8 +110,8 @@ void pass(Context& context, const Problem& p, const BlockList& list, const Packe
 void backwardFragments(Context& context, const Problem& p, const Plan& plan, const BackwardRows& rows, const float* delta, const char* op) {
   Rows grad = rows.grad;
   const Tensor packedGrad = packRows(context, p, grad, p.queries, op);
-  const PackedSide queries{p.q, grad}, keys{p.k, p.v};
-  pass<true>(context, p, plan.keys, keys, queries, rows.logSumExp, delta, rows.dk, rows.dv, op);
+  const PackedSide queries{p.q, grad}, keys{p.k.others, p.v.others};
+  pass<true>(context, p, plan.keys, keys, queries, rows.logSumExp, delta, rows.dk.others, rows.dv.others, op);
   pass<false>(context, p, plan.queries, queries, keys, rows.logSumExp, delta, rows.dq, {}, op);
 }
 

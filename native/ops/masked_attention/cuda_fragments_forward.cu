@@ -44,20 +44,20 @@ __global__ void __launch_bounds__(FragmentShape<D>::threads)
 #pragma unroll
     for (int i = 0; i < 2; i++) {
       const int64_t key = own.token[i] / ownTokens * ownTokens + t;
-      const float dot = dotOf(queries, i, p.k.at<S>(batch, head, key), p.headDim);
+      const float dot = dotOf(queries, i, p.k.others.at<S>(batch, head, key), p.headDim);
       const float score = allows(p.predicate, batch, head, own.token[i], key) ? dot * scale : -std::numeric_limits<float>::infinity();
       raise(i, Larger()(most[i], score));
       const float weight = std::exp2(score - most[i]);
       total[i] += weight;
-      addRow(sums, i, weight * keepOf<float>(p, batch, head, own.token[i], key), p.v.at<S>(batch, head, key), p.headDim);
+      addRow(sums, i, weight * keepOf<float>(p, batch, head, own.token[i], key), p.v.others.at<S>(batch, head, key), p.headDim);
     }
   }
 
   eachTile<Shape::tile>(
       part.block,
       [&](int stage, int64_t from, int64_t n) {
-        requestTile(tiles[stage][0], p.k, batch, head, from, n, p.headDim);
-        requestTile(tiles[stage][1], p.v, batch, head, from, n, p.headDim);
+        requestTile(tiles[stage][0], p.k.others, batch, head, from, n, p.headDim);
+        requestTile(tiles[stage][1], p.v.others, batch, head, from, n, p.headDim);
       },
       [&](int stage, int64_t from, int64_t n) {
         if (own.idle) return;

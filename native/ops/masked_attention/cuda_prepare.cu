@@ -184,8 +184,8 @@ PreparedProblem::PreparedProblem(Context& context, const Problem& original, Cuda
     return out;
   };
   q = side(problem.prepareQ, problem.q, original.queries);
-  k = side(problem.prepareK, problem.k, original.keys);
-  if (fragments) v = packRows(context, original, problem.v, original.keys, op);
+  k = side(problem.prepareK, problem.k.others, original.keys);
+  if (fragments) v = packRows(context, original, problem.v.others, original.keys, op);
 }
 
 void prepareGradCuda(Context& context, const Tensor& x, const Preparation& preparation, const Tensor& grad, void* dWeight, void* dBias, const char* op) {

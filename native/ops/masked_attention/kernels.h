@@ -57,8 +57,18 @@ struct Rows {
   }
 };
 
-/// Of a tensor [B, H, T, D].
-inline Rows rowsOf(const Tensor& x) { return {x.raw(), x.stride[0], x.stride[1], x.stride[2]}; }
+/// Of a tensor [B, H, T, D], whose first token has the given place among all.
+inline Rows rowsOf(const Tensor& x, int64_t first = 0) {
+  return {static_cast<char*>(x.raw()) - first * x.stride[2] * static_cast<int64_t>(itemSize(x.dtype)), x.stride[0], x.stride[1], x.stride[2]};
+}
+
+/// Rows of keys or values by their place among all tokens, of which the first `apart` lie in a tensor of their own.
+struct KeyRows {
+  Rows own, others;
+  int64_t apart = 0;
+
+  const Rows& of(int64_t token) const { return token < apart ? own : others; }
+};
 
 /// LayerNorm over D where there is a weight, rotation of `pairs` pairs where there is a table [batch, tokens, pairs, 2].
 struct Preparation {
@@ -86,7 +96,8 @@ struct Problem {
   int64_t batch, heads, queries, keys, headDim;
   double scale;
   Predicate predicate;
-  Rows q, k, v;
+  Rows q;
+  KeyRows k, v;
   Preparation prepareQ, prepareK;
   Dropout dropout;
 };
@@ -103,7 +114,8 @@ struct ForwardProblem : Problem {
 struct BackwardRows {
   Rows out, grad;
   const void* logSumExp;
-  Rows dq, dk, dv;
+  Rows dq;
+  KeyRows dk, dv;
 };
 struct BackwardProblem : Problem, BackwardRows {
   BlockView blocks;

@@ -27,7 +27,22 @@ Tensor withUnitRows(Context& context, const Tensor& x, const char* op) {
   return x.stride[3] == 1 || x.shape[3] == 1 ? x : contiguous(context, x, op);
 }
 
-Sizes checkOperands(const Tensor& q, const Tensor& k, const Tensor& v, const Options& options, const char* op) {
+/// How many tokens have keys of their own.
+int64_t requireOwn(const Tensor& q, const Mask& mask, const Options& options, const char* op) {
+  if (!options.own) return 0;
+  const auto& [k, v] = *options.own;
+  if (mask.kind != MaskKind::level2) fail(ErrorKind::value, op, "own came with another mask than level2");
+  if (options.k.weight || options.k.rotary) fail(ErrorKind::value, op, "own came with kNorm or kRotary, expected keys that are normed and rotated");
+  if (q.device.type == DeviceType::cuda) fail(ErrorKind::unsupported, op, "own came on a CUDA device, expected all keys in k");
+  const int64_t tokens = mask.samples * mask.tokensPerSample;
+  for (const auto& [operand, name] : {std::pair{&k, "own.k"}, {&v, "own.v"}}) {
+    requireDType(*operand, q.dtype, op, name);
+    requireShape(*operand, {q.shape[0], q.shape[1], tokens, q.shape[3]}, op, name);
+  }
+  return tokens;
+}
+
+Sizes checkOperands(const Tensor& q, const Tensor& k, const Tensor& v, const Mask& mask, const Options& options, const char* op) {
   requireStoredFloat(q, op, "q");
   requireDType(k, q.dtype, op, "k");
   requireDType(v, q.dtype, op, "v");
@@ -44,7 +59,7 @@ Sizes checkOperands(const Tensor& q, const Tensor& k, const Tensor& v, const Opt
   if (!(options.p >= 0 && options.p < 1)) fail(ErrorKind::value, op, "p is ", options.p, ", expected 0 <= p < 1");
   const double eps = q.dtype == DType::f64 ? options.eps : static_cast<double>(static_cast<float>(options.eps));
   if (!(eps > 0 && std::isfinite(eps))) fail(ErrorKind::value, op, "eps is ", options.eps, ", expected a positive number of the dtype");
-  return {q.shape[0], q.shape[1], q.shape[2], k.shape[2], q.shape[3]};
+  return {q.shape[0], q.shape[1], q.shape[2], k.shape[2] + requireOwn(q, mask, options, op), q.shape[3]};
 }
 
 /// Contiguous copies of the tensors of a preparation, and what kernels see of them.
@@ -137,10 +152,27 @@ std::pair<Tensor, Tensor> prepareGrad(Context& context, const Preparation& prepa
   return sums;
 }
 
-Problem describe(const Tensor& q, const Tensor& k, const Tensor& v, const Sizes& sizes, const Plan& plan, const Options& options,
-                 const Prepared& prepareQ, const Prepared& prepareK) {
-  return {q.dtype,   sizes.batch, sizes.heads, sizes.queries, sizes.keys,    sizes.headDim, options.scale, plan.predicate,
-          rowsOf(q), rowsOf(k),   rowsOf(v),   prepareQ.view, prepareK.view, dropoutOf(options)};
+/// Operands as kernels read them.
+struct Operands {
+  Tensor q;
+  Keys keys, own;
+
+  Operands(Context& context, const Tensor& q, const Tensor& k, const Tensor& v, const Options& options, const char* op)
+      : q(withUnitRows(context, q, op)), keys{withUnitRows(context, k, op), withUnitRows(context, v, op)} {
+    if (options.own) own = {withUnitRows(context, options.own->k, op), withUnitRows(context, options.own->v, op)};
+  }
+};
+
+KeyRows keyRowsOf(const Tensor& own, const Tensor& others) {
+  if (!own.storage) return {{}, rowsOf(others), 0};
+  return {rowsOf(own), rowsOf(others, own.shape[2]), own.shape[2]};
+}
+
+Problem describe(const Operands& operands, const Sizes& sizes, const Plan& plan, const Options& options, const Prepared& prepareQ,
+                 const Prepared& prepareK) {
+  const auto& [q, keys, own] = operands;
+  return {q.dtype,   sizes.batch,                sizes.heads,                sizes.queries, sizes.keys,    sizes.headDim, options.scale, plan.predicate,
+          rowsOf(q), keyRowsOf(own.k, keys.k), keyRowsOf(own.v, keys.v), prepareQ.view, prepareK.view, dropoutOf(options)};
 }
 
 /// Gradients of the prepared rows of q and k, and of v.
@@ -171,14 +203,15 @@ void backwardCpu(Context& context, const BackwardProblem& problem, const std::sh
 }  // namespace
 
 Forward forward(Context& context, const Tensor& q0, const Tensor& k0, const Tensor& v0, const Mask& mask, const Options& options, const char* op) {
-  const Sizes sizes = checkOperands(q0, k0, v0, options, op);
+  const Sizes sizes = checkOperands(q0, k0, v0, mask, options, op);
   const auto plan = std::make_shared<const Plan>(masked_attention::plan(mask, sizes, op));
-  const Tensor q = withUnitRows(context, q0, op), k = withUnitRows(context, k0, op), v = withUnitRows(context, v0, op);
+  const Operands operands(context, q0, k0, v0, options, op);
+  const Tensor& q = operands.q;
   const Prepared prepareQ(context, options.q, sizes, computedDType(q.dtype), sizes.queries, options, "q", op);
   const Prepared prepareK(context, options.k, sizes, computedDType(q.dtype), sizes.keys, options, "k", op);
   Forward result{emptyHeads(context, q.dtype, sizes.batch, sizes.heads, sizes.queries, sizes.headDim, op),
                  empty(context, computedDType(q.dtype), {sizes.batch, sizes.heads, sizes.queries}, op)};
-  const Problem described = describe(q, k, v, sizes, *plan, options, prepareQ, prepareK);
+  const Problem described = describe(operands, sizes, *plan, options, prepareQ, prepareK);
   if (context.onCuda()) {
     forwardCuda(context, planCuda(context, q.dtype), described, plan->queries, rowsOf(result.out), result.logSumExp.raw(), op);
     return result;
@@ -204,7 +237,7 @@ Forward forward(Context& context, const Tensor& q0, const Tensor& k0, const Tens
 
 Gradients backward(Context& context, const Tensor& q0, const Tensor& k0, const Tensor& v0, const Forward& saved, const Tensor& grad0,
                    const Mask& mask, const Options& options, const char* op) {
-  const Sizes sizes = checkOperands(q0, k0, v0, options, op);
+  const Sizes sizes = checkOperands(q0, k0, v0, mask, options, op);
   const auto [batch, heads, queries, keys, headDim] = sizes;
   for (const auto& [operand, name] : {std::pair{&saved.out, "out"}, {&grad0, "grad"}}) {
     requireDType(*operand, q0.dtype, op, name);
@@ -213,24 +246,27 @@ Gradients backward(Context& context, const Tensor& q0, const Tensor& k0, const T
   requireDType(saved.logSumExp, computedDType(q0.dtype), op, "logSumExp");
   requireShape(saved.logSumExp, {batch, heads, queries}, op, "logSumExp");
   const auto plan = std::make_shared<const Plan>(masked_attention::plan(mask, sizes, op));
-  const Tensor q = withUnitRows(context, q0, op), k = withUnitRows(context, k0, op), v = withUnitRows(context, v0, op);
+  const Operands operands(context, q0, k0, v0, options, op);
+  const auto& [q, given, own] = operands;
   const Tensor out = withUnitRows(context, saved.out, op), grad = withUnitRows(context, grad0, op);
   const Tensor logSumExp = contiguous(context, saved.logSumExp, op);
   const Prepared prepareQ(context, options.q, sizes, computedDType(q.dtype), queries, options, "q", op);
   const Prepared prepareK(context, options.k, sizes, computedDType(q.dtype), keys, options, "k", op);
   Gradients result;
   result.q = emptyHeads(context, q.dtype, batch, heads, queries, headDim, op);
-  result.k = emptyHeads(context, q.dtype, batch, heads, keys, headDim, op);
-  result.v = emptyHeads(context, q.dtype, batch, heads, keys, headDim, op);
-  const Problem described = describe(q, k, v, sizes, *plan, options, prepareQ, prepareK);
-  const BackwardRows rows{rowsOf(out), rowsOf(grad), logSumExp.raw(), rowsOf(result.q), rowsOf(result.k), rowsOf(result.v)};
+  const auto emptyKeys = [&](int64_t tokens) { return emptyHeads(context, q.dtype, batch, heads, tokens, headDim, op); };
+  result.k = emptyKeys(given.k.shape[2]);
+  result.v = emptyKeys(given.k.shape[2]);
+  if (options.own) result.own = {emptyKeys(own.k.shape[2]), emptyKeys(own.k.shape[2])};
+  const Problem described = describe(operands, sizes, *plan, options, prepareQ, prepareK);
+  const BackwardRows rows{rowsOf(out), rowsOf(grad), logSumExp.raw(), rowsOf(result.q), keyRowsOf(result.own.k, result.k), keyRowsOf(result.own.v, result.v)};
   if (context.onCuda()) {
     backwardCuda(context, planCuda(context, q.dtype), described, *plan, rows, op);
   } else {
     backwardCpu(context, {described, rows, plan->keys.view()}, plan, sizes, op);
   }
   if (prepareQ.view.any()) std::tie(result.qWeight, result.qBias) = prepareGrad(context, prepareQ.view, q, result.q, op);
-  if (prepareK.view.any()) std::tie(result.kWeight, result.kBias) = prepareGrad(context, prepareK.view, k, result.k, op);
+  if (prepareK.view.any()) std::tie(result.kWeight, result.kBias) = prepareGrad(context, prepareK.view, given.k, result.k, op);
   return result;
 }
 

@@ -26,8 +26,13 @@ struct Forward {
   Tensor out;        // [B, H, Tq, D] in the memory order [B, Tq, H, D]
   Tensor logSumExp;  // [B, H, Tq]: base-2 logarithm of the softmax denominator; +infinity for a fully masked row
 };
+/// Keys and values.
+struct Keys {
+  Tensor k, v;  // [B, H, Tk, D]
+};
 struct Gradients {
   Tensor q, k, v;  // as the operands, in the memory order [B, T, H, D]
+  Keys own;        // likewise; empty where there are none
   Tensor qWeight, qBias, kWeight, kBias;  // [D]; empty where there is no norm
 };
 
@@ -47,6 +52,8 @@ struct Options {
   // `stream`, ceil(Tk / 8) a query.
   double p = 0;
   random::Stream stream{};
+  // Of the action tokens of a level2 mask; then k and v are the condition's alone, and go through no preparation. On the CPU.
+  const Keys* own = nullptr;
 };
 
 /// dropout(softmax(scale · q kᵀ under mask)) v, of prepared q and k. q [B, H, Tq, D], k and v [B, H, Tk, D], f32 or f64, any

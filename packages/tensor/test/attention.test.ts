@@ -93,6 +93,59 @@ describe("level2 isolation", () => {
   });
 });
 
+describe("own keys and values beside those of the condition", () => {
+  for (const [samples, length, condition] of [
+    [1, 1, 300],
+    [7, 1, 150],
+    [130, 1, 40],
+    [5, 3, 20],
+    [3, 20, 33],
+    [4, 2, 0],
+  ] as const) {
+    for (const p of [0, 0.3]) {
+      it(`${samples} samples of ${length} beside ${condition}, dropout ${p}: the bits of all keys in one tensor`, () => {
+        const actions = samples * length;
+        const conditionLengths = [condition, Math.floor(condition / 2)];
+        const mask = level2({ samples, tokensPerSample: length, conditionTokens: condition, conditionLengths });
+        const shape = (tokens: number): number[] => [2, tokens, 3, 18];
+        const seeds = [actions, actions, actions, condition, condition];
+        const run = (apart: boolean): string[] => {
+          const leaves = seeds.map((tokens, i) => random(shape(tokens), i + 1));
+          for (const leaf of leaves) leaf.requiresGrad = true;
+          const [q, ownK, ownV, k, v] = leaves.map((x) => x.permute([0, 2, 1, 3])) as [
+            md.Tensor,
+            md.Tensor,
+            md.Tensor,
+            md.Tensor,
+            md.Tensor,
+          ];
+          const options = { mask, dropout: { p, generator: new md.Generator(3) } };
+          const out = apart
+            ? md.maskedAttention(q, k, v, { ...options, own: { k: ownK, v: ownV } })
+            : md.maskedAttention(q, md.cat([ownK, k], 2), md.cat([ownV, v], 2), options);
+          md.sum(out.mul(random([2, 3, actions, 18], 9))).backward();
+          return [out, ...leaves.map((leaf) => leaf.grad!)].map(bits);
+        };
+        expect(run(true)).toEqual(run(false));
+      });
+    }
+  }
+
+  it("refuses what does not fit", () => {
+    const [q, k] = [random([2, 3, 4, 6], 1), random([2, 3, 9, 6], 2)];
+    const mask = level2({ samples: 4, tokensPerSample: 1, conditionTokens: 9 });
+    const own = { k: q, v: q };
+    const attention = (options: md.MaskedAttentionOptions) => () => md.maskedAttention(q, k, k, options);
+    expect(attention({ own })).toThrow("[maskedAttention] own came with another mask than level2");
+    expect(attention({ own, mask, kNorm: { weight: md.ones([6]) } })).toThrow("own came with kNorm or kRotary");
+    expect(attention({ own: { k: q, v: k }, mask })).toThrow("own.v has shape [2,3,9,6], expected [2,3,4,6]");
+    expect(attention({ own: { k: q.to("f64"), v: q }, mask })).toThrow(md.DTypeError);
+    expect(attention({ own, mask: level2({ samples: 4, tokensPerSample: 1, conditionTokens: 8 }) })).toThrow(
+      md.ShapeError,
+    );
+  });
+});
+
 describe("maskedAttention", () => {
   it("gives the same bits run after run, gradients included", () => {
     const run = (): string => {

@@ -1,7 +1,6 @@
 import { FiLM, type KeyValue, LayerNorm, LocalKernelQuery, MLP, Module, MultiheadAttention } from "@md/nn";
 import {
   type AttentionMask,
-  cat,
   type Generator,
   type LocalKernelMap,
   masks,
@@ -116,8 +115,7 @@ export class NonInvasiveBlock extends Module {
     return scope(() => {
       const normed = modulated(this.attentionNorm, this.attentionFilm, actions);
       const own = this.attention.projectKeyValue(normed, rotary);
-      const keyValue = { k: cat([own.k, memory.keyValue.k], 2), v: cat([own.v, memory.keyValue.v], 2) };
-      const attended = this.attention.attend(normed, keyValue, { rotary, mask, residual: actions });
+      const attended = this.attention.attend(normed, memory.keyValue, { own, rotary, mask, residual: actions });
       const located = this.local
         ? attended.add(this.local.forward(neighbours!, memory.voxelMeans!).reshape(attended.shape))
         : attended;

@@ -122,8 +122,8 @@ export class NeckAttention extends Module {
     const byItem = (part: Tensor): Tensor => toHeads(part, this.numHeads, items);
     const [k, v] = this.ownKv.forward(x).split([this.dim, this.dim]) as [Tensor, Tensor];
     const normed = this.kNorm.forward(k.reshape([items, samples, this.numHeads, this.dim / this.numHeads]));
-    const own = rotate(normed.permute([0, 2, 1, 3]), rotary);
-    const out = maskedAttention(byItem(q), cat([own, keys.k], 2), cat([byItem(v), keys.v], 2), {
+    const out = maskedAttention(byItem(q), keys.k, keys.v, {
+      own: { k: rotate(normed.permute([0, 2, 1, 3]), rotary), v: byItem(v) },
       ...queries,
       qRotary: rotary,
       mask: masks.level2({

@@ -34,12 +34,14 @@ export interface KeyValue {
 export interface AttendOptions {
   /** Which keys a query attends. Default all. */
   mask?: AttentionMask;
+  /** Of the action tokens of a level2 mask, where `keyValue` is the condition's alone: see `maskedAttention`. Default: none. */
+  own?: KeyValue;
   /** Rotary table of the queries, see RotaryEmbedding3d. Default: not rotated. */
   rotary?: Tensor;
   /** Added to the result in the same pass, [batch, Tq, embedDim]. Default: none. */
   residual?: Tensor;
 }
-export interface AttentionOptions extends AttendOptions {
+export interface AttentionOptions extends Omit<AttendOptions, "own"> {
   /** What keys and values are made of, [batch, Tk, embedDim]. Default: the queries' input. */
   keyValue?: Tensor;
   /** Rotary table of the keys. Default: `rotary`, for self-attention. */
@@ -104,8 +106,8 @@ export class MultiheadAttention extends Module {
   }
 
   /** Attention of the queries of x [batch, Tq, embedDim] to given keys and values. */
-  attend(x: Tensor, keyValue: KeyValue, { mask, rotary, residual }: AttendOptions = {}): Tensor {
-    return this.#attend(x, keyValue, { mask, qRotary: rotary }, residual);
+  attend(x: Tensor, keyValue: KeyValue, { mask, own, rotary, residual }: AttendOptions = {}): Tensor {
+    return this.#attend(x, keyValue, { mask, own, qRotary: rotary }, residual);
   }
 
   #attend(x: Tensor, { k, v }: KeyValue, options: MaskedAttentionOptions, residual?: Tensor): Tensor {

@@ -4,6 +4,7 @@ import { isRecorded } from "../autograd.js";
 import { executeAll } from "../primitives.js";
 import type { Generator, GeneratorState } from "../random.js";
 import type { Tensor } from "../tensor.js";
+import { cat } from "./indexing.js";
 import type { AttentionMask } from "./attention-mask.js";
 
 /** LayerNorm over headDim, shared by all heads. */
@@ -29,6 +30,12 @@ export interface MaskedAttentionOptions {
   qRotary?: Tensor;
   /** As `qRotary`, for the keys. */
   kRotary?: Tensor;
+  /**
+   * Keys and values of the action tokens of a level2 mask, [batch, heads, samples · tokensPerSample, headDim]: `k` and `v` are
+   * then the condition's alone, from a cache that nothing has to be put before. They come normed and rotated, as `k` does
+   * beside them. Default: all are in `k` and `v`.
+   */
+  own?: { k: Tensor; v: Tensor };
   /** Rotate before the norms instead of after them. Default false. */
   rotateFirst?: boolean;
   /** Probability, to 1/65536, with which a weight is dropped after the softmax. Default: none are. */
@@ -54,7 +61,7 @@ const noIntegers = new Int32Array(0);
 const noDropout = { p: 0, seed: 0, offset: 0 };
 const KEYS_PER_DRAW = 8;
 
-// `optional`: the tensors of the call behind q, k and v, in the order of its inputs.
+// `optional`: the tensors of the call behind q, k, v and the own keys and values, in the order of its inputs.
 function argumentsOf(
   { mask, scale, eps, rotateFirst, dropout }: CallAttrs,
   optional: readonly (Tensor | null)[],
@@ -98,10 +105,15 @@ function argumentsOf(
  *
  * Gradients flow to q, k, v and the norms; not to rotary tables or a dense mask.
  *
- * @throws ShapeError, DTypeError; ValueError for a mask whose numbers do not fit, or p outside [0, 1)
+ * @throws ShapeError, DTypeError; ValueError for a mask whose numbers do not fit, for `own` beside another mask or beside
+ *   kNorm and kRotary, or p outside [0, 1)
  */
 export function maskedAttention(q: Tensor, k: Tensor, v: Tensor, options: MaskedAttentionOptions = {}): Tensor {
-  [q, k, v] = lowered(q, k, v);
+  const { own } = options;
+  if (own && q.device !== "cpu" && options.mask?.kind === "level2" && !options.kNorm && !options.kRotary)
+    return maskedAttention(q, cat([own.k, k], 2), cat([own.v, v], 2), { ...options, own: undefined });
+  let [ownK, ownV]: (Tensor | null)[] = [own?.k ?? null, own?.v ?? null];
+  [q, k, v, ownK, ownV] = lowered(q, k, v, ownK, ownV);
   const { mask, qNorm, kNorm, qRotary, kRotary, normEps = 1e-5, rotateFirst = false, dropout } = options;
   const optional = [
     mask?.kind === "dense" ? mask.mask : null,
@@ -114,37 +126,49 @@ export function maskedAttention(q: Tensor, k: Tensor, v: Tensor, options: Masked
     scale: options.scale ?? 1 / Math.sqrt(q.shape.at(-1) || 1),
     eps: normEps,
     rotateFirst,
-    dropout: dropout && dropout.p !== 0 ? { p: dropout.p, ...draws(q, k, dropout.generator) } : noDropout,
+    dropout: dropout && dropout.p !== 0 ? { p: dropout.p, ...draws(q, k, ownK, dropout.generator) } : noDropout,
   };
-  const operands = [q, k, v, ...optional];
+  const operands = [q, k, v, ownK, ownV, ...optional];
   const save = isRecorded(operands);
   const [out, logSumExp] = executeAll("maskedAttention", operands, attrs, save ? 2 : 1, () =>
-    native.maskedAttention(q.slot, k.slot, v.slot, save, ...argumentsOf(attrs, optional)),
+    native.maskedAttention(
+      q.slot,
+      k.slot,
+      v.slot,
+      ownK?.slot ?? -1,
+      ownV?.slot ?? -1,
+      save,
+      ...argumentsOf(attrs, optional),
+    ),
   );
   logSumExp?.dispose();
   return out!;
 }
 
 // One draw of 128 bits for the weights of a query and eight keys.
-function draws(q: Tensor, k: Tensor, generator: Generator): GeneratorState {
+function draws(q: Tensor, k: Tensor, ownK: Tensor | null, generator: Generator): GeneratorState {
   const queries = q.size / (q.shape.at(-1) || 1);
-  return generator.take(queries * Math.ceil((k.shape.at(-2) ?? 0) / KEYS_PER_DRAW), 1);
+  const keys = (k.shape.at(-2) ?? 0) + (ownK?.shape.at(-2) ?? 0);
+  return generator.take(queries * Math.ceil(keys / KEYS_PER_DRAW), 1);
 }
 
 /** Gradients of the inputs of {@link maskedAttention}, in their order, for the cotangent `grad` of the output. */
 export function maskedAttentionGrad(
-  [q, k, v, ...optional]: readonly (Tensor | null)[],
+  [q, k, v, ownK, ownV, ...optional]: readonly (Tensor | null)[],
   [out, logSumExp]: readonly (Tensor | null)[],
   grad: Tensor,
   attrs: CallAttrs,
 ): (Tensor | null)[] {
   const [, qWeight, qBias, , kWeight, kBias] = optional;
   const affine = [qWeight, kWeight].filter((weight) => weight).length;
-  const results = executeAll("maskedAttentionGrad", [q!, k!, v!, grad], {}, 3 + 2 * affine, () =>
+  const keys = ownK ? 5 : 3;
+  const results = executeAll("maskedAttentionGrad", [q!, k!, v!, grad], {}, keys + 2 * affine, () =>
     native.maskedAttentionGrad(
       q!.slot,
       k!.slot,
       v!.slot,
+      ownK?.slot ?? -1,
+      ownV?.slot ?? -1,
       out!.slot,
       logSumExp!.slot,
       grad.slot,
@@ -156,6 +180,14 @@ export function maskedAttentionGrad(
     const [dWeight, dBias] = sums.splice(0, 2);
     return [dWeight!, bias ? dBias! : null];
   };
-  const sums = results.splice(3);
-  return [...results, null, ...ofNorm(qWeight, qBias), null, ...ofNorm(kWeight, kBias), null];
+  const sums = results.splice(keys);
+  return [
+    ...results,
+    ...(ownK ? [] : [null, null]),
+    null,
+    ...ofNorm(qWeight, qBias),
+    null,
+    ...ofNorm(kWeight, kBias),
+    null,
+  ];
 }

@@ -86,6 +86,25 @@ function level2Row(
   );
 }
 
+function ownRow(samples: number, length: number, condition: number, headDim: number): OpCase {
+  const [actions, heads] = [samples * length, 2];
+  const base = level2Row(samples, length, condition, headDim, false);
+  const side = (tokens: number): OpCase["inputs"][number] => ({ shape: [2, heads, tokens, headDim], range: [-2, 2] });
+  const mask = md.masks.level2({ samples, tokensPerSample: length, conditionTokens: condition });
+  const behind = (own: number[], others: number[]): number[] =>
+    Array.from({ length: 2 * heads }, (_, row) => [
+      ...own.slice(row * actions * headDim, (row + 1) * actions * headDim),
+      ...others.slice(row * condition * headDim, (row + 1) * condition * headDim),
+    ]).flat();
+  return {
+    primitives,
+    name: `${base.name}, own keys apart`,
+    inputs: [side(actions), side(actions), side(actions), side(condition), side(condition)],
+    run: (q, ownK, ownV, k, v) => md.maskedAttention(q, k, v, { mask, own: { k: ownK, v: ownV } }),
+    reference: (q, ownK, ownV, k, v) => base.reference!(q, behind(ownK, k), behind(ownV, v)),
+  };
+}
+
 const cuSeqlensQ = [0, 3, 3, 8, 9];
 const cuSeqlensK = [0, 2, 6, 6, 11];
 const segment = (cuSeqlens: number[], token: number): number => cuSeqlens.findLastIndex((start) => start <= token);
@@ -97,6 +116,9 @@ export const attentionCases: OpCase[] = [
   row("no batch", { batch: 0, heads: 2, queries: 3, keys: 3, headDim: 4 }, undefined, () => true),
   row("one query", { batch: 2, heads: 3, queries: 1, keys: 269, headDim: 18 }, undefined, () => true),
   level2Row(1, 1, 137, 18, false, [137, 9]),
+  ownRow(1, 1, 9, 6),
+  ownRow(3, 2, 5, 7),
+  ownRow(2, 17, 3, 3),
   level2Row(3, 1, 7, 15),
   level2Row(2, 3, 5, 6),
   level2Row(2, 17, 3, 3),
