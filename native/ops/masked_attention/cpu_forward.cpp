@@ -362,7 +362,7 @@ void forwardPart(const ForwardProblem& problem, Cut begin, Cut end, void* worksp
       const int64_t head = unit % problem.heads;
       state.enter(segment, head);
       const Block& block = problem.blocks.blocks[segment.firstBlock];
-      if (segment.blocks() == 1 && block.end - block.begin == 1 && problem.blocksToPack > 1) {
+      if (segment.blocks() == 1 && block.end - block.begin == 1 && !state.packed) {
         const int64_t heads = std::min({problem.heads - head, end.unit - unit, kQueryBlock});
         state.runAlone(block, heads);
         unit += heads - 1;

@@ -59,7 +59,8 @@ struct Rows {
 
 /// Of a tensor [B, H, T, D], whose first token has the given place among all.
 inline Rows rowsOf(const Tensor& x, int64_t first = 0) {
-  return {static_cast<char*>(x.raw()) - first * x.stride[2] * static_cast<int64_t>(itemSize(x.dtype)), x.stride[0], x.stride[1], x.stride[2]};
+  const int64_t before = x.numel() > 0 ? first * x.stride[2] * static_cast<int64_t>(itemSize(x.dtype)) : 0;
+  return {static_cast<char*>(x.raw()) - before, x.stride[0], x.stride[1], x.stride[2]};
 }
 
 /// Rows of keys or values by their place among all tokens, of which the first `apart` lie in a tensor of their own.
