@@ -90,7 +90,7 @@ void compareAttention(OnDevice& device, const Attention& o) {
   const Tensor q = numbers<S>(device, n, 1), k = numbers<S>(device, n, 2), v = numbers<S>(device, n, 3), grad = numbers<S>(device, n, 4);
   const Sizes sizes{batch, heads, o.tokens, o.tokens, o.headDim};
   const Plan plan = masked_attention::plan(o.mask, sizes, "test");
-  Problem p{q.dtype, batch, heads, o.tokens, o.tokens, o.headDim, 0.4, plan.predicate, rows(q), rows(k), rows(v), {}, {}, {}};
+  Problem p{q.dtype, batch, heads, o.tokens, o.tokens, o.headDim, 0.4, plan.predicate, rows(q), {{}, rows(k)}, {{}, rows(v)}, {}, {}, {}};
   if (o.dropout) p.dropout = {1 << 14, 4.0 / 3, 5, 9};
   CHECK(planCuda(device.context, q.dtype).kernel == CudaKernel::fragments);
   std::vector<float> results[2][4];
@@ -100,7 +100,7 @@ void compareAttention(OnDevice& device, const Attention& o) {
     Tensor made[4];
     for (Tensor& x : made) x = empty(device.context, q.dtype, {n}, "test");
     forwardCuda(device.context, cuda, p, plan.queries, rows(made[0]), logSumExp.raw(), "test");
-    backwardCuda(device.context, cuda, p, plan, {rows(made[0]), rows(grad), logSumExp.raw(), rows(made[1]), rows(made[2]), rows(made[3])}, "test");
+    backwardCuda(device.context, cuda, p, plan, {rows(made[0]), rows(grad), logSumExp.raw(), rows(made[1]), {{}, rows(made[2])}, {{}, rows(made[3])}}, "test");
     for (size_t i = 0; i < 4; i++) results[kernel == CudaKernel::scalar][i] = wide<S>(device, made[i]);
   }
   // Weights and slopes are rounded to S before they are multiplied.
