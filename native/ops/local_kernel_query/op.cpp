@@ -42,6 +42,11 @@ PairMap mapQueries(Context& context, const Tensor& queries, const Tensor& queryB
 
 Tensor query(Context& context, const PairMap& hits, int64_t queries, const Tensor& means, const Tensor& weight, const char* op) {
   requireOperands(means, weight, op);
+  // Whatever else is wrong with the map is found where it is used.
+  const int64_t blocks = (queries + gathered_gemm::kBlockRows - 1) / gathered_gemm::kBlockRows, groups = hits.starts.numel() - 1;
+  if (blocks > 0 && groups % blocks == 0 && groups / blocks != weight.dim(0)) {
+    fail(ErrorKind::shape, op, "weight has shape ", weight.shape.str(), ", expected [", groups / blocks, ",out,in] for the offsets of the map");
+  }
   return gathered_gemm::multiply(context, hits, means, matricesOf(context, weight, op), nullptr, queries, op);
 }
 

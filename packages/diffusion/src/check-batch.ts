@@ -1,4 +1,4 @@
-import { ShapeError, ValueError } from "@md/tensor";
+import { ShapeError, type Tensor, ValueError } from "@md/tensor";
 import { ConfigKeyError } from "./config.js";
 import type { Observation, PolicyBatch } from "./policy.js";
 import { ROTATION_BINS } from "./rotation.js";
@@ -34,9 +34,11 @@ export function checkObservation(
   checkNumbers(owner, "proprio", observation.proprio, [size, 8]);
   checkQuaternions(owner, observation.proprio, size);
   checkLength(owner, "instructionLengths", instructionLengths, [size]);
-  const wrong = instructionLengths.find((length) => !(length >= 0 && length <= instructionTokens));
+  const wrong = instructionLengths.find((n) => !(Number.isInteger(n) && n >= 0 && n <= instructionTokens));
   if (wrong !== undefined)
-    throw new ValueError(`[${owner}] instructionLengths has ${wrong}, expected 0 to ${instructionTokens}`);
+    throw new ValueError(
+      `[${owner}] instructionLengths has ${wrong}, expected integers from 0 to ${instructionTokens}`,
+    );
 }
 
 /**
@@ -69,6 +71,15 @@ export function checkTargets(owner: string, batch: PolicyBatch, horizon: number)
 export function checkCandidates(owner: string, candidates: number): void {
   if (!Number.isSafeInteger(candidates) || candidates < 1)
     throw new ValueError(`[${owner}] candidates is ${candidates}, expected an integer of at least 1`);
+}
+
+/** Checks positions [items, S, 3] and their timesteps, one a sample. */
+export function checkPositions(owner: string, items: number, positions: Tensor, timesteps: Tensor): void {
+  const [size, samples, axes] = positions.shape;
+  if (positions.rank !== 3 || size !== items || axes !== 3)
+    throw new ShapeError(`[${owner}] positions has shape [${positions.shape}], expected [${items},samples,3]`);
+  if (timesteps.size !== items * samples!)
+    throw new ShapeError(`[${owner}] timesteps has shape [${timesteps.shape}], expected [${items * samples!}]`);
 }
 
 // What a caller without types may have left out.

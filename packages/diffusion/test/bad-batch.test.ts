@@ -64,9 +64,11 @@ describe("a batch", () => {
     }
     expect(() => sample({ instructionTokens: -1 })).toThrow(/instructionTokens is -1/);
     expect(() => sample({ instructionDim: 7 })).toThrow(/instructionDim is 7, expected 6/);
-    for (const wrong of [-1, 4]) {
-      const instructionLengths = Int32Array.of(3, wrong);
-      expect(() => loss({ instructionLengths })).toThrow(`instructionLengths has ${wrong}, expected 0 to 3`);
+    for (const wrong of [-1, 4, 1.5]) {
+      const instructionLengths = Float64Array.of(3, wrong) as unknown as Int32Array;
+      expect(() => loss({ instructionLengths })).toThrow(
+        `instructionLengths has ${wrong}, expected integers from 0 to 3`,
+      );
     }
   });
 

@@ -316,6 +316,9 @@ describe("PointCloud.build refuses", () => {
       expect(build(change as Partial<Scene>)).toThrow(ShapeError);
       expect(build(change as Partial<Scene>)).toThrow(`[PointCloud] ${message}`);
     }
-    expect(build({ coordinates: tensor(new Int32Array(9), { shape: [3, 3] }) })).toThrow(DTypeError);
+    for (const coordinates of [tensor(new Int32Array(9), { shape: [3, 3] }), random([3, 3]).to("bf16")]) {
+      expect(build({ coordinates })).toThrow(DTypeError);
+      expect(build({ coordinates })).toThrow("[PointCloud] coordinates has dtype");
+    }
   });
 });

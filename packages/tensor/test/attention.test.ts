@@ -138,6 +138,9 @@ describe("own keys and values beside those of the condition", () => {
     const attention = (options: md.MaskedAttentionOptions) => () => md.maskedAttention(q, k, k, options);
     expect(attention({ own })).toThrow("[maskedAttention] own came with another mask than level2");
     expect(attention({ own, mask, kNorm: { weight: md.ones([6]) } })).toThrow("own came with kNorm or kRotary");
+    const half = (part: object): md.MaskedAttentionOptions => ({ mask, own: part as { k: md.Tensor; v: md.Tensor } });
+    expect(attention(half({ v: q }))).toThrow("[maskedAttention] own.k is absent, expected both keys and values");
+    expect(attention(half({ k: q }))).toThrow(md.ValueError);
     expect(attention({ own: { k: q, v: k }, mask })).toThrow("own.v has shape [2,3,9,6], expected [2,3,4,6]");
     expect(attention({ own: { k: q.to("f64"), v: q }, mask })).toThrow(md.DTypeError);
     expect(attention({ own, mask: level2({ samples: 4, tokensPerSample: 1, conditionTokens: 8 }) })).toThrow(
@@ -225,6 +228,7 @@ describe("maskedAttention", () => {
     );
     expect(attention(level2({ ...sizes, tokensPerSample: 0 }))).toThrow(md.ValueError);
     expect(attention(level2({ ...sizes, conditionLengths: [4] }))).toThrow(md.ShapeError);
+    expect(attention(level2({ ...sizes, conditionLengths: [] }))).toThrow("expected one for each of 2 items");
     expect(attention(level2({ ...sizes, conditionLengths: [4, 5] }))).toThrow(md.ValueError);
     expect(() => level2({ ...sizes, samples: 1.5 })).toThrow(md.ValueError);
     const flat = random([1, 4, 7, 18], 1);

@@ -182,6 +182,10 @@ describe("localKernelQuery", () => {
       expect(() => localKernelQuery(map, tensor(uniform(4, 6), { shape: [2, 2] }), weight)).toThrow(
         /means has shape \[2,2\], expected \[4,in\]/,
       );
+      const other = tensor(uniform(8, 5), { shape: [2, 2, 2] });
+      expect(() => localKernelQuery(map, tensor(uniform(8, 6), { shape: [4, 2] }), other)).toThrow(
+        "weight has shape [2,2,2], expected [3,out,in] for the offsets of the map",
+      );
     });
   });
 });

@@ -13,7 +13,7 @@ import {
   tensor,
   type Tensor,
 } from "@md/tensor";
-import { checkCandidates, checkObservation, checkTargets } from "../check-batch.js";
+import { checkCandidates, checkObservation, checkPositions, checkTargets } from "../check-batch.js";
 import { concatenate } from "../concatenate.js";
 import { denoiser } from "../denoiser.js";
 import { drawLevel2, type Level2Draws } from "../level2.js";
@@ -157,8 +157,10 @@ export class MiniDiffuser extends Module implements Policy {
    * @param positions as they are diffused, [B, S, 3]
    * @param timesteps [B·S], item-major, any dtype and device
    * @returns [B, S, 3]
+   * @throws ShapeError
    */
   predict({ encoded, centers }: EncodedObservation, positions: Tensor, timesteps: Tensor): Tensor {
+    checkPositions("MiniDiffuser", encoded.items, positions, timesteps);
     return this.network.predict(encoded, this.metres(positions, centers), timesteps).reshape(positions.shape);
   }
 

@@ -1,4 +1,4 @@
-import { Generator, noGrad, scope, ShapeError, tensor, type Tensor, TensorError, ValueError } from "@md/tensor";
+import { Generator, noGrad, scope, ShapeError, tensor, type Tensor, TensorError, ValueError, zeros } from "@md/tensor";
 import { afterAll, describe, expect, it } from "vitest";
 import { ConfigKeyError, type PolicyBatch, type SceneTensors } from "../../src/index.js";
 import {
@@ -162,6 +162,24 @@ describe("tensors of a scene", () => {
       expect(() => encode({ coordinates: tensor(values, { shape: [22, 3] }) })).toThrow(/point \d+ has [xyz] = /);
     });
   });
+});
+
+it("predicting refuses positions and timesteps that are not those of the scenes", () => {
+  noGrad(() =>
+    scope(() => {
+      const observation = policy.encode(good);
+      const predict = (shape: number[], steps: number) => () =>
+        policy.predict(observation, zeros(shape), timestepsOf(new Array<number>(steps).fill(3)));
+      for (const shape of [
+        [1, 2, 3],
+        [3, 2, 3],
+        [2, 2, 2],
+        [4, 3],
+      ])
+        expect(predict(shape, 4)).toThrow(`[MiniDiffuser] positions has shape [${shape}], expected [2,samples,3]`);
+      expect(predict([2, 2, 3], 3)).toThrow("[MiniDiffuser] timesteps has shape [3], expected [4]");
+    }),
+  );
 });
 
 it("sampling refuses candidates and steps that make no sense", () => {

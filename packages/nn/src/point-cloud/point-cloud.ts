@@ -1,6 +1,7 @@
 import {
   cast,
   type Curve,
+  DTypeError,
   type LocalKernelMap,
   type NeighbourKernelSize,
   type NeighbourMap,
@@ -66,7 +67,7 @@ export class PointCloud {
     readonly offsets: Int32Array,
   ) {}
 
-  /** @throws ShapeError where lengths do not fit, ValueError for no items or more than 4096, for one without points, and naming a point outside */
+  /** @throws DTypeError, ShapeError where lengths do not fit, ValueError for no items or more than 4096, for one without points, and naming a point outside */
   static build({ grid, coordinates, counts }: PointCloudOptions): PointCloud {
     if (counts.length === 0 || counts.length > MOST_ITEMS)
       throw new ValueError(`[PointCloud] counts has ${counts.length} items, expected 1 to ${MOST_ITEMS}`);
@@ -76,6 +77,8 @@ export class PointCloud {
     const points = counts.reduce((total, count) => total + count, 0);
     if (coordinates.rank !== 2 || coordinates.shape[0] !== points || coordinates.shape[1] !== 3)
       throw new ShapeError(`[PointCloud] coordinates has shape [${coordinates.shape}], expected [${points},3]`);
+    if (coordinates.dtype !== "f32" && coordinates.dtype !== "f64")
+      throw new DTypeError(`[PointCloud] coordinates has dtype ${coordinates.dtype}, expected f32 or f64`);
     if (grid.length !== 3 * points)
       throw new ShapeError(`[PointCloud] grid has ${grid.length} numbers, expected ${3 * points}`);
     const outside = grid.findIndex((cell) => !(cell >= 0 && cell < GRID_CELLS));

@@ -1,4 +1,4 @@
-import { type AttentionArguments, native } from "@md/native";
+import { type AttentionArguments, native, ShapeError, ValueError } from "@md/native";
 import { lowered, widened } from "../autocast.js";
 import { isRecorded } from "../autograd.js";
 import { executeAll } from "../primitives.js";
@@ -110,11 +110,15 @@ function argumentsOf(
  */
 export function maskedAttention(q: Tensor, k: Tensor, v: Tensor, options: MaskedAttentionOptions = {}): Tensor {
   const { own } = options;
+  if (own && !(own.k && own.v))
+    throw new ValueError(`[maskedAttention] own.${own.k ? "v" : "k"} is absent, expected both keys and values`);
   if (own && q.device !== "cpu" && options.mask?.kind === "level2" && !options.kNorm && !options.kRotary)
     return maskedAttention(q, cat([own.k, k], 2), cat([own.v, v], 2), { ...options, own: undefined });
   let [ownK, ownV]: (Tensor | null)[] = [own?.k ?? null, own?.v ?? null];
   [q, k, v, ownK, ownV] = lowered(q, k, v, ownK, ownV);
   const { mask, qNorm, kNorm, qRotary, kRotary, normEps = 1e-5, rotateFirst = false, dropout } = options;
+  if (mask?.kind === "level2" && mask.conditionLengths?.length === 0 && q.shape[0]! > 0)
+    throw new ShapeError(`[maskedAttention] found no condition lengths, expected one for each of ${q.shape[0]!} items`);
   const optional = [
     mask?.kind === "dense" ? mask.mask : null,
     ...[qNorm?.weight, qNorm?.bias, qRotary, kNorm?.weight, kNorm?.bias, kRotary].map((input) =>
