@@ -197,9 +197,7 @@ export function record<P extends Primitive>(
   attrs: Primitives[P],
   outputs: readonly Tensor[],
 ): void {
-  let wanted = false;
-  for (const input of inputs) if (input?.requiresGrad) wanted = true;
-  if (!wanted) return;
+  if (!isRecorded(inputs)) return;
   const rule = rules[primitive];
   if (rule === "nondiff") return;
   attach(primitive, rule as Rule<unknown>, attrs, inputs, outputs);
@@ -234,7 +232,7 @@ export function defineOp<Args extends readonly unknown[] = []>(definition: {
     if (inputs.includes(output)) {
       throw new TensorError(`[${definition.name}] forward returned one of its inputs, expected a new tensor`);
     }
-    if (enabled && inputs.some((input) => input.requiresGrad)) {
+    if (isRecorded(inputs)) {
       const rule: Rule<unknown> = {
         saves: { inputs: inputs.map((_, i) => i), outputs: [0] },
         grad: (context, grads) =>

@@ -1,7 +1,7 @@
 import { DeviceError } from "@md/native";
 import { anomalyEnabled, checkAnomaly } from "./anomaly.js";
 import { forgetCasts } from "./autocast.js";
-import { gradEnabled, record } from "./autograd.js";
+import { record } from "./autograd.js";
 import type { AttentionAttrs } from "./ops/attention.js";
 import type { DropoutAttrs } from "./ops/dropout.js";
 import type { ElementwiseAttrs } from "./ops/elementwise.js";
@@ -66,7 +66,7 @@ export function executeAll<P extends Primitive>(
   for (let i = 0; i < outputs; i++) results.push(takeOutput(i));
   if (profile) profile.add(primitive, start, results);
   if (outputs === 0) forgetCasts(inputs); // it may have changed them in place
-  if (gradEnabled()) record(primitive, inputs, attrs, results);
+  record(primitive, inputs, attrs, results);
   if (anomalyEnabled()) checkAnomaly(primitive, inputs, results);
   return results;
 }

@@ -34,7 +34,8 @@ export type AttentionMask = Level2Mask | VarlenMask | CausalMask | DenseMask;
  * The mask of Mini-Diffuser, Eq. 13, for sequences of samples · tokensPerSample action tokens followed by
  * conditionTokens: an action sample attends itself and the condition, the condition attends the condition. Queries are
  * the whole sequence, or the action tokens alone (keys and values of the condition may then come from a cache); keys are
- * the whole sequence, or the condition beside the `own` ones of the actions. A sample's output does not depend on any other sample, to the bit.
+ * the whole sequence, or the condition beside the `own` ones of the actions. A sample's output does not depend on any
+ * other sample, to the bit.
  *
  * Where items have different numbers of condition tokens, put them first, pad to `conditionTokens` and give
  * `conditionLengths` [batch]. Padding tokens give 0 out and 0 gradients.
