@@ -26,6 +26,7 @@ ThreadPool::ThreadPool(int threads) { start(threads); }
 ThreadPool::~ThreadPool() { stop(); }
 
 void ThreadPool::start(int threads) {
+  threads_ = threads;
   stopping_ = false;
   regions_ = std::make_unique<Region[]>(kRegions);
   for (size_t i = 0; i < kRegions; i++) regions_[i].shares = std::vector<Share>(static_cast<size_t>(threads));
@@ -46,8 +47,13 @@ void ThreadPool::stop() {
 }
 
 void ThreadPool::resize(int threads) {
-  stop();
-  start(threads);
+  finish();
+  if (threads <= static_cast<int>(workers_.size()) + 1) {
+    threads_ = threads;
+  } else {
+    stop();
+    start(threads);
+  }
 }
 
 void ThreadPool::Worker::wakeUp() {
@@ -57,17 +63,17 @@ void ThreadPool::Worker::wakeUp() {
   wake.notify_one();
 }
 
-void ThreadPool::sleep(Worker& own) {
+void ThreadPool::sleep(int thread, Worker& own) {
   std::unique_lock lock(own.mutex);
   own.allowed.readOwn();
   own.sleeping = true;
-  own.wake.wait(lock, [&] { return done_ != queued_ || stopping_; });
+  own.wake.wait(lock, [&] { return (thread < threads_ && done_ != queued_) || stopping_; });
   own.sleeping = false;
   own.allowed.applyToOwn();
 }
 
 void ThreadPool::queue(int parts, std::function<void(int, int)> task) {
-  if (workers_.empty()) {
+  if (threads() == 1) {
     for (int part = 0; part < parts; part++) task(part, 0);
     return;
   }
@@ -132,12 +138,13 @@ void ThreadPool::work(int thread, Worker& own) {
   Turn turn;
   while (!stopping_) {
     const int64_t next = done_.load(std::memory_order_acquire);
-    if (next != queued_.load(std::memory_order_acquire)) {
+    const bool wanted = thread < threads();
+    if (wanted && next != queued_.load(std::memory_order_acquire)) {
       takeOrWait(next, thread, turn);
-    } else if (turn.spins++ < kIdleSpins) {
+    } else if (wanted && turn.spins++ < kIdleSpins) {
       pauseSpinning();
     } else {
-      sleep(own);
+      sleep(thread, own);
       turn.spins = 0;
     }
   }

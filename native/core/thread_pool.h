@@ -27,9 +27,10 @@ class ThreadPool {
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
-  int threads() const { return static_cast<int>(workers_.size()) + 1; }
+  int threads() const { return threads_.load(std::memory_order_relaxed); }
 
-  /// Stops the workers and starts `threads - 1` new ones; the caller is the remaining one.
+  /// Of `threads` the caller is one. Workers that are not wanted sleep; only where there are too few do new ones start, since
+  /// Linux leaves a new thread on its creator's core for milliseconds.
   void resize(int threads);
 
   /// Runs task(part, thread) for part = 0 … parts-1 on threads 0 … min(parts, threads())-1 when all that was queued before is
@@ -86,11 +87,12 @@ class ThreadPool {
   void takeOrWait(int64_t next, int thread, Turn& turn);
   void workUntil(int64_t index);
   void work(int thread, Worker& own);
-  void sleep(Worker& own);
+  void sleep(int thread, Worker& own);
   Region& at(int64_t index) { return regions_[static_cast<size_t>(index) % kRegions]; }
 
   static constexpr size_t kRegions = 16;  // that the caller may be ahead by
-  std::deque<Worker> workers_;
+  std::deque<Worker> workers_;     // of threads 1, 2, …
+  std::atomic<int> threads_{1};    // that are wanted
   std::unique_ptr<Region[]> regions_;
   std::atomic<int64_t> queued_{0};  // regions so far
   std::atomic<int64_t> done_{0};    // the first so many of them
