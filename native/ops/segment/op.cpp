@@ -14,6 +14,7 @@ constexpr int64_t kElementGrain = 1 << 14;  // elements below which a second thr
 struct Checked {
   Tensor offsets, order;  // contiguous; order without storage where there is none
   int64_t segments, rows;
+  bool apart = false;  // each row is known to be a segment of its own, in their order: the sums are the rows
 };
 
 // Without branches, which would take longer than most reductions.
@@ -54,17 +55,22 @@ Checked requireSegments(Context& context, const Segments& given, int64_t rows, b
   }
   awaitElements(context, checked.offsets);
   const int32_t* at = checked.offsets.data<int32_t>();
-  int32_t falling = at[0] != 0 || at[checked.segments] != rows;
-  for (int64_t s = 0; s < checked.segments; s++) falling |= at[s] > at[s + 1];
+  int32_t falling = at[0] != 0 || at[checked.segments] != rows, several = checked.segments != rows;
+  for (int64_t s = 0; s < checked.segments; s++) {
+    falling |= at[s] > at[s + 1];
+    several |= at[s] != s;
+  }
   if (falling) fail(ErrorKind::value, op, "offsets does not rise from 0 to the ", rows, " rows");
   for (int64_t s = 0; s < checked.segments && nonempty; s++) {
     if (at[s] == at[s + 1]) fail(ErrorKind::value, op, "segment ", s, " is empty, expected at least one row");
   }
+  checked.apart = !several;
   if (!given.order) return checked;
 
   awaitElements(context, checked.order);
   const int32_t* order = checked.order.data<int32_t>();
   if (!isPermutation(order, rows)) failOrder(order, rows, op);
+  for (int64_t i = 0; i < rows && checked.apart; i++) checked.apart = order[i] == i;
   return checked;
 }
 
@@ -110,6 +116,7 @@ Tensor reduce(Context& context, Reduction reduction, const Tensor& given, const 
   requireRows(given, op, "x");
   const Checked checked = requireSegments(context, segments, given.dim(0), false, op);
   const Tensor x = contiguous(context, given, op);
+  if (checked.apart) return x;
   Tensor out = empty(context, x.dtype, withRows(x.shape, checked.segments), op);
   if (context.onCuda()) {
     reduceCuda(context, rowsOf(checked, x.dtype, innerOf(x.shape)), checked.segments, reduction, x, out, op);
@@ -133,6 +140,7 @@ Tensor reduceGrad(Context& context, Reduction reduction, const Tensor& given, co
     from = contiguous(context, *chosen, op);
   }
   const Tensor grad = contiguous(context, given, op);
+  if (checked.apart && !chosen) return grad;
   Tensor out = empty(context, grad.dtype, withRows(grad.shape, rowCount), op);
   const int32_t* const places = chosen ? from.data<int32_t>() : nullptr;
   if (context.onCuda()) {

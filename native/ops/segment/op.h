@@ -15,7 +15,8 @@ struct Segments {
 
 enum class Reduction { sum, mean };
 
-/// x [P, …] -> [segments, …], f32 or f64; 0 for an empty segment.
+/// x [P, …] -> [segments, …], f32 or f64; 0 for an empty segment. On the CPU x itself where each row is a segment of its own, in
+/// their order, and so with the gradient.
 Tensor reduce(Context& context, Reduction reduction, const Tensor& x, const Segments& segments, const char* op);
 
 /// grad [segments, …] -> the gradient of x [rows, …]: each row gets its segment's, by a mean divided by the rows there, of a

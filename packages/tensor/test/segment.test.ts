@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import {
   getNumThreads,
+  memory,
   mulberry32,
   scope,
   segmentMax,
@@ -45,6 +46,33 @@ describe("segments", () => {
       );
       expect(() => segmentMax(x, integers([0, 2, 2, 4]))).toThrow(/\[segmentMax\] segment 1 is empty/);
       expect(() => segmentSum(x.to("i32"), offsets)).toThrow(/x has dtype i32, expected f32 or f64/);
+    });
+  });
+
+  it("copies nothing where each row is a segment of its own, in their order", () => {
+    scope(() => {
+      const x = tensor([1, -2, 3, 4, 5, -6], { shape: [3, 2] });
+      const [apart, inOrder, turned] = [integers([0, 1, 2, 3]), integers([0, 1, 2]), integers([0, 2, 1])];
+      const added = (reduce: typeof segmentMean, order: Tensor | null): { bytes: number; values: number[] } => {
+        const before = memory().liveBytes;
+        const out = reduce(x, apart, { order });
+        return { bytes: memory().liveBytes - before, values: out.toFlatArray() };
+      };
+      for (const reduce of [segmentMean, segmentSum]) {
+        for (const order of [null, inOrder])
+          expect(added(reduce, order)).toEqual({ bytes: 0, values: x.toFlatArray() });
+        const { bytes, values } = added(reduce, turned);
+        expect(bytes).toBeGreaterThan(0);
+        expect(values).toEqual([1, -2, 5, -6, 3, 4]);
+      }
+      // As many segments as rows, but not one each.
+      expect(segmentMean(x, integers([0, 2, 2, 3])).toFlatArray()).toEqual([2, 1, 0, 0, 5, -6]);
+
+      x.requiresGrad = true;
+      const mean = (): Tensor => segmentMean(x, apart, { order: inOrder });
+      sum(mean().mul(mean())).backward();
+      sum(mean().mul(x.detach())).backward();
+      expect(x.grad!.toFlatArray()).toEqual([3, -6, 9, 12, 15, -18]);
     });
   });
 

@@ -24,7 +24,8 @@ function reduce(kind: "segmentSum" | "segmentMean", x: Tensor, offsets: Tensor, 
 
 /**
  * Sum of the rows of each segment, in their order; 0 for an empty one. With `hash.voxelOffsets` and
- * `{ order: hash.pointOrder }` it pools the points of each voxel.
+ * `{ order: hash.pointOrder }` it pools the points of each voxel. Where each row is a segment of its own, in their order, the
+ * result is a view of x on a CPU.
  *
  * @param x [P, …], f32 or f64
  * @param offsets [S + 1], i32, rising from 0 to P: segment s holds the rows from offsets[s] up to offsets[s + 1] - 1
@@ -34,7 +35,7 @@ function reduce(kind: "segmentSum" | "segmentMean", x: Tensor, offsets: Tensor, 
 export const segmentSum = (x: Tensor, offsets: Tensor, { order }: SegmentOptions = {}): Tensor =>
   reduce("segmentSum", x, offsets, order);
 
-/** {@link segmentSum} divided by the number of rows of each segment; 0 for an empty one. */
+/** {@link segmentSum} divided by the number of rows of each segment; 0 for an empty one. A view of x where that is. */
 export const segmentMean = (x: Tensor, offsets: Tensor, { order }: SegmentOptions = {}): Tensor =>
   reduce("segmentMean", x, offsets, order);
 

@@ -115,7 +115,10 @@ export class VoxelHash {
     return { ...pairs, voxels: this.size, kernelSize };
   }
 
-  /** Eq. 17: features [P, C] to the means [V, C] of each voxel's points. Differentiable. */
+  /**
+   * Eq. 17: features [P, C] to the means [V, C] of each voxel's points. Differentiable. On a CPU a view of the features where
+   * each point is alone in its voxel and the points are in the order of the voxels.
+   */
   mean(features: Tensor): Tensor {
     return segmentMean(features, this.voxelOffsets, { order: this.pointOrder });
   }
