@@ -69,13 +69,18 @@ TEST(allocatorRefusesBeyondItsLimit) {
 
 TEST(poolRunsEveryItemOnceAcrossResizes) {
   ThreadPool pool(2);
-  for (int threads : {2, 5, 1, 3}) {
+  for (int threads : {2, 5, 1, 3, 2, 5}) {
     pool.resize(threads);
+    CHECK(pool.threads() == threads);
     for (int round = 0; round < 200; round++) {
       std::atomic<int64_t> total{0};
       parallelFor(pool, 1000, 1, [&](int64_t begin, int64_t end) { total += (begin + end - 1) * (end - begin) / 2; });
       CHECK(total == 499500);
     }
+    // Workers that are awake but no longer wanted take nothing.
+    std::atomic<int> outside{0};
+    shareOut(pool, 1000, [&](int64_t, int64_t thread) { outside += thread >= threads; });
+    CHECK(outside == 0);
   }
 }
 
