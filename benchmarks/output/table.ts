@@ -76,6 +76,7 @@ export function verdict({ met, ran }: Scored): string {
   return met === null ? "not judged" : met ? "met" : "MISSED";
 }
 
+/** Of the targets whose cases ran; the last line names the others. */
 export function targetLines(scored: readonly Scored[]): string[] {
-  return scored.map((one) => `  ${verdict(one).padEnd(10)}  ${one.sentence}: ${one.text}`);
+  return scored.filter(({ ran }) => ran).map((one) => `  ${verdict(one).padEnd(10)}  ${one.sentence}: ${one.text}`);
 }
