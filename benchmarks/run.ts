@@ -69,12 +69,12 @@ async function main(options: Options): Promise<number> {
 
   const scored = scoreTargets(suites, results, onCpu ? targets : deviceTargets);
   const summary = lastLine(scored);
-  writeFileSync(reportFile, reportPage(intro, results, scored));
   print([...targetLines(scored), "", `charts: ${relative(process.cwd(), reportFile)}`, summary], {
     type: "targets",
     targets: scored,
     summary,
   });
+  writeFileSync(reportFile, reportPage(intro, results, scored));
   return results.some(({ failure }) => failure !== null) ? 1 : 0;
 }
 

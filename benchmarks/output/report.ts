@@ -42,24 +42,27 @@ function targetSection(scored: readonly Scored[]): Section {
   return { heading: "Targets", parts: [htmlTable({ titles: ["target", "", "found"], rows })] };
 }
 
+const mostThreads = (results: readonly CaseResult[]): number =>
+  Math.max(...results.flatMap(({ timings }) => timings.map(({ threads }) => threads)));
+
 function suiteSection(suite: string, results: readonly CaseResult[]): Section {
   const measured = results.filter(({ failure }) => failure === null);
-  const threads = Math.max(...measured.flatMap(({ timings }) => timings.map((timing) => timing.threads)));
   const bars = measured.filter(({ curve }) => curve === null);
   const curves = [...new Set(measured.flatMap(({ curve }) => (curve ? [curve.name] : [])))];
   const plots = curves.flatMap((name) => {
     const points = measured.filter(({ curve }) => curve?.name === name);
-    return points.length < 2 ? [] : [timeCurve(name, points, threads), memoryCurve(name, points)];
+    return points.length < 2 ? [] : [timeCurve(name, points), memoryCurve(name, points)];
   });
   const failures = results.flatMap(({ name, failure }) => (failure === null ? [] : [paragraph(`${name}: ${failure}`)]));
   return {
     heading: suite,
-    parts: [...failures, ...(bars.length > 0 ? [kernelBars(bars, threads)] : []), charts(plots), numbers(measured)],
+    parts: [...failures, ...(bars.length > 0 ? [kernelBars(bars)] : []), charts(plots), numbers(measured)],
   };
 }
 
 /** Shares of the machine's ceiling where the work is known, else speeds beside ours. */
-function kernelBars(results: readonly CaseResult[], threads: number): string {
+function kernelBars(results: readonly CaseResult[]): string {
+  const threads = mostThreads(results);
   const known = results.every(({ timings }) => timings.every(({ share }) => share !== null));
   const groups = results.map(({ name, timings }) => {
     const most = timings.filter((timing) => timing.threads === threads);
@@ -83,7 +86,8 @@ const decades = (values: readonly number[]): readonly [number, number] => [
   Math.max(...values) * 1.3,
 ];
 
-function timeCurve(name: string, results: readonly CaseResult[], threads: number): string {
+function timeCurve(name: string, results: readonly CaseResult[]): string {
+  const threads = mostThreads(results);
   const names = [...new Set(results.flatMap(({ timings }) => timings.map((timing) => timing.name)))];
   const series = names.map((who) =>
     results.flatMap(({ curve, timings }) => {

@@ -55,7 +55,8 @@ const convolvedEverywhere: Bind = ([points, queries, ...rest]) => {
   return withGradients(forward, 2)(rest);
 };
 
-// One point a voxel of a surface, which is what averaging by voxels leaves of depth images.
+// One point a voxel of a surface, which is what averaging by voxels leaves of depth images; in their order, so that their
+// means are a view.
 const surface = (points: number): HostTensor => ({
   shape: [points, 3],
   data: Float32Array.from(surfaceCells(points), (cell) => cell + 0.5),
