@@ -1,6 +1,7 @@
 import type { CaseResult } from "./measure/case.js";
 import { geometricMean, growth, misfit, type Points } from "./measure/fits.js";
 import { OURS } from "./measure/ours.js";
+import { FIRST } from "./suite.js";
 
 /** A target's number beside what it has to be; `met` is null where it cannot be judged, and `text` says why. */
 export interface Verdict {
@@ -82,7 +83,9 @@ export const metricBelow =
 export const timeAtMost =
   (most: number): Judge =>
   (results) => {
-    const worst = Math.max(...curve(results).map(([, ms]) => ms));
+    const [threads] = threadCounts(results).slice(-1);
+    const own = results.map(({ timings }) => timings.find((one) => one.name === OURS && one.threads === threads));
+    const worst = Math.max(...own.map((timing) => timing?.ms.median ?? NaN));
     return { met: worst <= most, text: `${worst.toPrecision(4)} ms` };
   };
 
@@ -177,12 +180,11 @@ const byCurve = (
   return { name: names[values.indexOf(worst)], worst };
 };
 
-/** Our times along the curve, with the most threads. */
+/** Our times along the curve, beside that of its first point. */
 function curve(results: readonly CaseResult[]): Points {
-  const [most] = threadCounts(results).slice(-1);
-  return results.map(({ curve, timings }) => {
-    const own = timings.find(({ name, threads }) => name === OURS && threads === most);
-    return [curve?.x ?? NaN, own?.ms.median ?? NaN] as const;
+  return results.map(({ curve, speedups }, i) => {
+    const ratio = i === 0 ? 1 : speedups.find(({ over }) => over === FIRST)?.ratio.median;
+    return [curve?.x ?? NaN, 1 / (ratio ?? NaN)] as const;
   });
 }
 

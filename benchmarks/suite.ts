@@ -1,4 +1,4 @@
-import { backward, mulberry32, type Tensor } from "@md/tensor";
+import { backward, cast, mulberry32, tensor, type Tensor } from "@md/tensor";
 import type { HostTensor } from "./peers/protocol.js";
 import type { TargetId } from "./targets.js";
 
@@ -44,6 +44,20 @@ export interface BenchCase {
 export interface Suite {
   name: string;
   cases: readonly BenchCase[];
+}
+
+/** What the points of a curve are measured in turn with. */
+export const FIRST = "first of the curve";
+
+/** The points of a curve, the others in turn with the first: how it grows does not depend on when each was measured. */
+export function alongCurve(points: readonly BenchCase[]): BenchCase[] {
+  const [first, ...others] = points;
+  const bind: Bind = (inputs) => {
+    const { dtype, device } = inputs.find((x) => x.dtype !== "i32")!;
+    const own = first.inputs!().map(({ data, shape }) => tensor(data, { shape, device }));
+    return first.bind(own.map((x) => (x.dtype === "f32" ? cast(x, dtype) : x)));
+  };
+  return [first, ...others.map((point) => ({ ...point, baseline: { name: FIRST, bind, sameResult: false } }))];
 }
 
 /** A `bind` for what keeps nothing from one run to the next. */

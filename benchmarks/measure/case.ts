@@ -13,7 +13,7 @@ import {
 import type { PeerProcess } from "../peers/peer-process.js";
 import type { HostTensor } from "../peers/protocol.js";
 import type { BenchDType } from "../options.js";
-import type { BenchCase, Bind, Metric } from "../suite.js";
+import { type BenchCase, type Bind, FIRST, type Metric } from "../suite.js";
 import { alternate, type Contestant, type Pace, settle } from "./alternate.js";
 import { requireSame, sameBits, WrongResult } from "./compare.js";
 import type { Ceiling } from "./machine.js";
@@ -237,7 +237,8 @@ function summarise(
     const ms = interval(samples[i]);
     const ceiling = ceilings.get(threads);
     const bound = ceiling ? Math.max(flops / (ceiling.gflops * 1e6), bytes / (ceiling.gbs * 1e6)) : 0;
-    result.timings.push({ name, threads, ms, share: bound > 0 ? bound / ms.median : null, variant });
+    const share = bound > 0 && name !== FIRST ? bound / ms.median : null;
+    result.timings.push({ name, threads, ms, share, variant });
     const us = contestants.findIndex((other) => other.name === OURS && other.threads === threads);
     if (name !== OURS) result.speedups.push({ over: name, threads, ratio: ratioInterval(samples[i], samples[us]) });
   });

@@ -4,6 +4,7 @@ import { growth } from "../measure/fits.js";
 import { OURS } from "../measure/ours.js";
 import type { Scored } from "../score.js";
 import { barChart } from "./bars.js";
+import { FIRST } from "../suite.js";
 import { duration, percent, rate, speedup, verdict } from "./table.js";
 
 /** Colours of the contestants, the same in all charts. */
@@ -88,7 +89,8 @@ const decades = (values: readonly number[]): readonly [number, number] => [
 
 function timeCurve(name: string, results: readonly CaseResult[]): string {
   const threads = mostThreads(results);
-  const names = [...new Set(results.flatMap(({ timings }) => timings.map((timing) => timing.name)))];
+  const everyone = new Set(results.flatMap(({ timings }) => timings.map((timing) => timing.name)));
+  const names = [...everyone].filter((who) => who !== FIRST);
   const series = names.map((who) =>
     results.flatMap(({ curve, timings }) => {
       const found = timings.find((timing) => timing.name === who && timing.threads === threads);
@@ -142,7 +144,7 @@ function numbers(results: readonly CaseResult[]): string {
         String(timing.threads),
         timing.name,
         duration(timing.ms.median),
-        rate(result, timing.ms.median),
+        rate(result, timing),
         percent(timing.share),
         speedup(result, timing),
       ]),

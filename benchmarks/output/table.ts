@@ -4,6 +4,7 @@ import { OURS } from "../measure/ours.js";
 import type { AbsentPeer } from "../peers/registry.js";
 import type { PeerProcess } from "../peers/peer-process.js";
 import type { Scored } from "../score.js";
+import { FIRST } from "../suite.js";
 
 const threadName = (threads: number): string => (threads === 1 ? "1 thread" : `${threads} threads`);
 
@@ -13,8 +14,9 @@ export function duration(ms: number): string {
   return ms < 1000 ? `${ms.toPrecision(4)} ms` : `${(ms / 1000).toPrecision(4)} s`;
 }
 
-/** GFLOP/s where FLOP are known, else GB/s. */
-export function rate({ flops, bytes }: CaseResult, ms: number): string {
+/** GFLOP/s where FLOP are known, else GB/s; empty for who computes less. */
+export function rate({ flops, bytes }: CaseResult, { name, ms: { median: ms } }: Timing): string {
+  if (name === FIRST) return "";
   if (flops !== null) return `${(flops / ms / 1e6).toPrecision(3)} GFLOP/s`;
   return bytes === null ? "" : `${(bytes / ms / 1e6).toPrecision(3)} GB/s`;
 }
@@ -57,7 +59,7 @@ export function caseLines(result: CaseResult): string[] {
       (who === OURS ? threadName(threads) : "").padEnd(10),
       who.padEnd(24),
       duration(ms.median).padStart(9),
-      rate(result, ms.median).padStart(14),
+      rate(result, timing).padStart(14),
       percent(share).padStart(5),
       speedup(result, timing).padStart(20),
       variant,

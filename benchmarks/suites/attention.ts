@@ -1,5 +1,5 @@
 import { maskedAttention, masks, type Tensor } from "@md/tensor";
-import { type BenchCase, random, stateless, type Suite, withGradients } from "../suite.js";
+import { alongCurve, type BenchCase, random, stateless, type Suite, withGradients } from "../suite.js";
 
 // q, k and v are [tokens, heads, headDim], as a projection gives them, and so is the result.
 type Attend = (q: Tensor, k: Tensor, v: Tensor) => Tensor;
@@ -67,28 +67,34 @@ export const attentionSuite: Suite = {
       name: `patches of 120, ${heads} heads of ${headDim}, forward and backward`,
       countsFor: ["patch-attention", "scaling"],
     })),
-    ...[960, 3000, 9960, 30000, 99960].map((tokens): BenchCase => ({
-      ...patch(tokens, 4, 18),
-      name: `patches of 120, ${tokens} tokens, forward and backward`,
-      threads: "one",
-      curve: { name: "patch attention", x: tokens },
-      countsFor: ["growth-patch", "growth-memory"],
-    })),
-    ...[1000, 2000, 4000, 8000].map((scene): BenchCase => ({
-      ...level2(64, scene, true),
-      peer: undefined,
-      name: `Level-2, ${scene} scene tokens, forward and backward`,
-      threads: "most",
-      curve: { name: "masked global attention by scene tokens", x: scene },
-      countsFor: ["growth-scene", "growth-memory"],
-    })),
-    ...[1, 64, 128, 192, 256].map((samples): BenchCase => ({
-      ...level2(samples, 1000, true),
-      peer: undefined,
-      name: `Level-2, ${samples} samples, forward and backward`,
-      threads: "most",
-      curve: { name: "masked global attention by samples", x: samples },
-      countsFor: ["growth-samples", "growth-memory"],
-    })),
+    ...alongCurve(
+      [960, 3000, 9960, 30000, 99960].map((tokens): BenchCase => ({
+        ...patch(tokens, 4, 18),
+        name: `patches of 120, ${tokens} tokens, forward and backward`,
+        threads: "one",
+        curve: { name: "patch attention", x: tokens },
+        countsFor: ["growth-patch", "growth-memory"],
+      })),
+    ),
+    ...alongCurve(
+      [1000, 2000, 4000, 8000].map((scene): BenchCase => ({
+        ...level2(64, scene, true),
+        peer: undefined,
+        name: `Level-2, ${scene} scene tokens, forward and backward`,
+        threads: "one",
+        curve: { name: "masked global attention by scene tokens", x: scene },
+        countsFor: ["growth-scene", "growth-memory"],
+      })),
+    ),
+    ...alongCurve(
+      [1, 64, 128, 192, 256].map((samples): BenchCase => ({
+        ...level2(samples, 1000, true),
+        peer: undefined,
+        name: `Level-2, ${samples} samples, forward and backward`,
+        threads: "one",
+        curve: { name: "masked global attention by samples", x: samples },
+        countsFor: ["growth-samples", "growth-memory"],
+      })),
+    ),
   ],
 };

@@ -10,7 +10,7 @@ import {
   VoxelHash,
   zeros,
 } from "@md/tensor";
-import { type BenchCase, type Bind, random, stateless, type Suite, withGradients } from "../suite.js";
+import { alongCurve, type BenchCase, type Bind, random, stateless, type Suite, withGradients } from "../suite.js";
 import type { TargetId } from "../targets.js";
 import type { HostTensor } from "../peers/protocol.js";
 import { surfaceCells } from "../scenes.js";
@@ -84,14 +84,16 @@ export const sparseSuite: Suite = {
         convolutionCase(voxels, width, { countsFor: [`subm-conv-${width}` satisfies TargetId, "scaling"] }),
       ),
     ),
-    ...[1000, 3000, 10_000, 30_000, 100_000].map((voxels) =>
-      convolutionCase(voxels, 36, {
-        name: `submConv3d, ${voxels} voxels, 36 channels, growth`,
-        peer: undefined,
-        threads: "one",
-        curve: { name: "sparse convolution", x: voxels },
-        countsFor: ["growth-conv", "growth-memory"],
-      }),
+    ...alongCurve(
+      [1000, 3000, 10_000, 30_000, 100_000].map((voxels) =>
+        convolutionCase(voxels, 36, {
+          name: `submConv3d, ${voxels} voxels, 36 channels, growth`,
+          peer: undefined,
+          threads: "one",
+          curve: { name: "sparse convolution", x: voxels },
+          countsFor: ["growth-conv", "growth-memory"],
+        }),
+      ),
     ),
     {
       name: "mean of segments, 100,000 rows of 72",

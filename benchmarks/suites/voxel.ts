@@ -1,5 +1,5 @@
 import { indexSelect, localKernelMap, localKernelQuery, type Tensor, VoxelHash, zeros } from "@md/tensor";
-import { type BenchCase, type Bind, random, type Suite, withGradients } from "../suite.js";
+import { alongCurve, type BenchCase, type Bind, random, type Suite, withGradients } from "../suite.js";
 import type { HostTensor } from "../peers/protocol.js";
 import { surfaceCells } from "../scenes.js";
 
@@ -94,31 +94,35 @@ export const voxelSuite: Suite = {
       peer: { op: "localQueryGrad" },
       countsFor: ["local-query"],
     },
-    ...sizes.flatMap((points): BenchCase[] => [
-      {
+    ...alongCurve(
+      sizes.map((points) => ({
         name: `hash of ${points} points`,
         inputs: () => [cloud(points)],
         bind: hashOnly,
         threads: "one",
         curve: { name: "voxel hash", x: points },
         countsFor: ["growth-hash", "growth-memory"],
-      },
-      {
+      })),
+    ),
+    ...alongCurve(
+      sizes.map((points) => ({
         name: `neighbours of ${points} points`,
         inputs: () => [cloud(points)],
         bind: neighboursOnly,
         threads: "one",
         curve: { name: "neighbour map", x: points },
         countsFor: ["growth-neighbours", "growth-memory"],
-      },
-      {
+      })),
+    ),
+    ...alongCurve(
+      sizes.map((points) => ({
         name: `local query at all of ${points} points, 36 channels, forward and backward`,
         inputs: queryInputs(points, points, 36),
         bind: localQuery,
         threads: "one",
         curve: { name: "local query", x: points },
         countsFor: ["growth-query", "growth-memory"],
-      },
-    ]),
+      })),
+    ),
   ],
 };

@@ -4,6 +4,7 @@ import {
   extraMemory,
   geometricSpeedup,
   growsLike,
+  isAffine,
   type Judge,
   memoryIsAffine,
   metricBelow,
@@ -18,7 +19,7 @@ import { barChart } from "../output/bars.js";
 import { reportPage } from "../output/report.js";
 import { caseLines } from "../output/table.js";
 import { lastLine, scoreTargets } from "../score.js";
-import { stateless, type Suite } from "../suite.js";
+import { FIRST, stateless, type Suite } from "../suite.js";
 import { suites } from "../suites/index.js";
 import { suitesOn } from "../suites/on-device.js";
 import { deviceTargets, targets } from "../targets.js";
@@ -70,6 +71,12 @@ const line = (name: string, intercept: number, slope: number, more = 0): CaseRes
     ),
   );
 
+/** Points of a curve, of which the first is so many times as slow as each. */
+const grown = (...points: (readonly [x: number, ratio: number])[]): CaseResult[] =>
+  points.map(([x, ratio], i) =>
+    resultOf(`${x}`, i === 0 ? {} : { [FIRST]: [ratio, ratio] }, { curve: { name: "c", x } }),
+  );
+
 describe("judges", () => {
   const blas = geometricSpeedup(["openblas", "onednn"], 0.9);
   it.each<[string, Judge, CaseResult[], boolean | null]>([
@@ -106,7 +113,16 @@ describe("judges", () => {
       false,
     ],
     ["NaN of a product", shareOfProducts("products", 0.5), [resultOf("step", { products: [1, NaN] })], false],
-    ["growth", growsLike(1, 0.1), [10, 100].map((x) => resultOf(`${x}`, {}, { curve: { name: "c", x } })), false],
+    ["growth, each beside the first", growsLike(1, 0.1), grown([10, 1], [100, 0.1], [1000, 0.0105]), true],
+    ["growth that is faster", growsLike(1, 0.1), grown([10, 1], [100, 0.05], [1000, 0.005]), false],
+    ["a straight line", isAffine(0.1), grown([1, 1], [2, 1 / 1.5], [3, 1 / 2.1]), true],
+    ["off a straight line", isAffine(0.1), grown([1, 1], [2, 1 / 2.5], [3, 1 / 2]), false],
+    [
+      "a curve whose points were measured alone",
+      growsLike(1, 0.1),
+      [10, 100].map((x) => resultOf(`${x}`, {}, { curve: { name: "c", x } })),
+      false,
+    ],
     [
       "a metric that was not measured",
       metricBelow("bytes", 2),
