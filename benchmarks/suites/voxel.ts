@@ -1,5 +1,5 @@
 import { indexSelect, localKernelMap, localKernelQuery, type Tensor, VoxelHash, zeros } from "@md/tensor";
-import { alongCurve, type BenchCase, type Bind, random, type Suite, withGradients } from "../suite.js";
+import { alongCurve, type Bind, random, type Suite, withGradients } from "../suite.js";
 import type { HostTensor } from "../peers/protocol.js";
 import { surfaceCells } from "../scenes.js";
 
