@@ -1,7 +1,6 @@
 import type { CaseResult } from "./measure/case.js";
 import { geometricMean, growth, misfit, type Points } from "./measure/fits.js";
-import { OURS } from "./measure/ours.js";
-import { FIRST } from "./suite.js";
+import { FIRST, OURS } from "./measure/names.js";
 
 /** A target's number beside what it has to be; `met` is null where it cannot be judged, and `text` says why. */
 export interface Verdict {

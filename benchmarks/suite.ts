@@ -1,4 +1,5 @@
 import { backward, cast, mulberry32, tensor, type Tensor } from "@md/tensor";
+import { FIRST } from "./measure/names.js";
 import type { HostTensor } from "./peers/protocol.js";
 import type { TargetId } from "./targets.js";
 
@@ -45,9 +46,6 @@ export interface Suite {
   name: string;
   cases: readonly BenchCase[];
 }
-
-/** What the points of a curve are measured in turn with. */
-export const FIRST = "first of the curve";
 
 /** The points of a curve, the others in turn with the first: how it grows does not depend on when each was measured. */
 export function alongCurve(points: readonly BenchCase[]): BenchCase[] {

@@ -13,11 +13,11 @@ import {
 import type { PeerProcess } from "../peers/peer-process.js";
 import type { HostTensor } from "../peers/protocol.js";
 import type { BenchDType } from "../options.js";
-import { type BenchCase, type Bind, FIRST, type Metric } from "../suite.js";
+import type { BenchCase, Bind, Metric } from "../suite.js";
 import { alternate, type Contestant, type Pace, settle } from "./alternate.js";
 import { requireSame, sameBits, WrongResult } from "./compare.js";
 import type { Ceiling } from "./machine.js";
-import { OURS } from "./ours.js";
+import { FIRST, OURS } from "./names.js";
 import { type Interval, interval, ratioInterval } from "./statistics.js";
 
 export interface Timing {

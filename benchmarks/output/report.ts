@@ -1,10 +1,9 @@
 import { charts, htmlPage, htmlTable, palette, paragraph, Plot, type Section } from "@md/train";
 import type { CaseResult } from "../measure/case.js";
 import { growth } from "../measure/fits.js";
-import { OURS } from "../measure/ours.js";
+import { FIRST, OURS } from "../measure/names.js";
 import type { Scored } from "../score.js";
 import { barChart } from "./bars.js";
-import { FIRST } from "../suite.js";
 import { duration, percent, rate, speedup, verdict } from "./table.js";
 
 /** Colours of the contestants, the same in all charts. */

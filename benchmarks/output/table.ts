@@ -1,10 +1,9 @@
 import type { CaseResult, Timing } from "../measure/case.js";
 import type { Ceiling, Machine } from "../measure/machine.js";
-import { OURS } from "../measure/ours.js";
+import { FIRST, OURS } from "../measure/names.js";
 import type { AbsentPeer } from "../peers/registry.js";
 import type { PeerProcess } from "../peers/peer-process.js";
 import type { Scored } from "../score.js";
-import { FIRST } from "../suite.js";
 
 const threadName = (threads: number): string => (threads === 1 ? "1 thread" : `${threads} threads`);
 

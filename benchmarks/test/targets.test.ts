@@ -14,12 +14,13 @@ import {
   worstSpeedup,
 } from "../judge.js";
 import type { CaseResult } from "../measure/case.js";
+import { FIRST } from "../measure/names.js";
 import { parseOptions, usage, UsageError } from "../options.js";
 import { barChart } from "../output/bars.js";
 import { reportPage } from "../output/report.js";
 import { caseLines } from "../output/table.js";
 import { lastLine, scoreTargets } from "../score.js";
-import { FIRST, stateless, type Suite } from "../suite.js";
+import { stateless, type Suite } from "../suite.js";
 import { suites } from "../suites/index.js";
 import { suitesOn } from "../suites/on-device.js";
 import { deviceTargets, targets } from "../targets.js";

@@ -1,5 +1,5 @@
 import type { CaseResult } from "../../../benchmarks/measure/case.js";
-import { OURS } from "../../../benchmarks/measure/ours.js";
+import { OURS } from "../../../benchmarks/measure/names.js";
 import { duration } from "../../../benchmarks/output/table.js";
 import { deviceTargets } from "../../../benchmarks/targets.js";
 import type { StepResult } from "./check.js";

@@ -1,0 +1,5 @@
+/** What we ourselves are called among the contestants. */
+export const OURS = "ours";
+
+/** What the points of a curve are measured in turn with. */
+export const FIRST = "first of the curve";

@@ -1,2 +1,0 @@
-/** What we ourselves are called among the contestants. */
-export const OURS = "ours";
