@@ -1,13 +1,14 @@
-// Activation functions and their derivatives on whole vectors, for kernels that hold their values in registers.
+// Activation functions and their derivatives on a whole vector or several, for kernels that hold their values in registers.
 #pragma once
 #include "math.h"
-#include "simd.h"
+#include "several.h"
 
 namespace md::MD_ISA {
 
 /// erf; within 1.2e-7: an odd polynomial below 0.9, 1 - 2^p(|x|) above, both minimax fits.
-inline Vec<float> erfOf(Vec<float> x) {
-  using V = Vec<float>;
+template <template <class> class Lanes>
+__attribute__((always_inline)) inline Lanes<float> erfOf(Lanes<float> x) {
+  using V = Lanes<float>;
   const V a = min(V::set(4.0f), abs(x));  // erf(4) rounds to 1
   V r = V::set(2.84473068e-4f);
   r = fma(r, a, V::set(-4.40830956e-3f));
@@ -32,11 +33,14 @@ inline Vec<double> erfOf(Vec<double> x) {
   for (double& lane : lanes) lane = std::erf(lane);
   return Vec<double>::load(lanes);
 }
+inline Several<double> erfOf(Several<double> x) {
+  return Several<double>::of([&](int i) { return erfOf(x.v[i]); });
+}
 
 /// 1 / (1 + e^-x), from e^-|x| so that nothing overflows.
-template <class T>
-inline Vec<T> sigmoidOf(Vec<T> x) {
-  using V = Vec<T>;
+template <template <class> class Lanes, class T>
+__attribute__((always_inline)) inline Lanes<T> sigmoidOf(Lanes<T> x) {
+  using V = Lanes<T>;
   const V e = exp2NonPositive(abs(x) * V::set(T(-1.44269504088896340736)));
   return selectLess(x, V::zero(), e, V::set(1)) / (V::set(1) + e);
 }
@@ -52,8 +56,9 @@ inline Vec<T> reluGradOf(Vec<T> x) {
 
 /// Q(a) = 1 - Φ(a) for 0 <= a <= 16, Φ the normal distribution function; f32: 2^p(a) with p fitted so that no Φ is off by
 /// more than 7e-8.
-inline Vec<float> normalTail(Vec<float> a) {
-  using V = Vec<float>;
+template <template <class> class Lanes>
+__attribute__((always_inline)) inline Lanes<float> normalTail(Lanes<float> a) {
+  using V = Lanes<float>;
   V p = V::set(-1.639596234781493e-06f);
   p = fma(p, a, V::set(2.5286517484346405e-05f));
   p = fma(p, a, V::set(-0.00012076763960067183f));
@@ -66,14 +71,17 @@ inline Vec<float> normalTail(Vec<float> a) {
 }
 
 /// x Φ(x) (Hendrycks & Gimpel, 2016), f32 as max(x, 0) - |x| Q(|x|); a NaN comes by way of Q.
-inline Vec<float> geluOf(Vec<float> x) {
-  const Vec<float> a = min(Vec<float>::set(16.0f), abs(x));
-  return max(x, Vec<float>::zero()) - a * normalTail(a);
+template <template <class> class Lanes>
+__attribute__((always_inline)) inline Lanes<float> geluOf(Lanes<float> x) {
+  using V = Lanes<float>;
+  const V a = min(V::set(16.0f), abs(x));
+  return max(x, V::zero()) - a * normalTail(a);
 }
 /// Φ(x) + x φ(x), which is t(|x|) for x < 0 and 1 - t(x) else, with t(a) = Q(a) - a φ(a) = Q(a) (1 - a h(a)); φ the density,
 /// h = φ / Q a polynomial fitted so that a Q(a) h(a) is within 6e-8.
-inline Vec<float> geluGradOf(Vec<float> x) {
-  using V = Vec<float>;
+template <template <class> class Lanes>
+__attribute__((always_inline)) inline Lanes<float> geluGradOf(Lanes<float> x) {
+  using V = Lanes<float>;
   const V a = min(V::set(16.0f), abs(x));
   V h = V::set(1.1288391760899685e-05f);
   h = fma(h, a, V::set(-0.0001441941421944648f));
@@ -86,27 +94,30 @@ inline Vec<float> geluGradOf(Vec<float> x) {
   const V one = V::set(1.0f), t = normalTail(a) * (one - a * h);
   return selectLess(x, V::zero(), t, one - t);
 }
-inline Vec<double> geluOf(Vec<double> x) {
-  const Vec<double> half = x * Vec<double>::set(0.5);
-  return fma(half, erfOf(x * Vec<double>::set(0.70710678118654752440)), half);
+template <template <class> class Lanes>
+__attribute__((always_inline)) inline Lanes<double> geluOf(Lanes<double> x) {
+  using V = Lanes<double>;
+  const V half = x * V::set(0.5);
+  return fma(half, erfOf(x * V::set(0.70710678118654752440)), half);
 }
-inline Vec<double> geluGradOf(Vec<double> x) {
-  using V = Vec<double>;
+template <template <class> class Lanes>
+__attribute__((always_inline)) inline Lanes<double> geluGradOf(Lanes<double> x) {
+  using V = Lanes<double>;
   const V phi = exp2NonPositive(x * x * V::set(-0.72134752044448170368)) * V::set(0.39894228040143267794);
   const V half = V::set(0.5);
   return fma(x, phi, fma(half, erfOf(x * V::set(0.70710678118654752440)), half));
 }
 
 /// The tanh approximation of gelu, as x σ(2u) with u = √(2/π) (x + 0.044715 x³).
-template <class T>
-inline Vec<T> geluTanhOf(Vec<T> x) {
-  using V = Vec<T>;
+template <template <class> class Lanes, class T>
+__attribute__((always_inline)) inline Lanes<T> geluTanhOf(Lanes<T> x) {
+  using V = Lanes<T>;
   const V u2 = x * fma(x * x, V::set(T(0.07135481627260024878)), V::set(T(1.59576912160573071176)));
   return x * sigmoidOf(u2);
 }
-template <class T>
-inline Vec<T> geluTanhGradOf(Vec<T> x) {
-  using V = Vec<T>;
+template <template <class> class Lanes, class T>
+__attribute__((always_inline)) inline Lanes<T> geluTanhGradOf(Lanes<T> x) {
+  using V = Lanes<T>;
   const V square = x * x;
   const V s = sigmoidOf(x * fma(square, V::set(T(0.07135481627260024878)), V::set(T(1.59576912160573071176))));
   const V slope = fma(square, V::set(T(0.21406444881780074633)), V::set(T(1.59576912160573071176)));
@@ -114,13 +125,13 @@ inline Vec<T> geluTanhGradOf(Vec<T> x) {
 }
 
 /// x σ(x)
-template <class T>
-inline Vec<T> siluOf(Vec<T> x) {
+template <template <class> class Lanes, class T>
+__attribute__((always_inline)) inline Lanes<T> siluOf(Lanes<T> x) {
   return x * sigmoidOf(x);
 }
-template <class T>
-inline Vec<T> siluGradOf(Vec<T> x) {
-  using V = Vec<T>;
+template <template <class> class Lanes, class T>
+__attribute__((always_inline)) inline Lanes<T> siluGradOf(Lanes<T> x) {
+  using V = Lanes<T>;
   const V s = sigmoidOf(x);
   return fma(x * s, V::set(1) - s, s);
 }

@@ -1,5 +1,6 @@
 // Stores past the caches, for outputs that would not stay in them: a plain store reads its line first.
 #pragma once
+#include "several.h"
 #include "vectors.h"
 
 namespace md::MD_ISA {
@@ -28,17 +29,23 @@ inline __attribute__((always_inline)) void streamRows(T* out, int64_t begin, int
   streamFence();
 }
 
-/// out[i] = f(i, lanes) for each vector of n elements, straight past the caches where there are many of them.
+/// out[i] = f(at), where at(x) is x[i], for each of n elements, several vectors or one at a time; straight past the caches
+/// where there are many of them.
 template <class T, class F>
 inline __attribute__((always_inline)) void streamVectors(T* out, int64_t n, F&& f) {
-  constexpr int64_t W = Vec<T>::width, kBytes = W * static_cast<int64_t>(sizeof(T));
-  const auto store = [&](int64_t i, int lanes) __attribute__((always_inline)) { storeLanes(f(i, lanes), out + i, lanes); };
-  if (n < kStreamBytes / static_cast<int64_t>(sizeof(T))) return forVectors<T>(n, store);
-  int64_t i = (-reinterpret_cast<intptr_t>(out) & (kBytes - 1)) / static_cast<int64_t>(sizeof(T));
-  if (i > 0) store(0, static_cast<int>(i));
-  for (; i + W <= n; i += W) f(i, static_cast<int>(W)).stream(out + i);
-  if (i < n) store(i, static_cast<int>(n - i));
-  streamFence();
+  constexpr int W = Vec<T>::width;
+  const bool past = n >= kStreamBytes / static_cast<int64_t>(sizeof(T));
+  const auto part = [&](int64_t i, int lanes) {
+    storeLanes(f([=](const T* x) { return loadLanes(x + i, lanes); }), out + i, lanes);
+  };
+  int64_t i = past ? (-reinterpret_cast<intptr_t>(out) & (W * static_cast<int64_t>(sizeof(T)) - 1)) / static_cast<int64_t>(sizeof(T)) : 0;
+  if (i > 0) part(0, static_cast<int>(i));
+  for (; i + Several<T>::width <= n; i += Several<T>::width) {
+    const Several<T> y = f([=](const T* x) __attribute__((always_inline)) { return Several<T>::load(x + i); });
+    past ? y.stream(out + i) : y.store(out + i);
+  }
+  for (; i < n; i += W) part(i, n - i < W ? static_cast<int>(n - i) : W);
+  if (past) streamFence();
 }
 
 }  // namespace md::MD_ISA

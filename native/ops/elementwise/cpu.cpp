@@ -11,11 +11,9 @@ namespace md::elementwise::MD_ISA {
 namespace {
 
 using md::MD_ISA::expOf;
-using md::MD_ISA::loadLanes;
 using md::MD_ISA::streamRows;
 using md::MD_ISA::streamVectors;
 using md::MD_ISA::tanhOf;
-using md::MD_ISA::Vec;
 
 constexpr double kTwoOverSqrtPi = 1.12837916709551257390;
 
@@ -42,7 +40,7 @@ __attribute__((noinline)) void map(const void* x, void* y, int64_t n, F f) {
 template <class T, class F>
 __attribute__((noinline)) void mapVectors(const void* x, void* y, int64_t n, F f) {
   const T* const in = static_cast<const T*>(x);
-  streamVectors(static_cast<T*>(y), n, [&](int64_t i, int lanes) __attribute__((always_inline)) { return f(loadLanes(in + i, lanes)); });
+  streamVectors(static_cast<T*>(y), n, [&](auto at) __attribute__((always_inline)) { return f(at(in)); });
 }
 
 template <class T>
@@ -67,19 +65,19 @@ void floatUnary(Unary kind, const void* x, void* y, int64_t n, T a, T b) {
   switch (kind) {
     case Unary::neg: return map<T>(x, y, n, [](T v) { return -v; });
     case Unary::abs: return map<T>(x, y, n, [](T v) { return std::abs(v); });
-    case Unary::exp: return mapVectors<T>(x, y, n, [](Vec<T> v) { return expOf(v); });
+    case Unary::exp: return mapVectors<T>(x, y, n, [](auto v) __attribute__((always_inline)) { return expOf(v); });
     case Unary::log: return map<T>(x, y, n, [](T v) { return std::log(v); });
     case Unary::sqrt: return map<T>(x, y, n, [](T v) { return std::sqrt(v); });
     case Unary::rsqrt: return map<T>(x, y, n, [](T v) { return T(1) / std::sqrt(v); });
     case Unary::sin: return map<T>(x, y, n, [](T v) { return std::sin(v); });
     case Unary::cos: return map<T>(x, y, n, [](T v) { return std::cos(v); });
     case Unary::tanh: return map<T>(x, y, n, [](T v) { return tanhOf(v); });
-    case Unary::sigmoid: return mapVectors<T>(x, y, n, [](Vec<T> v) { return sigmoidOf(v); });
-    case Unary::silu: return mapVectors<T>(x, y, n, [](Vec<T> v) { return siluOf(v); });
+    case Unary::sigmoid: return mapVectors<T>(x, y, n, [](auto v) __attribute__((always_inline)) { return sigmoidOf(v); });
+    case Unary::silu: return mapVectors<T>(x, y, n, [](auto v) __attribute__((always_inline)) { return siluOf(v); });
     case Unary::relu: return map<T>(x, y, n, [](T v) { return v > 0 || v != v ? v : T(0); });
-    case Unary::gelu: return mapVectors<T>(x, y, n, [](Vec<T> v) { return geluOf(v); });
-    case Unary::geluTanh: return mapVectors<T>(x, y, n, [](Vec<T> v) { return geluTanhOf(v); });
-    case Unary::erf: return mapVectors<T>(x, y, n, [](Vec<T> v) { return erfOf(v); });
+    case Unary::gelu: return mapVectors<T>(x, y, n, [](auto v) __attribute__((always_inline)) { return geluOf(v); });
+    case Unary::geluTanh: return mapVectors<T>(x, y, n, [](auto v) __attribute__((always_inline)) { return geluTanhOf(v); });
+    case Unary::erf: return mapVectors<T>(x, y, n, [](auto v) __attribute__((always_inline)) { return erfOf(v); });
     case Unary::softplus: return map<T>(x, y, n, [](T v) { return softplusOf(v); });
     case Unary::square: return map<T>(x, y, n, [](T v) { return v * v; });
     case Unary::reciprocal: return map<T>(x, y, n, [](T v) { return T(1) / v; });
@@ -116,14 +114,14 @@ template <class T, class F>
 __attribute__((noinline)) void mapGradVectors(const void* x, const void* grad, void* out, int64_t n, F f) {
   const T* const in = static_cast<const T*>(x);
   const T* const g = static_cast<const T*>(grad);
-  streamVectors(static_cast<T*>(out), n, [&](int64_t i, int lanes) __attribute__((always_inline)) { return loadLanes(g + i, lanes) * f(loadLanes(in + i, lanes)); });
+  streamVectors(static_cast<T*>(out), n, [&](auto at) __attribute__((always_inline)) { return at(g) * f(at(in)); });
 }
 
 template <class T>
 void floatUnaryGrad(Unary kind, const void* x, const void* g, void* o, int64_t n, T a, T b) {
   switch (kind) {
     case Unary::abs: return mapGrad<T>(x, g, o, n, [](T v) { return v > 0 ? T(1) : (v < 0 ? T(-1) : T(0)); });
-    case Unary::exp: return mapGradVectors<T>(x, g, o, n, [](Vec<T> v) { return expOf(v); });
+    case Unary::exp: return mapGradVectors<T>(x, g, o, n, [](auto v) __attribute__((always_inline)) { return expOf(v); });
     case Unary::log: return mapGrad<T>(x, g, o, n, [](T v) { return T(1) / v; });
     case Unary::sqrt: return mapGrad<T>(x, g, o, n, [](T v) { return T(0.5) / std::sqrt(v); });
     case Unary::rsqrt: return mapGrad<T>(x, g, o, n, [](T v) { return T(-0.5) / (v * std::sqrt(v)); });
@@ -131,16 +129,16 @@ void floatUnaryGrad(Unary kind, const void* x, const void* g, void* o, int64_t n
     case Unary::cos: return mapGrad<T>(x, g, o, n, [](T v) { return -std::sin(v); });
     case Unary::tanh: return mapGrad<T>(x, g, o, n, [](T v) { const T t = tanhOf(v); return T(1) - t * t; });
     case Unary::sigmoid:
-      return mapGradVectors<T>(x, g, o, n, [](Vec<T> v) {
-        const Vec<T> s = sigmoidOf(v);
-        return s * (Vec<T>::set(1) - s);
+      return mapGradVectors<T>(x, g, o, n, [](auto v) __attribute__((always_inline)) {
+        const auto s = sigmoidOf(v);
+        return s * (decltype(s)::set(1) - s);
       });
-    case Unary::silu: return mapGradVectors<T>(x, g, o, n, [](Vec<T> v) { return siluGradOf(v); });
+    case Unary::silu: return mapGradVectors<T>(x, g, o, n, [](auto v) __attribute__((always_inline)) { return siluGradOf(v); });
     case Unary::relu: return mapGrad<T>(x, g, o, n, [](T v) { return v > 0 ? T(1) : T(0); });
-    case Unary::gelu: return mapGradVectors<T>(x, g, o, n, [](Vec<T> v) { return geluGradOf(v); });
-    case Unary::geluTanh: return mapGradVectors<T>(x, g, o, n, [](Vec<T> v) { return geluTanhGradOf(v); });
+    case Unary::gelu: return mapGradVectors<T>(x, g, o, n, [](auto v) __attribute__((always_inline)) { return geluGradOf(v); });
+    case Unary::geluTanh: return mapGradVectors<T>(x, g, o, n, [](auto v) __attribute__((always_inline)) { return geluTanhGradOf(v); });
     case Unary::erf: return mapGrad<T>(x, g, o, n, [](T v) { return T(kTwoOverSqrtPi) * expOf(-v * v); });
-    case Unary::softplus: return mapGradVectors<T>(x, g, o, n, [](Vec<T> v) { return sigmoidOf(v); });
+    case Unary::softplus: return mapGradVectors<T>(x, g, o, n, [](auto v) __attribute__((always_inline)) { return sigmoidOf(v); });
     case Unary::square: return mapGrad<T>(x, g, o, n, [](T v) { return T(2) * v; });
     case Unary::reciprocal: return mapGrad<T>(x, g, o, n, [](T v) { return T(-1) / (v * v); });
     case Unary::leakyRelu: return mapGrad<T>(x, g, o, n, [a](T v) { return v > 0 ? T(1) : a; });
