@@ -81,7 +81,10 @@ export const sparseSuite: Suite = {
   cases: [
     ...[4000, 16_000].flatMap((voxels) =>
       ([36, 72] as const).map((width) =>
-        convolutionCase(voxels, width, { countsFor: [`subm-conv-${width}` satisfies TargetId, "scaling"] }),
+        convolutionCase(voxels, width, {
+          patient: true,
+          countsFor: [`subm-conv-${width}` satisfies TargetId, "scaling"],
+        }),
       ),
     ),
     ...alongCurve(
