@@ -25,6 +25,16 @@ export default defineConfig({
           ],
         },
       },
+      // Every op once more on tensors between bands that no kernel may write to.
+      {
+        extends: true,
+        test: {
+          name: "guard bands",
+          include: ["packages/tensor/test/op-cases.test.ts"],
+          env: { MD_GUARD_BANDS: "1" },
+          setupFiles: "./native/tests/require-guard-bands.ts",
+        },
+      },
       // Every op once more on the kernels that the best instruction set hides.
       ...native
         .isas()

@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstdio>
 #include <cstdlib>
+#include <cstring>
 
 #include "error.h"
 
@@ -13,7 +15,7 @@ namespace {
 
 constexpr size_t kAlignment = 64;
 
-class HostMemory final : public BlockSource {
+class HostMemory : public BlockSource {
  public:
   void* allocate(size_t bytes) override {
     void* block = nullptr;
@@ -32,10 +34,48 @@ class HostMemory final : public BlockSource {
 #endif
 };
 
+// A block is as long as what was asked for and lies between two bands. All three begin as NaN, so that what is read before
+// it is written shows.
+class GuardedMemory final : public HostMemory {
+ public:
+  void* allocate(size_t bytes) override {
+    void* start = nullptr;
+    if (posix_memalign(&start, kAlignment, kBand + bytes + kBand) != 0) return nullptr;
+    std::memset(start, kUnwritten, kBand + bytes + kBand);
+    std::memcpy(start, &bytes, sizeof bytes);
+    return static_cast<char*>(start) + kBand;
+  }
+  void release(void* data) override {
+    unsigned char* const start = static_cast<unsigned char*>(data) - kBand;
+    size_t bytes;
+    std::memcpy(&bytes, start, sizeof bytes);
+    const auto written = [](unsigned char byte) { return byte != kUnwritten; };
+    if (std::any_of(start + sizeof bytes, start + kBand, written)) end("before");
+    if (std::any_of(start + kBand + bytes, start + kBand + bytes + kBand, written)) end("behind");
+    std::free(start);
+  }
+  bool checked() const override { return true; }
+
+ private:
+  static constexpr size_t kBand = 4 * kAlignment;
+  static constexpr unsigned char kUnwritten = 0xFF;
+
+  [[noreturn]] static void end(const char* where) {
+    std::fprintf(stderr, "guard bands: a kernel wrote %s a tensor\n", where);
+    std::abort();
+  }
+};
+
 }  // namespace
 
 BlockSource& hostMemory() {
   static HostMemory memory;
+  const char* guarded = std::getenv("MD_GUARD_BANDS");
+  return guarded && *guarded ? guardedMemory() : memory;
+}
+
+BlockSource& guardedMemory() {
+  static GuardedMemory memory;
   return memory;
 }
 

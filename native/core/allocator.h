@@ -32,8 +32,10 @@ class BlockSource {
   virtual bool checked() const = 0;
 };
 
-/// The system's memory.
+/// The system's memory; guarded where the environment sets MD_GUARD_BANDS.
 BlockSource& hostMemory();
+/// For tests: ends the process when a block is released beside which something was written.
+BlockSource& guardedMemory();
 
 class Allocator {
  public:

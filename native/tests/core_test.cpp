@@ -2,9 +2,12 @@
 #include <pthread.h>
 #include <sched.h>
 #endif
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
+#include <csignal>
 #include <cstring>
 #include <numeric>
 #include <thread>
@@ -65,6 +68,30 @@ TEST(allocatorRefusesBeyondItsLimit) {
   allocator.setLimit(1 << 20);
   CHECK(tests::throwsKind(ErrorKind::outOfMemory, [&] { allocator.allocate(2 << 20, "test"); }));
   CHECK(allocator.stats().liveBytes == 0);
+}
+
+// How a process ends that writes a byte `at` of a block of `bytes` and releases it.
+int endAfterWriting(size_t bytes, std::ptrdiff_t at) {
+  const pid_t child = fork();
+  if (child == 0) {
+    close(STDERR_FILENO);
+    Allocator allocator(guardedMemory());
+    const Block block = allocator.allocate(bytes, "test");
+    static_cast<char*>(block.data)[at] = 1;
+    allocator.release(block, bytes);
+    _exit(0);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  return status;
+}
+
+TEST(guardBandsEndAProcessThatWritesBesideABlock) {
+  for (const std::ptrdiff_t inside : {0, 5, 9}) CHECK(endAfterWriting(10, inside) == 0);
+  for (const std::ptrdiff_t beside : {-1, -64, 10, 11, 64, 200}) {
+    const int status = endAfterWriting(10, beside);
+    CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+  }
 }
 
 TEST(poolRunsEveryItemOnceAcrossResizes) {
