@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <initializer_list>
 
 #include "cuda.h"
 
@@ -26,6 +27,32 @@ void requireLike(const Tensor& x, const Tensor& like, const char* op, const char
 
 void requireLength(size_t found, size_t expected, const char* op, const char* list) {
   if (found != expected) fail(ErrorKind::shape, op, found, " ", list, ", expected ", expected);
+}
+
+struct List {
+  const char* name;
+  const std::vector<Tensor>& tensors;
+};
+
+// Of tensors that share elements, two threads would update one.
+void requireApart(std::initializer_list<List> lists, const char* op) {
+  struct Range {
+    const char *begin, *end;
+    const char* list;
+    size_t index;
+  };
+  std::vector<Range> ranges;
+  for (const auto& [name, tensors] : lists) {
+    for (size_t i = 0; i < tensors.size(); i++) {
+      const char* begin = static_cast<const char*>(tensors[i].raw());
+      if (const int64_t n = tensors[i].numel()) ranges.push_back({begin, begin + n * static_cast<int64_t>(itemSize(tensors[i].dtype)), name, i});
+    }
+  }
+  std::ranges::sort(ranges, std::ranges::less{}, &Range::begin);
+  for (size_t k = 1; k < ranges.size(); k++) {
+    const Range &a = ranges[k - 1], &b = ranges[k];
+    if (b.begin < a.end) fail(ErrorKind::value, op, a.list, "[", a.index, "] and ", b.list, "[", b.index, "] share elements, expected tensors apart to update in place");
+  }
 }
 
 std::vector<Tensor> contiguousAll(Context& context, const std::vector<Tensor>& tensors, const char* op) {
@@ -80,6 +107,7 @@ void requireStep(const std::vector<Tensor>& parameters, const std::vector<Tensor
     requireLike(expAvgs[i], parameters[i], op, "expAvgs", i);
     requireLike(expAvgSqs[i], parameters[i], op, "expAvgSqs", i);
   }
+  requireApart({{"parameters", parameters}, {"expAvgs", expAvgs}, {"expAvgSqs", expAvgSqs}}, op);
   for (double beta : {c.beta1, c.beta2}) {
     if (!(beta >= 0 && beta < 1)) fail(ErrorKind::value, op, "beta is ", beta, ", expected 0 <= beta < 1");
   }
@@ -158,6 +186,7 @@ void emaUpdate(Context& context, const std::vector<Tensor>& averages, const std:
     requireInPlace(averages[i], op, "averages", i);
     requireLike(tensors[i], averages[i], op, "tensors", i);
   }
+  requireApart({{"averages", averages}}, op);
   if (!(decay >= 0 && decay <= 1)) fail(ErrorKind::value, op, "decay is ", decay, ", expected 0 to 1");
   const std::vector<Tensor> from = contiguousAll(context, tensors, op);
   if (context.onCuda()) return emaCuda(context, averages, from, decay, op);

@@ -24,7 +24,8 @@ struct AdamWTensors {
 
 /// Loshchilov and Hutter (2019), as torch.optim.AdamW: p ← p (1 - lr · weightDecay), m ← β1 m + (1 - β1) g,
 /// v ← β2 v + (1 - β2) g², p ← p - lr / (1 - β1^step) · m / (√v / √(1 - β2^step) + eps).
-/// Parameters and moments are contiguous; all four of one index have the same shape and dtype (f32 or f64).
+/// Parameters and moments are contiguous and share no elements; all four of one index have the same shape and dtype (f32 or
+/// f64).
 void adamwStep(Context& context, const std::vector<Tensor>& parameters, const std::vector<Tensor>& grads, const std::vector<Tensor>& expAvgs,
                const std::vector<Tensor>& expAvgSqs, const AdamWConstants& constants, const AdamWNumbers& numbers, const char* op);
 /// A learning rate or a scale that is not finite is a ValueError and changes nothing: on a device for whoever waits next.
@@ -34,7 +35,7 @@ void adamwStep(Context& context, const std::vector<Tensor>& parameters, const st
 /// √ of the sum of squares over all tensors, f64 [], accumulated in f64 in an order that depends on the shapes alone.
 Tensor globalNorm(Context& context, const std::vector<Tensor>& tensors, const char* op);
 
-/// average ← decay · average + (1 - decay) · x for each pair; averages are contiguous.
+/// average ← decay · average + (1 - decay) · x for each pair; averages are contiguous and share no elements.
 void emaUpdate(Context& context, const std::vector<Tensor>& averages, const std::vector<Tensor>& tensors, double decay, const char* op);
 
 // Kernels of cpu.cpp, over n adjacent elements.

@@ -151,6 +151,51 @@ describe("errors name the op and what does not fit", () => {
     ],
     ["a repeated axis", () => md.sum(x, { dim: [1, -3] }), md.ShapeError, /\[sum\] .*axis 1 twice/],
     ["an axis beyond", () => md.softmax(x, 4), md.ShapeError, /\[softmax\] axis 4/],
+    [
+      "integers where floats are taken",
+      () => md.gelu(md.ones([2], { dtype: "i32" })),
+      md.DTypeError,
+      /\[gelu\] x has dtype i32/,
+    ],
+    [
+      "shapes that do not broadcast",
+      () => md.mul(md.ones([2]), md.ones([3])),
+      md.ShapeError,
+      /\[mul\] shapes \[2\] and/,
+    ],
+    [
+      "a cotangent of another dtype",
+      () => md.silu(md.ones([2], { requiresGrad: true })).backward({ gradient: md.ones([2], { dtype: "f64" }) }),
+      md.DTypeError,
+      /f64, expected f32/,
+    ],
+    [
+      "a form of gelu that there is not",
+      () => md.gelu(x, "Tanh" as "tanh"),
+      md.ValueError,
+      /\[gelu\] approximate is Tanh, expected one of none, tanh/,
+    ],
+    [
+      "an activation that there is not",
+      () => md.linear(md.ones([2, 3]), md.ones([4, 3]), null, { activation: "GELU" as "gelu" }),
+      md.ValueError,
+      /\[linear\] activation is GELU, expected one of none, relu, gelu/,
+    ],
+    [
+      "a mask that there is not",
+      () => {
+        const q = md.ones([1, 1, 2, 4]);
+        return md.maskedAttention(q, q, q, { mask: { kind: "Causal" as "causal" } });
+      },
+      md.ValueError,
+      /\[maskedAttention\] mask.kind is Causal, expected one of none, level2/,
+    ],
+    [
+      "a reduction that there is not",
+      () => md.crossEntropy(md.ones([2, 3]), md.zeros([2], { dtype: "i64" }), { reduction: "Sum" as "sum" }),
+      md.ValueError,
+      /\[crossEntropy\] reduction is Sum, expected one of mean, sum, none/,
+    ],
     ["a mean of integers", () => md.mean(md.ones([2], { dtype: "i32" })), md.DTypeError, /\[mean\] x has dtype i32/],
     [
       "an index beyond the classes",

@@ -57,5 +57,24 @@ describe("optimizer ops", () => {
     const strided = md.transpose(md.ones([2, 3]));
     expect(() => md.emaUpdate([strided], [md.ones([3, 2])], 0.5)).toThrow(md.UnsupportedError);
     expect(() => md.emaUpdate([md.ones([2])], [md.ones([2])], 1.5)).toThrow(/decay is 1.5/);
+    expect(() => md.adamwStep({ ...state, grads: parameters }, { ...options, step: 1.5 })).toThrow(/step is 1.5/);
+  });
+
+  it("refuses tensors that share elements, which two threads would update", () => {
+    const flat = md.ones([8]);
+    const [a, b, c] = [flat.narrow(0, 0, 4), flat.narrow(0, 4, 4), flat.narrow(0, 3, 4)];
+    const others = (): md.Tensor[] => [md.zeros([4]), md.zeros([4])];
+    const step = (parameters: md.Tensor[], expAvgs = others()): void =>
+      md.adamwStep(
+        { parameters, grads: others(), expAvgs, expAvgSqs: others() },
+        { lr: 0.1, betas: [0.9, 0.98], eps: 1e-8, weightDecay: 0, step: 1 },
+      );
+    step([a, b]);
+    const before = flat.toFlatArray();
+    expect(() => step([a, a])).toThrow(/parameters\[[01]\] and parameters\[[01]\] share elements/);
+    expect(() => step([a, c])).toThrow(/parameters\[0\] and parameters\[1\] share elements/);
+    expect(() => step([a, b], [md.zeros([4]), b])).toThrow(/share elements/);
+    expect(() => md.emaUpdate([a, a], others(), 0.5)).toThrow(md.ValueError);
+    expect(flat.toFlatArray()).toEqual(before);
   });
 });

@@ -6,6 +6,7 @@ import type { Generator, GeneratorState } from "../random.js";
 import type { Tensor } from "../tensor.js";
 import { cat } from "./indexing.js";
 import type { AttentionMask } from "./attention-mask.js";
+import { codeOf } from "./code-of.js";
 
 /** LayerNorm over headDim, shared by all heads. */
 export interface HeadNorm {
@@ -70,7 +71,7 @@ function argumentsOf(
   const level2 = mask?.kind === "level2" ? mask : null;
   const varlen = mask?.kind === "varlen" ? mask : null;
   return [
-    maskKinds.indexOf(mask?.kind ?? "none"),
+    codeOf("maskedAttention", "mask.kind", maskKinds, mask?.kind ?? "none"),
     level2?.samples ?? 0,
     level2?.tokensPerSample ?? 0,
     level2?.conditionTokens ?? 0,

@@ -4,6 +4,7 @@ import { type DType, dtypeCode, isFloat } from "../dtype.js";
 import { promote } from "../promote.js";
 import { execute } from "../primitives.js";
 import type { Tensor } from "../tensor.js";
+import { codeOf } from "./code-of.js";
 
 /** In the order of `enum class Unary` in native/ops/elementwise/op.h. */
 export const unaryKinds = [
@@ -116,9 +117,10 @@ export const sigmoid = (x: Tensor): Tensor => unary("sigmoid", x);
 /** x · sigmoid(x) */
 export const silu = (x: Tensor): Tensor => unary("silu", x);
 export const relu = (x: Tensor): Tensor => unary("relu", x);
+const geluForms = ["none", "tanh"] as const;
 /** Exact GELU, or its tanh form (Hendrycks & Gimpel, 2016). */
-export const gelu = (x: Tensor, approximate: "none" | "tanh" = "none"): Tensor =>
-  unary(approximate === "tanh" ? "geluTanh" : "gelu", x);
+export const gelu = (x: Tensor, approximate: (typeof geluForms)[number] = "none"): Tensor =>
+  unary(codeOf("gelu", "approximate", geluForms, approximate) === 0 ? "gelu" : "geluTanh", x);
 export const erf = (x: Tensor): Tensor => unary("erf", x);
 /** log(1 + e^x) */
 export const softplus = (x: Tensor): Tensor => unary("softplus", x);

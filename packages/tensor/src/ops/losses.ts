@@ -2,6 +2,7 @@ import { native, ShapeError, ValueError } from "@md/native";
 import { raised } from "../autocast.js";
 import { execute, executeAll } from "../primitives.js";
 import type { Tensor } from "../tensor.js";
+import { codeOf } from "./code-of.js";
 import { abs, clamp, mul, softplus, square, sub } from "./elementwise.js";
 import { mean, sum } from "./reduce.js";
 import { sameShape } from "./shape.js";
@@ -19,12 +20,6 @@ export interface LossAttrs {
   crossEntropyGrad: object;
 }
 
-function modeOf(op: string, reduction: LossReduction): number {
-  const mode = lossReductions.indexOf(reduction);
-  if (mode < 0) throw new ValueError(`[${op}] reduction is ${reduction}, expected ${lossReductions.join(", ")}`);
-  return mode;
-}
-
 /**
  * Cross-entropy of `logits` [..., classes] against class indices `target` [...] of i32 or i64: the classes lie on the last
  * axis. With `labelSmoothing` s (default 0) the target distribution is (1 - s) one-hot + s / classes. Fused; f32 and f64.
@@ -35,7 +30,7 @@ export function crossEntropy(
   target: Tensor,
   { reduction = "mean", labelSmoothing = 0 }: LossOptions & { labelSmoothing?: number } = {},
 ): Tensor {
-  const mode = modeOf("crossEntropy", reduction);
+  const mode = codeOf("crossEntropy", "reduction", lossReductions, reduction);
   [logits] = raised(logits);
   const [loss, logSumExp] = executeAll("crossEntropy", [logits, target], { labelSmoothing, mode }, 2, () =>
     native.crossEntropy(logits.slot, target.slot, labelSmoothing, mode),
@@ -65,7 +60,7 @@ function requireSameShape(op: string, input: Tensor, target: Tensor): void {
 }
 
 function reduceLoss(op: string, losses: Tensor, { reduction = "mean" }: LossOptions): Tensor {
-  modeOf(op, reduction);
+  codeOf(op, "reduction", lossReductions, reduction);
   if (reduction === "none") return losses;
   return reduction === "mean" ? mean(losses) : sum(losses);
 }

@@ -3,6 +3,7 @@ import { autocastDType, lowered } from "../autocast.js";
 import { isRecorded } from "../autograd.js";
 import { execute, executeAll, executeWanted } from "../primitives.js";
 import type { Tensor } from "../tensor.js";
+import { codeOf } from "./code-of.js";
 import { add } from "./elementwise.js";
 
 /** In the order of `enum class Activation` in native/ops/matmul/op.h. */
@@ -55,7 +56,7 @@ export function linear(
   if (residual && residual.dtype !== x.dtype && autocastDType() !== "f32")
     return add(residual, linear(x, weight, bias, { activation }));
   const operands = [x, weight, bias, residual];
-  const code = activations.indexOf(activation);
+  const code = codeOf("linear", "activation", activations, activation);
   const run = (save: boolean) => () =>
     native.linear(x.slot, weight.slot, bias?.slot ?? -1, residual?.slot ?? -1, code, save);
   if (activation === "none" || !isRecorded(operands)) return execute("linear", operands, {}, run(false));

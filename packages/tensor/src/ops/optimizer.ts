@@ -48,7 +48,8 @@ export interface AdamWTensors {
 
 /**
  * One AdamW update (Loshchilov & Hutter, 2019; torch.optim.AdamW's order) of `parameters`, `expAvgs` and `expAvgSqs` in
- * place. The four tensors of one index have the same shape and dtype, f32 or f64; those updated are contiguous.
+ * place. The four tensors of one index have the same shape and dtype, f32 or f64; those updated are contiguous and
+ * share no elements.
  * ShapeError, DTypeError, UnsupportedError or ValueError name the list and index; nothing is changed then. Tensors of
  * {@link AdamWTensors} that are not finite change nothing either: on a device the ValueError comes when the host next waits.
  */
@@ -77,7 +78,7 @@ const isOfTensors = (step: AdamWNumbers | AdamWTensors): step is AdamWTensors =>
 export const globalNorm = (tensors: readonly Tensor[]): Tensor =>
   execute("globalNorm", tensors, {}, () => native.globalNorm(slotsOf(tensors)));
 
-/** average ← decay · average + (1 - decay) · tensor for each pair, in place; averages are contiguous. */
+/** average ← decay · average + (1 - decay) · tensor for each pair, in place; averages are contiguous and share no elements. */
 export function emaUpdate(averages: readonly Tensor[], tensors: readonly Tensor[], decay: number): void {
   executeAll("emaUpdate", [...averages, ...tensors], {}, 0, () =>
     native.emaUpdate(slotsOf(averages), slotsOf(tensors), decay),

@@ -1,6 +1,7 @@
 import { native, ValueError } from "@md/native";
 import { executeAll } from "../primitives.js";
 import type { Tensor } from "../tensor.js";
+import { codeOf } from "./code-of.js";
 
 export interface SerializeAttrs {
   serialize: object;
@@ -36,12 +37,10 @@ export function serialize(
   batch: Tensor,
   { curve = "z", depth = 16 }: { curve?: Curve; depth?: number } = {},
 ): Serialization {
-  if (!curves.includes(curve)) {
-    throw new ValueError(`[serialize] curve is ${String(curve)}, expected one of ${curves.join(", ")}`);
-  }
+  const code = codeOf("serialize", "curve", curves, curve);
   if (!Number.isInteger(depth)) throw new ValueError(`[serialize] depth is ${depth}, expected an integer`);
-  const [code, order, inverse] = executeAll("serialize", [coordinates, batch], {}, 3, () =>
-    native.serialize(coordinates.slot, batch.slot, curves.indexOf(curve), depth),
+  const [codes, order, inverse] = executeAll("serialize", [coordinates, batch], {}, 3, () =>
+    native.serialize(coordinates.slot, batch.slot, code, depth),
   );
-  return { code: code!, order: order!, inverse: inverse! };
+  return { code: codes!, order: order!, inverse: inverse! };
 }
