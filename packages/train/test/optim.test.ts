@@ -112,6 +112,13 @@ describe("clipGradNorm", () => {
     expect(clipGradNorm([a], 1)).toBeNaN();
     expect(a.grad!.toFlatArray()).toEqual([NaN, 4]);
   });
+
+  it("refuses a norm that is not over 0", () => {
+    const a = new Parameter(tensor([0, 0]));
+    setGrad(a, [3, 4]);
+    for (const wrong of [0, -1, NaN]) expect(() => clipGradNorm([a], wrong)).toThrow(/maxNorm is/);
+    expect(a.grad!.toFlatArray()).toEqual([3, 4]);
+  });
 });
 
 describe("clipFactor", () => {

@@ -1,5 +1,5 @@
 import type { Parameter } from "@md/nn";
-import { clamp, div, full, globalNorm, mul, noGrad, scope, type Tensor } from "@md/tensor";
+import { clamp, div, full, globalNorm, mul, noGrad, scope, type Tensor, ValueError } from "@md/tensor";
 
 const gradsOf = (parameters: Iterable<Parameter>): Tensor[] =>
   [...parameters].flatMap(({ grad }) => (grad === null ? [] : [grad]));
@@ -33,10 +33,11 @@ export function clipFactorOf(norm: Tensor, maxNorm: number): Tensor {
  *
  * Scaled gradients are new tensors, since parameters may share the storage of one gradient.
  *
- * @param maxNorm over 0; Infinity only measures
+ * @param maxNorm over 0, else a ValueError; Infinity only measures
  * @returns the norm before
  */
 export function clipGradNorm(parameters: Iterable<Parameter>, maxNorm: number): number {
+  if (!(maxNorm > 0)) throw new ValueError(`[clipGradNorm] maxNorm is ${maxNorm}, expected a number over 0`);
   const all = [...parameters];
   const norm = scope(() => gradNorm(all).item());
   const factor = clipFactor(norm, maxNorm);
