@@ -20,7 +20,10 @@ export function compile(program: string, sources: readonly string[], flags: read
     { encoding: "utf8" },
   );
   if (error) throw new Error(`${compiler}: ${error.message}`);
-  if (status !== 0) throw new Error(`${compiler}: ${stderr.split("\n").find((line) => /error|cannot/.test(line))}`);
+  if (status !== 0) {
+    const complaint = stderr.split("\n").find((line) => /error|cannot/.test(line));
+    throw new Error(`${compiler}: ${complaint ?? `ended with ${status} and said no more`}`);
+  }
   return output;
 }
 

@@ -28,6 +28,11 @@ async function main(options: Options): Promise<number> {
   const suites = onCpu ? cpuSuites : suitesOn(options);
   if (suite !== null && !suites.some(({ name }) => name === suite))
     throw new UsageError(`--suite ${suite} has no case on ${device} in ${dtype}`);
+  const chosen = suites
+    .filter(({ name }) => suite === null || name === suite)
+    .map(({ name, cases }) => ({ name, cases: cases.filter((bench) => filter.test(bench.name)) }));
+  if (chosen.every(({ cases }) => cases.length === 0))
+    throw new UsageError(`--filter ${filter.source}: no case of ${suite ?? "any suite"} has such a name`);
   const threads = onCpu && availableParallelism() > 1 ? [1, 2] : [1];
   const print = (lines: readonly string[], record: object): void =>
     console.log(json ? JSON.stringify(record) : [...lines, ""].join("\n"));
@@ -57,9 +62,8 @@ async function main(options: Options): Promise<number> {
     pace,
   };
   const results: CaseResult[] = [];
-  for (const { name, cases } of suites) {
-    if (suite !== null && name !== suite) continue;
-    for (const bench of cases.filter((bench) => filter.test(bench.name))) {
+  for (const { name, cases } of chosen) {
+    for (const bench of cases) {
       const result = await measureCase(name, bench, around);
       results.push(result);
       print(caseLines(result), { type: "case", ...result });

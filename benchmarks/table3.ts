@@ -51,7 +51,16 @@ function memoryLaw({ name, create }: Row, batches: readonly PolicyBatch[]): { in
   return fitLine(measured);
 }
 
-const { values: flags } = parseArgs({ options: { memory: { type: "boolean" } } });
+function flagsOrEnd(): { memory?: boolean } {
+  try {
+    return parseArgs({ options: { memory: { type: "boolean" } } }).values;
+  } catch (error) {
+    console.error(`${(error as Error).message}\n\nusage: npm run bench:table3 [-- --memory]`);
+    process.exit(2);
+  }
+}
+
+const flags = flagsOrEnd();
 const { processor, isa } = describeMachine();
 console.log(`${processor}, ${isa}, ${getNumThreads()} threads, ${points} points a scene`);
 
