@@ -155,6 +155,22 @@ def modulatedLayerNormGrad(inputs, _):
 
 
 @op
+def crossEntropy(inputs, _):
+    logits, target = inputs[0], inputs[1].long()
+    return plain(lambda: torch.nn.functional.cross_entropy(logits, target))
+
+
+@op
+def crossEntropyGrad(inputs, _):
+    logits, target, grad = inputs[0], inputs[1].long(), inputs[2]
+
+    def loss(x):
+        return torch.nn.functional.cross_entropy(x, target)
+
+    return {"": with_gradients(loss, [logits, grad], 1)}
+
+
+@op
 def softmaxGrad(inputs, _):
     return {"": with_gradients(lambda x: torch.softmax(x, -1), inputs, 1)}
 
@@ -440,6 +456,46 @@ def adamw(inputs, params):
     except (TypeError, RuntimeError, ValueError):  # not in this version, or not on the CPU
         pass
     return variants
+
+
+def matrices(flat, params):
+    return [part.reshape(params["rows"], params["rows"]) for part in flat.chunk(params["count"])]
+
+
+@op
+def gradNorm(inputs, params):
+    grads = matrices(inputs[0], params)
+    return {
+        "norm of norms": lambda: [torch.stack([torch.linalg.vector_norm(g) for g in grads]).norm()],
+        "foreach": lambda: [torch.stack(torch._foreach_norm(grads)).norm()],
+    }
+
+
+@op
+def movingAverages(inputs, params):
+    """The result of the first update, as of ours."""
+
+    def variant(update):
+        flat = inputs[0].clone()
+        averages, parameters = matrices(flat, params), matrices(inputs[1], params)
+        updated = []
+
+        def run():
+            update(averages, parameters)
+            updated.append(True)
+            return [flat.clone()] if len(updated) == 1 else []
+
+        return run
+
+    def by_foreach(averages, parameters):
+        torch._foreach_mul_(averages, 0.999)
+        torch._foreach_add_(averages, parameters, alpha=1 - 0.999)
+
+    def by_lerp(averages, parameters):
+        for average, parameter in zip(averages, parameters):
+            average.lerp_(parameter, 1 - 0.999)
+
+    return {"foreach": variant(by_foreach), "a loop": variant(by_lerp)}
 
 
 @op

@@ -1,5 +1,6 @@
-import { batchNorm, layerNorm, softmax, type Tensor } from "@md/tensor";
-import { type BenchCase, type Bind, randomInputs, stateless, type Suite, withGradients } from "../suite.js";
+import { batchNorm, crossEntropy, layerNorm, softmax, type Tensor } from "@md/tensor";
+import type { HostTensor } from "../peers/protocol.js";
+import { type BenchCase, type Bind, random, randomInputs, stateless, type Suite, withGradients } from "../suite.js";
 
 interface Kernel {
   op: string;
@@ -70,12 +71,40 @@ function modulatedCases(conditions: number, rowsEach: number, channels: number, 
   ];
 }
 
-/** Normalisations over rows or columns. */
+function crossEntropyCases(rows: number, classes: number, where: string, outOfCache: boolean): BenchCase[] {
+  const inputs = (): HostTensor[] => [
+    random([rows, classes], 1),
+    { shape: [rows], data: Int32Array.from({ length: rows }, (_, i) => (i * 7919) % classes) },
+  ];
+  const forward = (logits: Tensor, target: Tensor): Tensor => crossEntropy(logits, target);
+  const size = rows * classes;
+  return [
+    {
+      name: `crossEntropy, ${where}`,
+      inputs,
+      bind: stateless(forward),
+      peer: { op: "crossEntropy" },
+      bytes: 4 * size,
+      countsFor: outOfCache ? ["memory-bound"] : [],
+    },
+    {
+      name: `crossEntropy, forward and backward, ${where}`,
+      inputs: () => [...inputs(), random([], 2)],
+      bind: withGradients(forward, 1),
+      peer: { op: "crossEntropyGrad" },
+      bytes: 12 * size,
+    },
+  ];
+}
+
+/** Normalisations over rows or columns, and the loss that begins with one. */
 export const normSuite: Suite = {
   name: "norm",
   cases: [
     ...casesOf(2 ** 17, 256, "128 MiB a tensor", true),
     ...casesOf(4000, 288, "4000×288", false),
+    ...crossEntropyCases(2 ** 17, 256, "128 MiB of logits", true),
+    ...crossEntropyCases(4000, 288, "4000×288", false),
     ...modulatedCases(64, 2 ** 11, 256, "by 64 conditions, 128 MiB a tensor"),
     ...modulatedCases(4000, 1, 288, "row by row, 4000×288"),
   ],
