@@ -32,7 +32,7 @@ export default defineConfig({
           name: "guard bands",
           include: ["packages/tensor/test/op-cases.test.ts"],
           env: { MD_GUARD_BANDS: "1" },
-          setupFiles: "./native/tests/require-guard-bands.ts",
+          setupFiles: "./packages/tensor/test/support/require-guard-bands.ts",
         },
       },
       // Every op once more on the kernels that the best instruction set hides.

@@ -38,6 +38,10 @@ inline Vec<T> expOf(Vec<T> x) {
   return Vec<T>::load(lanes);
 }
 
+/// e^x for x <= 0; f32 within 2 + 1.2 |x| ulp, and 0 below 2^-126.5.
+inline Vec<float> expOfNegative(Vec<float> x) { return exp2NonPositive(x * Vec<float>::set(1.44269504f)); }
+inline Vec<double> expOfNegative(Vec<double> x) { return expOf(x); }
+
 /// tanh; f32: an odd polynomial where e^2x would cancel, (1 - e^-2|x|) / (1 + e^-2|x|) elsewhere.
 __attribute__((always_inline)) inline float tanhOf(float x) {
   const float a = x < 0 ? -x : x;

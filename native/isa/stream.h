@@ -12,6 +12,7 @@ constexpr int64_t kStreamPiece = int64_t{8} << 10;
 
 /// Elements from one at work to one asked for, in loops that go over a row several times: later rows come in meanwhile.
 constexpr int64_t kAhead = 1024;
+constexpr int kLine = 64;  // bytes that are fetched together
 
 /// Rows [begin, end) of `width` elements, the first of them at `out`: f(first, last, to) writes rows [first, last) from
 /// `to` on. It is called once, or for piece after piece in rising order.

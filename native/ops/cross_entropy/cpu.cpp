@@ -1,26 +1,39 @@
+#include <cmath>
+#include <limits>
+
 #include "../../isa/math.h"
 #include "../../isa/run.h"
+#include "../../isa/stream.h"
 #include "op.h"
 
 namespace md::cross_entropy::MD_ISA {
 namespace {
 
-using md::MD_ISA::expOf;
+using md::MD_ISA::expOfNegative;
+using md::MD_ISA::kAhead;
+using md::MD_ISA::mapVectors;
 using md::MD_ISA::maxOf;
+using md::MD_ISA::streamRows;
 using md::MD_ISA::sumOf;
+using md::MD_ISA::Vec;
 
-constexpr int64_t kBlock = 256;
-
-// Sum of exp(x - top), block by block so that the exponentials vectorise.
+/// Sum of e^(x - top).
 template <class T>
 T sumExp(const T* x, T top, int64_t n) {
-  T e[kBlock], total = 0;
-  for (int64_t from = 0; from < n; from += kBlock) {
-    const int64_t count = n - from < kBlock ? n - from : kBlock;
-    for (int64_t i = 0; i < count; i++) e[i] = expOf(x[from + i] - top);
-    total += sumOf(e, count);
+  constexpr int W = Vec<T>::width;
+  const Vec<T> shift = Vec<T>::set(top);
+  Vec<T> sum = Vec<T>::zero();
+  int64_t i = 0;
+  for (; i + W <= n; i += W) {
+    __builtin_prefetch(x + i + kAhead);
+    sum = sum + expOfNegative(Vec<T>::load(x + i) - shift);
   }
-  return total;
+  if (i < n) {
+    T rest[W];
+    for (int k = 0; k < W; k++) rest[k] = i + k < n ? x[i + k] : -std::numeric_limits<T>::infinity();
+    sum = sum + expOfNegative(Vec<T>::load(rest) - shift);
+  }
+  return sum.sum();
 }
 
 }  // namespace
@@ -47,14 +60,16 @@ void lossGradRange(DType dtype, int64_t classes, double smoothing, int64_t begin
   dispatchFloat(dtype, "crossEntropyGrad", [&](auto tag) {
     using T = typename decltype(tag)::type;
     const T on = static_cast<T>(1 - smoothing), off = static_cast<T>(smoothing / static_cast<double>(classes));
-    for (int64_t item = begin; item < end; item++) {
-      const T* __restrict x = static_cast<const T*>(logits) + item * classes;
-      T* __restrict out = static_cast<T*>(output) + item * classes;
-      const T g = static_cast<const T*>(grad)[item * gradStep] * static_cast<T>(scale);
-      const T shift = static_cast<const T*>(logSumExp)[item];
-      for (int64_t i = 0; i < classes; i++) out[i] = g * (expOf(x[i] - shift) - off);
-      out[target[item]] -= g * on;
-    }
+    streamRows(static_cast<T*>(output) + begin * classes, begin, end, classes, [&](int64_t first, int64_t last, T* out) {
+      for (int64_t item = first; item < last; item++, out += classes) {
+        const T* x = static_cast<const T*>(logits) + item * classes;
+        const T g = static_cast<const T*>(grad)[item * gradStep] * static_cast<T>(scale);
+        // The exponents are at most 0, but for rounding.
+        const Vec<T> shift = Vec<T>::set(static_cast<const T*>(logSumExp)[item]), factor = Vec<T>::set(g), uniform = Vec<T>::set(off);
+        mapVectors(x, out, classes, [&](Vec<T> v) __attribute__((always_inline)) { return factor * (expOfNegative(v - shift) - uniform); });
+        out[target[item]] -= g * on;
+      }
+    });
   });
 }
 

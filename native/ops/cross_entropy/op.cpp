@@ -28,10 +28,14 @@ Tensor checkedTarget(Context& context, const Tensor& logits, const Tensor& targe
   }
   awaitElements(context, from);
   const int64_t classes = logits.dim(-1);
-  for (int64_t i = 0; i < from.numel(); i++) {
-    const int64_t index = from.dtype == DType::i32 ? from.data<int32_t>()[i] : from.data<int64_t>()[i];
-    if (index < 0 || index >= classes) fail(ErrorKind::value, op, "target ", index, " at item ", i, ", expected 0 to ", classes - 1);
-  }
+  const auto check = [&](const auto* index) {
+    bool outside = false;  // found in a loop that vectorises
+    for (int64_t i = 0; i < from.numel(); i++) outside |= index[i] < 0 || index[i] >= classes;
+    for (int64_t i = 0; outside && i < from.numel(); i++) {
+      if (index[i] < 0 || index[i] >= classes) fail(ErrorKind::value, op, "target ", index[i], " at item ", i, ", expected 0 to ", classes - 1);
+    }
+  };
+  from.dtype == DType::i32 ? check(from.data<int32_t>()) : check(from.data<int64_t>());
   return elementwise::cast(context, from, DType::i64, op);
 }
 
@@ -39,7 +43,7 @@ void requireSmoothing(double smoothing, const char* op) {
   if (!(smoothing >= 0 && smoothing <= 1)) fail(ErrorKind::value, op, "labelSmoothing is ", smoothing, ", expected 0 to 1");
 }
 
-// In order and in f64, whatever the number of threads.
+// In one order and in f64, whatever the number of threads.
 Tensor reduceLosses(Context& context, const Tensor& losses, Mode mode, const char* op) {
   if (context.onCuda()) {
     Dims axes;
@@ -50,8 +54,10 @@ Tensor reduceLosses(Context& context, const Tensor& losses, Mode mode, const cha
   dispatchFloat(losses.dtype, op, [&](auto tag) {
     using T = typename decltype(tag)::type;
     shareOutLater(context.pool, 1, [n = losses.numel(), mode, from = losses.data<T>(), to = out.data<T>()](int64_t, int64_t) {
-      double total = 0;
-      for (int64_t i = 0; i < n; i++) total += static_cast<double>(from[i]);
+      constexpr int kLanes = 8;
+      double lanes[kLanes] = {}, total = 0;
+      for (int64_t i = 0; i < n; i++) lanes[i % kLanes] += static_cast<double>(from[i]);
+      for (const double lane : lanes) total += lane;
       *to = static_cast<T>(mode == Mode::mean ? total / static_cast<double>(n) : total);
     });
   });

@@ -1,5 +1,6 @@
 #include <cmath>
 
+#include "../../isa/stream.h"
 #include "op.h"
 
 namespace md::optimizer::MD_ISA {
@@ -29,8 +30,10 @@ double squaresRange(DType dtype, int64_t n, const void* values) {
     constexpr int kLanes = 16;
     double lanes[kLanes] = {};
     int64_t i = 0;
-    for (; i + kLanes <= n; i += kLanes)
+    for (; i + kLanes <= n; i += kLanes) {
+      for (int k = 0; k < kLanes; k += md::MD_ISA::kLine / static_cast<int>(sizeof *x)) __builtin_prefetch(x + i + md::MD_ISA::kAhead + k);
       for (int k = 0; k < kLanes; k++) lanes[k] += static_cast<double>(x[i + k]) * static_cast<double>(x[i + k]);
+    }
     double total = 0;
     for (; i < n; i++) total += static_cast<double>(x[i]) * static_cast<double>(x[i]);
     for (double lane : lanes) total += lane;

@@ -1,6 +1,6 @@
 // Setup of the tests whose tensors lie between guard bands: there alone a tensor takes as many bytes as it has.
 import { expect } from "vitest";
-import { memory, scope, tensor } from "@md/tensor";
+import { memory, scope, tensor } from "../../src/index.js";
 
 const before = memory().liveBytes;
 scope(() => {
