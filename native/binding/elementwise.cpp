@@ -11,9 +11,9 @@ using elementwise::Binary;
 using elementwise::Unary;
 
 // What the kinds are called on every floor: errors name them.
-constexpr const char* kUnaryNames[] = {"neg",        "abs",  "exp",  "log",    "sqrt",    "rsqrt",    "sin",      "cos",  "tanh",  "sigmoid",
-                                       "silu",       "relu", "gelu", "geluTanh", "erf",   "softplus", "square",   "reciprocal", "sign", "floor",
-                                       "ceil",       "round", "trunc", "leakyRelu", "clamp", "powScalar", "addScalar", "mulScalar", "isFinite", "logicalNot"};
+constexpr const char* kUnaryNames[] = {
+    "neg", "abs", "exp", "log", "sqrt", "rsqrt", "sin", "cos", "tanh", "sigmoid", "silu", "relu", "gelu", "geluTanh", "erf", "softplus", "square",
+    "reciprocal", "sign", "floor", "ceil", "round", "trunc", "leakyRelu", "clamp", "powScalar", "addScalar", "mulScalar", "isFinite", "logicalNot"};
 constexpr const char* kBinaryNames[] = {"add", "sub", "mul", "div", "pow", "maximum", "minimum", "eq", "ne", "lt", "le", "gt", "ge", "logicalAnd", "logicalOr"};
 static_assert(std::size(kUnaryNames) == static_cast<size_t>(Unary::count) && std::size(kBinaryNames) == static_cast<size_t>(Binary::count));
 
@@ -23,8 +23,8 @@ Kind kindAt(const Call& call, size_t i) {
   if (kind < 0 || kind >= static_cast<int32_t>(Kind::count)) fail(ErrorKind::value, call.op, "unknown kind ", kind);
   return static_cast<Kind>(kind);
 }
-const char* nameOf(Unary kind) { return kUnaryNames[static_cast<size_t>(kind)]; }
-const char* nameOf(Binary kind) { return kBinaryNames[static_cast<size_t>(kind)]; }
+constexpr const char* nameOf(Unary kind) { return kUnaryNames[static_cast<size_t>(kind)]; }
+constexpr const char* nameOf(Binary kind) { return kBinaryNames[static_cast<size_t>(kind)]; }
 
 void unary(Call& call) {
   const Unary kind = kindAt<Unary>(call, 0);

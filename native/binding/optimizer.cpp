@@ -35,7 +35,7 @@ void adamwStep(Call& call) {
     fail(ErrorKind::unsupported, call.op, "has its step and learning rate from the host while a graph is captured, and replays would repeat them: expected tensors, as of a capturable AdamW");
   }
   const auto values = call.value(8).As<Napi::Float64Array>();
-  if (values[1] != std::trunc(values[1])) fail(ErrorKind::value, call.op, "step is ", values[1], ", expected an integer");
+  if (!std::isfinite(values[1]) || values[1] != std::trunc(values[1])) fail(ErrorKind::value, call.op, "step is ", values[1], ", expected an integer");
   step(optimizer::AdamWNumbers{values[0], static_cast<int64_t>(values[1]), values[2]});
 }
 /// emaUpdate(averages, tensors, decay)

@@ -1,5 +1,7 @@
 import { describe, expect, it } from "vitest";
+import { native } from "@md/native";
 import * as md from "../src/index.js";
+import { binaryKinds, unaryKinds } from "../src/ops/elementwise.js";
 
 const generator = new md.Generator(1);
 const empty = (...shape: number[]): md.Tensor => md.zeros(shape, { requiresGrad: true });
@@ -287,6 +289,17 @@ describe("errors name the op and what does not fit", () => {
       /weight has dtype f64, expected f32/,
     ],
   ];
+  it("every elementwise one", () => {
+    const slots = (dtype: md.DType): number[] => [2, 3].map((n) => md.zeros([n], { dtype }).slot);
+    const [[flags], floats, pair] = [slots("bool"), slots("f32"), slots("bool")];
+    for (const [code, kind] of unaryKinds.entries())
+      expect(() => native.unary(code, kind === "logicalNot" ? floats[0]! : flags!, 0, 0)).toThrow(`[${kind}] x has`);
+    for (const [code, kind] of binaryKinds.entries()) {
+      const [a, b] = kind.startsWith("logical") ? pair : floats;
+      expect(() => native.binary(code, a!, b!)).toThrow(`[${kind}] shapes [2] and [3]`);
+    }
+  });
+
   for (const [name, run, kind, message] of cases) {
     it(name, () => {
       expect(run).toThrow(kind);
