@@ -11,6 +11,7 @@ namespace {
 
 using md::MD_ISA::expOfNegative;
 using md::MD_ISA::kAhead;
+using md::MD_ISA::kLine;
 using md::MD_ISA::mapVectors;
 using md::MD_ISA::maxOf;
 using md::MD_ISA::streamRows;
@@ -64,6 +65,7 @@ void lossGradRange(DType dtype, int64_t classes, double smoothing, int64_t begin
       for (int64_t item = first; item < last; item++, out += classes) {
         const T* x = static_cast<const T*>(logits) + item * classes;
         const T g = static_cast<const T*>(grad)[item * gradStep] * static_cast<T>(scale);
+        for (int64_t i = 0; i < classes; i += kLine / static_cast<int64_t>(sizeof(T))) __builtin_prefetch(x + kAhead + i);
         // The exponents are at most 0, but for rounding.
         const Vec<T> shift = Vec<T>::set(static_cast<const T*>(logSumExp)[item]), factor = Vec<T>::set(g), uniform = Vec<T>::set(off);
         mapVectors(x, out, classes, [&](Vec<T> v) __attribute__((always_inline)) { return factor * (expOfNegative(v - shift) - uniform); });
