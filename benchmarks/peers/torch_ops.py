@@ -431,16 +431,19 @@ def cumsum(inputs, _):
 
 # ---- training
 
+def matrices(flat, params):
+    return [part.reshape(params["rows"], params["rows"]) for part in flat.chunk(params["count"])]
+
+
 @op
 def adamw(inputs, params):
     """One step on `count` matrices [rows, rows] cut from flat parameters; the result is that of the first step."""
     flat, grads = inputs
-    rows, count = params["rows"], params["count"]
 
     def variant(**options):
-        parameters = [torch.nn.Parameter(part.reshape(rows, rows).clone()) for part in flat.chunk(count)]
-        for parameter, grad in zip(parameters, grads.chunk(count)):
-            parameter.grad = grad.reshape(rows, rows)
+        parameters = [torch.nn.Parameter(part.clone()) for part in matrices(flat, params)]
+        for parameter, grad in zip(parameters, matrices(grads, params)):
+            parameter.grad = grad
         optimizer = torch.optim.AdamW(parameters, lr=1e-3, betas=(0.9, 0.98), eps=1e-8, weight_decay=0.01, **options)
 
         def run():
@@ -456,10 +459,6 @@ def adamw(inputs, params):
     except (TypeError, RuntimeError, ValueError):  # not in this version, or not on the CPU
         pass
     return variants
-
-
-def matrices(flat, params):
-    return [part.reshape(params["rows"], params["rows"]) for part in flat.chunk(params["count"])]
 
 
 @op

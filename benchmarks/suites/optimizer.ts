@@ -8,10 +8,15 @@ const size = count * rows * rows;
 const cut = (x: Tensor): Tensor[] =>
   Array.from({ length: count }, (_, i) => x.narrow(0, i * rows * rows, rows * rows).reshape([rows, rows]));
 
+const copyOf = (x: Tensor): Tensor => {
+  const copy = zerosLike(x);
+  assign(copy, x);
+  return copy;
+};
+
 /** The result of the first step, which is what is compared, is the parameters, flat. */
 const steps: Bind = ([initial, grads]) => {
-  const flat = zerosLike(initial);
-  assign(flat, initial);
+  const flat = copyOf(initial);
   const [parameters, gradients] = [cut(flat), cut(grads)];
   const [expAvgs, expAvgSqs] = [parameters.map(zerosLike), parameters.map(zerosLike)];
   let step = 0;
@@ -30,9 +35,8 @@ const normOfGradients: Bind = ([flat]) => {
   return () => [cast(globalNorm(grads), "f32")];
 };
 
-const averages: Bind = ([initial, parameters]) => {
-  const flat = zerosLike(initial);
-  assign(flat, initial);
+const movingAverages: Bind = ([initial, parameters]) => {
+  const flat = copyOf(initial);
   const [averages, tensors] = [cut(flat), cut(parameters)];
   return () => {
     emaUpdate(averages, tensors, 0.999);
@@ -65,7 +69,7 @@ export const optimizerSuite: Suite = {
     {
       name: "moving averages, 17.6 million parameters",
       inputs: () => [random([size], 1), random([size], 2)],
-      bind: averages,
+      bind: movingAverages,
       peer: { op: "movingAverages", params: { rows, count } },
       // Reads averages and parameters, writes averages.
       bytes: 12 * size,
