@@ -1,4 +1,4 @@
-import { backward, cast, mulberry32, tensor, type Tensor } from "@md/tensor";
+import { backward, cast, type DeviceName, type DType, mulberry32, tensor, type Tensor } from "@md/tensor";
 import { FIRST } from "./measure/names.js";
 import type { HostTensor } from "./peers/protocol.js";
 import type { TargetId } from "./targets.js";
@@ -47,13 +47,19 @@ export interface Suite {
   cases: readonly BenchCase[];
 }
 
+/** Numbers on a device, floats in `dtype`. */
+export const onDevice = (numbers: readonly HostTensor[], device: DeviceName, dtype: DType): Tensor[] =>
+  numbers.map(({ data, shape }) => {
+    const x = tensor(data, { shape, device });
+    return x.dtype === "f32" ? cast(x, dtype) : x;
+  });
+
 /** The points of a curve, the others in turn with the first: how it grows does not depend on when each was measured. */
 export function alongCurve(points: readonly BenchCase[]): BenchCase[] {
   const [first, ...others] = points;
   const bind: Bind = (inputs) => {
     const { dtype, device } = inputs.find((x) => x.dtype !== "i32")!;
-    const own = first.inputs!().map(({ data, shape }) => tensor(data, { shape, device }));
-    return first.bind(own.map((x) => (x.dtype === "f32" ? cast(x, dtype) : x)));
+    return first.bind(onDevice(first.inputs!(), device, dtype));
   };
   return [first, ...others.map((point) => ({ ...point, baseline: { name: FIRST, bind, sameResult: false } }))];
 }

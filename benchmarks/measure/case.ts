@@ -7,13 +7,12 @@ import {
   scope,
   setNumThreads,
   synchronize,
-  tensor,
   type Tensor,
 } from "@md/tensor";
 import type { PeerProcess } from "../peers/peer-process.js";
 import type { HostTensor } from "../peers/protocol.js";
 import type { BenchDType } from "../options.js";
-import type { BenchCase, Bind, Metric } from "../suite.js";
+import { type BenchCase, type Bind, type Metric, onDevice } from "../suite.js";
 import { alternate, type Contestant, type Pace, settle } from "./alternate.js";
 import { requireSame, sameBits, WrongResult } from "./compare.js";
 import type { Ceiling } from "./machine.js";
@@ -107,10 +106,7 @@ async function measure(bench: BenchCase, around: Surroundings, result: CaseResul
   const { device = "cpu", dtype = "f32" } = around;
   const threadCounts = bench.threads === undefined ? around.threads : { one, most }[bench.threads];
   const host = bench.inputs?.() ?? [];
-  const inputs = host.map(({ data, shape }) => {
-    const x = tensor(data, { shape, device });
-    return x.dtype === "f32" ? cast(x, dtype) : x;
-  });
+  const inputs = onDevice(host, device, dtype);
   const tolerance = toleranceOf(bench, dtype);
   const outputs = check({ ...bench, tolerance }, inputs, threadCounts, result, device);
 
