@@ -14,6 +14,20 @@ constexpr int64_t kStreamPiece = int64_t{8} << 10;
 constexpr int64_t kAhead = 1024;
 constexpr int kLine = 64;  // bytes that are fetched together
 
+/// Rows that go through a pass together, before the next pass: what one row's pass ends with, across its lanes, is waited
+/// for by nobody then. Fewer of them where together they would not stay in the first-level cache.
+constexpr int64_t kTogether = 8;
+/// Elements from one at work to one asked for, where rows go together: beyond all of theirs.
+constexpr int64_t kBeyond = 3072;
+
+/// f(first, count) for groups of rows [begin, end) of `width` >= 1 elements that go together.
+template <class T, class F>
+inline __attribute__((always_inline)) void forRowsTogether(int64_t begin, int64_t end, int64_t width, F&& f) {
+  const int64_t most = kStreamPiece / static_cast<int64_t>(sizeof(T)) / width;
+  const int64_t step = most < 1 ? 1 : most < kTogether ? most : kTogether;
+  for (int64_t row = begin; row < end; row += step) f(row, row + step < end ? step : end - row);
+}
+
 /// Rows [begin, end) of `width` elements, the first of them at `out`: f(first, last, to) writes rows [first, last) from
 /// `to` on. It is called once, or for piece after piece in rising order.
 template <class T, class F>

@@ -10,8 +10,11 @@ namespace md::cross_entropy::MD_ISA {
 namespace {
 
 using md::MD_ISA::expOfNegative;
+using md::MD_ISA::forRowsTogether;
 using md::MD_ISA::kAhead;
+using md::MD_ISA::kBeyond;
 using md::MD_ISA::kLine;
+using md::MD_ISA::kTogether;
 using md::MD_ISA::mapVectors;
 using md::MD_ISA::maxOf;
 using md::MD_ISA::streamRows;
@@ -23,18 +26,20 @@ template <class T>
 T sumExp(const T* x, T top, int64_t n) {
   constexpr int W = Vec<T>::width;
   const Vec<T> shift = Vec<T>::set(top);
-  Vec<T> sum = Vec<T>::zero();
+  Vec<T> sum = Vec<T>::zero(), other = sum;  // one would wait for its last addition
   int64_t i = 0;
-  for (; i + W <= n; i += W) {
-    __builtin_prefetch(x + i + kAhead);
+  for (; i + 2 * W <= n; i += 2 * W) {
+    __builtin_prefetch(x + i + kBeyond);
     sum = sum + expOfNegative(Vec<T>::load(x + i) - shift);
+    other = other + expOfNegative(Vec<T>::load(x + i + W) - shift);
   }
+  for (; i + W <= n; i += W) sum = sum + expOfNegative(Vec<T>::load(x + i) - shift);
   if (i < n) {
     T rest[W];
     for (int k = 0; k < W; k++) rest[k] = i + k < n ? x[i + k] : -std::numeric_limits<T>::infinity();
-    sum = sum + expOfNegative(Vec<T>::load(rest) - shift);
+    other = other + expOfNegative(Vec<T>::load(rest) - shift);
   }
-  return sum.sum();
+  return (sum + other).sum();
 }
 
 }  // namespace
@@ -43,16 +48,22 @@ void lossRange(DType dtype, int64_t classes, double smoothing, int64_t begin, in
   dispatchFloat(dtype, "crossEntropy", [&](auto tag) {
     using T = typename decltype(tag)::type;
     const T on = static_cast<T>(1 - smoothing), off = static_cast<T>(smoothing / static_cast<double>(classes));
-    for (int64_t item = begin; item < end; item++) {
-      const T* x = static_cast<const T*>(logits) + item * classes;
-      const T top = maxOf(x, classes);
-      const T shift = std::log(sumExp(x, top, classes));
-      // Without smoothing the other logits do not enter: they may be -infinity.
-      T value = on * (shift - (x[target[item]] - top));
-      if (smoothing > 0) value += off * (static_cast<T>(classes) * (shift + top) - sumOf(x, classes));
-      static_cast<T*>(loss)[item] = value;
-      static_cast<T*>(logSumExp)[item] = top + shift;
-    }
+    const T* x = static_cast<const T*>(logits);
+    forRowsTogether<T>(begin, end, classes, [&](int64_t first, int64_t count) {
+      T top[kTogether], total[kTogether];
+      for (int64_t r = 0; r < count; r++) top[r] = maxOf(x + (first + r) * classes, classes);
+      for (int64_t r = 0; r < count; r++) total[r] = sumExp(x + (first + r) * classes, top[r], classes);
+      for (int64_t r = 0; r < count; r++) {
+        const int64_t item = first + r;
+        const T* row = x + item * classes;
+        const T shift = std::log(total[r]);
+        // Without smoothing the other logits do not enter: they may be -infinity.
+        T value = on * (shift - (row[target[item]] - top[r]));
+        if (smoothing > 0) value += off * (static_cast<T>(classes) * (shift + top[r]) - sumOf(row, classes));
+        static_cast<T*>(loss)[item] = value;
+        static_cast<T*>(logSumExp)[item] = top[r] + shift;
+      }
+    });
   });
 }
 

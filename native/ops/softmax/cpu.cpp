@@ -10,22 +10,24 @@ namespace {
 using md::MD_ISA::dotOf;
 using md::MD_ISA::expOf;
 using md::MD_ISA::expOfNegative;
-using md::MD_ISA::kAhead;
+using md::MD_ISA::forRowsTogether;
+using md::MD_ISA::kBeyond;
+using md::MD_ISA::kTogether;
 using md::MD_ISA::mapVectors;
 using md::MD_ISA::maxOf;
 using md::MD_ISA::streamRows;
 using md::MD_ISA::sumOf;
 using md::MD_ISA::Vec;
 
+/// out = e^(x - top); their sum.
 template <class T>
-void row(const T* __restrict x, T* __restrict out, int64_t n, bool logarithm) {
+T powers(const T* __restrict x, T* __restrict out, int64_t n, T top) {
   constexpr int W = Vec<T>::width;
-  const T top = maxOf(x, n);
   const Vec<T> shift = Vec<T>::set(top);
   Vec<T> sum = Vec<T>::zero();
   int64_t i = 0;
   for (; i + W <= n; i += W) {
-    __builtin_prefetch(x + i + kAhead);
+    __builtin_prefetch(x + i + kBeyond);
     const Vec<T> e = expOfNegative(Vec<T>::load(x + i) - shift);
     e.store(out + i);
     sum = sum + e;
@@ -35,13 +37,22 @@ void row(const T* __restrict x, T* __restrict out, int64_t n, bool logarithm) {
     expOfNegative(Vec<T>::loadPart(x + i, rest) - shift).storePart(out + i, rest);
     sum = sum + Vec<T>::loadPart(out + i, rest);
   }
-  const T total = sum.sum();
-  if (logarithm) {
-    const Vec<T> log = Vec<T>::set(std::log(total));
-    mapVectors(x, out, n, [&](Vec<T> v) __attribute__((always_inline)) { return (v - shift) - log; });
-  } else {
-    const Vec<T> scale = Vec<T>::set(T(1) / total);
-    mapVectors(out, out, n, [&](Vec<T> v) __attribute__((always_inline)) { return v * scale; });
+  return sum.sum();
+}
+
+template <class T>
+void rows(const T* x, T* out, int64_t count, int64_t n, bool logarithm) {
+  T top[kTogether], total[kTogether];
+  for (int64_t r = 0; r < count; r++) top[r] = maxOf(x + r * n, n);
+  for (int64_t r = 0; r < count; r++) total[r] = powers(x + r * n, out + r * n, n, top[r]);
+  for (int64_t r = 0; r < count; r++) {
+    if (logarithm) {
+      const Vec<T> shift = Vec<T>::set(top[r]), log = Vec<T>::set(std::log(total[r]));
+      mapVectors(x + r * n, out + r * n, n, [&](Vec<T> v) __attribute__((always_inline)) { return (v - shift) - log; });
+    } else {
+      const Vec<T> scale = Vec<T>::set(T(1) / total[r]);
+      mapVectors(out + r * n, out + r * n, n, [&](Vec<T> v) __attribute__((always_inline)) { return v * scale; });
+    }
   }
 }
 
@@ -120,7 +131,7 @@ void softmaxUnits(DType dtype, const AxisSplit& s, bool log, int64_t begin, int6
     T* out = static_cast<T*>(output);
     if (s.inner == 1) {
       streamRows(out + begin * s.extent, begin, end, s.extent, [&](int64_t first, int64_t last, T* to) {
-        for (int64_t r = first; r < last; r++, to += s.extent) row(x + r * s.extent, to, s.extent, log);
+        forRowsTogether<T>(first, last, s.extent, [&](int64_t r, int64_t count) { rows(x + r * s.extent, to + (r - first) * s.extent, count, s.extent, log); });
       });
     } else {
       overUnits(s, begin, end, [&](int64_t at, int64_t columns) { tile(x + at, out + at, s.extent, s.inner, columns, log); });
