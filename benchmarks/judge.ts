@@ -1,6 +1,6 @@
 import type { CaseResult } from "./measure/case.js";
 import { geometricMean, growth, misfit, type Points } from "./measure/fits.js";
-import { FIRST, OURS } from "./measure/names.js";
+import { COPY, FIRST, OURS } from "./measure/names.js";
 
 /** A target's number beside what it has to be; `met` is null where it cannot be judged, and `text` says why. */
 export interface Verdict {
@@ -96,18 +96,17 @@ export const extraMemory =
     return { met: worst <= most, text: `${(worst / most).toFixed(2)} of that` };
   };
 
-export const shareOfCeiling =
+/** Our speed beside a copy of as many bytes, measured in turn: the worst case, by name. */
+export const shareOfCopy =
   (least: number): Judge =>
   (results) => {
     const values: ByThreads[] = [];
     let worstCase = "";
     for (const threads of threadCounts(results)) {
-      const shares = results.map(
-        ({ timings }) => timings.find((one) => one.name === OURS && one.threads === threads)?.share ?? null,
-      );
-      if (shares.includes(null)) return unjudged("the machine's ceilings were not measured");
+      const shares = results.map((result) => speedups([result], [COPY], threads)?.[0]);
+      if (shares.includes(undefined)) return unjudged("no copy was measured");
       const value = Math.min(...(shares as number[]));
-      worstCase = results[shares.indexOf(value)].name;
+      worstCase = results[shares.findIndex((share) => Object.is(share, value))].name;
       values.push({ threads, value: 100 * value });
     }
     const { met, text } = atLeast(values, 100 * least, "%");

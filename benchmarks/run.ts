@@ -6,7 +6,7 @@ import { cudaInfo, DeviceError, synchronize } from "@md/tensor";
 import { pace } from "./measure/alternate.js";
 import { type CaseResult, measureCase } from "./measure/case.js";
 import { measureDeviceCeilings } from "./measure/device-ceilings.js";
-import { type Ceiling, describeMachine, measureCeilings } from "./measure/machine.js";
+import { type Ceiling, describeMachine, measureCeilings, startCopies } from "./measure/machine.js";
 import { type Options, parseOptions, usage, UsageError } from "./options.js";
 import { reportPage } from "./output/report.js";
 import { caseLines, machineLines, targetLines } from "./output/table.js";
@@ -53,11 +53,14 @@ async function main(options: Options): Promise<number> {
     absent,
   });
 
+  // Where the ceilings were measured, their program is there.
+  const copies = onCpu && typeof ceilings !== "string" ? await startCopies(threads) : [];
   const around = {
     device,
     dtype,
     threads,
     peers: present,
+    copies,
     ceilings: typeof ceilings === "string" ? new Map() : ceilings,
     pace,
   };
@@ -69,7 +72,7 @@ async function main(options: Options): Promise<number> {
       print(caseLines(result), { type: "case", ...result });
     }
   }
-  await Promise.all(present.map((peer) => peer.close()));
+  await Promise.all([...present, ...copies].map((peer) => peer.close()));
 
   const scored = scoreTargets(suites, results, onCpu ? targets : deviceTargets);
   const summary = lastLine(scored);

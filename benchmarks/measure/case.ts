@@ -16,7 +16,7 @@ import { type BenchCase, type Bind, type Metric, onDevice } from "../suite.js";
 import { alternate, type Contestant, type Pace, settle } from "./alternate.js";
 import { requireSame, sameBits, WrongResult } from "./compare.js";
 import type { Ceiling } from "./machine.js";
-import { FIRST, OURS } from "./names.js";
+import { COPY, FIRST, OURS } from "./names.js";
 import { type Interval, interval, ratioInterval } from "./statistics.js";
 
 export interface Timing {
@@ -65,6 +65,8 @@ export interface Surroundings {
   threads: readonly number[];
   /** Running peers, each with its number of threads. */
   peers: readonly PeerProcess[];
+  /** Copies of `startCopies`, which memory-bound cases are measured in turn with. Default: none. */
+  copies?: readonly PeerProcess[];
   ceilings: ReadonlyMap<number, Ceiling>;
   pace: Pace;
 }
@@ -118,7 +120,12 @@ async function measure(bench: BenchCase, around: Surroundings, result: CaseResul
   const { peer } = bench;
   const opponents = around.peers.filter(({ threads }) => threadCounts.includes(threads));
   const knowing = peer ? opponents.filter((opponent) => opponent.knows(peer.op)) : [];
+  const copies = result.countsFor.includes("memory-bound") ? (around.copies ?? []) : [];
   try {
+    for (const copy of copies) {
+      const { variant } = await copy.prepare(COPY, { moved: bytesOf(bench, dtype)! }, []);
+      contestants.push(contestantOf(copy, variant));
+    }
     for (const opponent of knowing) {
       await settle(contestants); // it tries out its ways of computing the op
       const prepared = await opponent.prepare(peer!.op, peer!.params ?? {}, host).catch((error: Error) => {
@@ -126,9 +133,7 @@ async function measure(bench: BenchCase, around: Surroundings, result: CaseResul
       });
       if (!prepared) continue;
       requireSame(`beside ${opponent.name}`, outputs, prepared.outputs, tolerance);
-      const { name, threads } = opponent;
-      const time = (n: number): Promise<number> => opponent.time(n);
-      contestants.push({ name, threads, variant: prepared.variant, time, resting: () => opponent.resting() });
+      contestants.push(contestantOf(opponent, prepared.variant));
     }
     await settle(contestants);
     result.metrics = (await bench.metrics?.(knowing.map(({ name }) => name))) ?? [];
@@ -221,6 +226,14 @@ function ours(name: string, bind: Bind, inputs: readonly Tensor[], threads: numb
     },
   };
 }
+
+const contestantOf = (process: PeerProcess, variant: string): Contestant & { variant: string } => ({
+  name: process.name,
+  threads: process.threads,
+  variant,
+  time: (iterations) => process.time(iterations),
+  resting: () => process.resting(),
+});
 
 function summarise(
   { flops = 0, bytes = 0 }: BenchCase,

@@ -2,6 +2,8 @@ import { execFileSync } from "node:child_process";
 import { cpus, totalmem } from "node:os";
 import { getNumThreads, isa } from "@md/tensor";
 import { compile } from "../compile.js";
+import { PeerProcess } from "../peers/peer-process.js";
+import { COPY } from "./names.js";
 
 /** The most that this machine does with some number of threads; see ceilings.c. */
 export interface Ceiling {
@@ -29,8 +31,7 @@ export const describeMachine = (): Machine => ({
 
 /** Measures the ceilings, by number of threads. Error where there is no C compiler. */
 export function measureCeilings(threadCounts: readonly number[]): Map<number, Ceiling> {
-  const flags = ["-mprefer-vector-width=512", "-ffp-contract=fast", "-pthread"];
-  const program = compile("ceilings", ["measure/ceilings.c"], process.arch === "x64" ? flags : flags.slice(1));
+  const program = compileCeilings();
   return new Map(
     threadCounts.map((threads) => {
       const line = execFileSync(program, [String(threads)], { encoding: "utf8" });
@@ -38,4 +39,19 @@ export function measureCeilings(threadCounts: readonly number[]): Map<number, Ce
       return [threads, { gflops: Number(fma), gbs: Number(copy) }];
     }),
   );
+}
+
+/** Starts the copy of the ceilings, to be measured in turn with a kernel: with each number of threads a process. */
+export const startCopies = (threadCounts: readonly number[]): Promise<PeerProcess[]> => {
+  const command = compileCeilings();
+  return Promise.all(
+    threadCounts.map((threads) =>
+      PeerProcess.start({ name: COPY, command, args: [String(threads), "serve"], env: {} }),
+    ),
+  );
+};
+
+function compileCeilings(): string {
+  const flags = ["-mprefer-vector-width=512", "-ffp-contract=fast", "-pthread"];
+  return compile("ceilings", ["measure/ceilings.c"], process.arch === "x64" ? flags : flags.slice(1));
 }

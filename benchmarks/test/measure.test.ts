@@ -1,8 +1,10 @@
 import { add, tensor } from "@md/tensor";
 import { describe, expect, it } from "vitest";
 import { alternate, type Contestant } from "../measure/alternate.js";
-import { measureCase } from "../measure/case.js";
+import { type CaseResult, measureCase } from "../measure/case.js";
 import { requireSame, sameBits, WrongResult } from "../measure/compare.js";
+import { startCopies } from "../measure/machine.js";
+import { COPY } from "../measure/names.js";
 import { peakResidentBytes } from "../measure/resident.js";
 import { fitLine, geometricMean, growth, misfit } from "../measure/fits.js";
 import { interval, median, ratioInterval } from "../measure/statistics.js";
@@ -158,6 +160,24 @@ describe("a case", () => {
     expect(result.scalings.map(({ name }) => name)).toEqual(["ours", "twice"]);
     expect(result.timings[0].share).toBeCloseTo(768e-6 / result.timings[0].ms.median);
     expect(result.timings[2].share).toBeNull();
+  });
+
+  it("is measured in turn with a copy of as many bytes where memory bounds it", async () => {
+    const copies = await startCopies([1, 2]);
+    try {
+      const counts: BenchCase = { ...sum, countsFor: ["memory-bound"] };
+      const small = await measureCase("test", counts, { ...around, copies });
+      const large = await measureCase("test", { ...counts, bytes: 1000 * 768 }, { ...around, copies });
+      const msOf = ({ timings }: CaseResult): number[] =>
+        timings.filter(({ name }) => name === COPY).map(({ ms }) => ms.median);
+      expect(small.failure).toBeNull();
+      expect(small.speedups.map(({ over, threads }) => `${over} ${threads}`)).toEqual(["copy 1", "copy 2"]);
+      // Disturbed, but not by another power of ten.
+      msOf(large).forEach((ms, i) => expect(Math.abs(Math.log10(ms / msOf(small)[i]) - 3)).toBeLessThan(0.5));
+      expect((await measureCase("test", sum, { ...around, copies })).speedups).toEqual([]);
+    } finally {
+      await Promise.all(copies.map((copy) => copy.close()));
+    }
   });
 
   it("is timed in further rounds, beside the one whose scaling ours is held against alone", async () => {

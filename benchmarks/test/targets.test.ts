@@ -9,7 +9,7 @@ import {
   memoryIsAffine,
   metricBelow,
   scalesAs,
-  shareOfCeiling,
+  shareOfCopy,
   shareOfProducts,
   worstSpeedup,
 } from "../judge.js";
@@ -100,7 +100,15 @@ describe("judges", () => {
     ["cost beside a baseline", atMost("M = 1", 1.1), [resultOf("a", { "M = 1": [0.5, 0.95] })], true],
     ["extra memory", extraMemory(1 / 8), [resultOf("a", {})], true],
     ["too much extra memory", extraMemory(1 / 9), [resultOf("a", {})], false],
-    ["share of the ceiling", shareOfCeiling(0.7), [resultOf("a", {})], false],
+    ["share of a copy", shareOfCopy(0.7), [resultOf("a", { copy: [0.6, 0.8] })], true],
+    [
+      "share of a copy, the worst case",
+      shareOfCopy(0.7),
+      [resultOf("a", { copy: [0.9, 0.9] }), resultOf("b", { copy: [0.9, 0.6] })],
+      false,
+    ],
+    ["NaN of a copy", shareOfCopy(0.7), [resultOf("a", { copy: [0.9, NaN] }), resultOf("b", { copy: [1, 1] })], false],
+    ["no copy", shareOfCopy(0.7), [resultOf("a", { torch: [0.9, 0.9] })], null],
     [
       "share of a large product's rate, ours being the fastest",
       shareOfProducts("products", 0.5),
