@@ -31,7 +31,7 @@ export interface BenchCase {
   tolerance?: number;
   /** Default: 1 thread, and as many as are used at most. */
   threads?: "one" | "most";
-  /** Takes all rounds there can be, however long they last: for a ratio that is held within a few percent. */
+  /** Takes twice the rounds there can be, however long they last: for a ratio that is held within a few percent. */
   patient?: boolean;
   /** A peer whose scaling with threads ours is held against, in rounds of the two alone. */
   scalesBeside?: string;

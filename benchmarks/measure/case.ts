@@ -71,8 +71,10 @@ export interface Surroundings {
   pace: Pace;
 }
 
+/** Of a patient case, as multiples of the rounds that others take at most. */
+const PATIENT_ROUNDS = 2;
 /** A scaling is the ratio of two times that neighbours disturb apart: it takes more rounds than times do. */
-const SCALING_ROUNDS = 4;
+const SCALING_ROUNDS = 8;
 
 /** Checks a case, then measures it; a case that fails is reported in its result. */
 export async function measureCase(suite: string, bench: BenchCase, around: Surroundings): Promise<CaseResult> {
@@ -138,19 +140,23 @@ async function measure(bench: BenchCase, around: Surroundings, result: CaseResul
     await settle(contestants);
     result.metrics = (await bench.metrics?.(knowing.map(({ name }) => name))) ?? [];
     const { pace } = around;
-    const samples = await alternate(contestants, bench.patient ? { ...pace, leastRounds: pace.mostRounds } : pace);
+    const samples = await alternate(contestants, bench.patient ? inRounds(PATIENT_ROUNDS, pace) : pace);
     summarise({ ...bench, bytes: bytesOf(bench, dtype) }, contestants, samples, around.ceilings, result);
     const { scalesBeside } = bench;
     if (scalesBeside === undefined) {
       result.scalings = scalings(contestants, samples);
     } else {
       const rivals = contestants.filter(({ name }) => name === OURS || name === scalesBeside);
-      const rounds = SCALING_ROUNDS * pace.mostRounds;
-      result.scalings = scalings(rivals, await alternate(rivals, { ...pace, leastRounds: rounds, mostRounds: rounds }));
+      result.scalings = scalings(rivals, await alternate(rivals, inRounds(SCALING_ROUNDS, pace)));
     }
   } finally {
     for (const opponent of knowing) if (opponent.knows(peer!.op)) await opponent.release();
   }
+}
+
+function inRounds(times: number, pace: Pace): Pace {
+  const rounds = times * pace.mostRounds;
+  return { ...pace, leastRounds: rounds, mostRounds: rounds };
 }
 
 // A sum of bf16 numbers is rounded to 8 bits, and so are the numbers in between.
