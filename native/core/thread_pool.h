@@ -41,6 +41,9 @@ class ThreadPool {
   /// Returns when all that was queued is done, as it must be before the caller reads or writes elements itself.
   void finish();
 
+  /// Whether nothing is left to be done.
+  bool idle() const { return done_.load(std::memory_order_acquire) == queued(); }
+
   /// Regions that were queued so far; finish(of some) returns when the first so many are done.
   int64_t queued() const;
   void finish(int64_t regions);
@@ -142,10 +145,17 @@ void shareOutLater(ThreadPool& pool, int64_t parts, F f) {
   pool.queue(static_cast<int>(parts), [f = std::move(f)](int part, int thread) mutable { f(int64_t{part}, int64_t{thread}); });
 }
 
+/// Of so small a part of a grain nobody else needs to be told: it is done sooner.
+constexpr int64_t kAtOnce = 16;
+
 /// parallelFor that returns before `f` is done.
 template <class F>
 void parallelForLater(ThreadPool& pool, int64_t n, int64_t grain, F f) {
   if (n <= 0) return;
+  if (n <= grain / kAtOnce && pool.idle()) {
+    f(int64_t{0}, n);
+    return;
+  }
   const int64_t parts = partsOf(pool, n, grain);
   shareOutLater(pool, parts, [f = std::move(f), n, parts, threads = pool.threads()](int64_t part, int64_t) mutable {
     f(cutAt(n, part, parts, threads), cutAt(n, part + 1, parts, threads));

@@ -162,6 +162,25 @@ TEST(poolRunsQueuedRegionsInOrderAndEachPartOnce) {
   }
 }
 
+TEST(poolRunsFewItemsAtOnceUnlessTheyHaveToWait) {
+  ThreadPool pool(2);
+  constexpr int64_t kItems = 3, kGrain = kItems * kAtOnce;
+  int64_t items = 0;
+  const auto few = [&](int64_t begin, int64_t end) { items += end - begin; };
+  parallelForLater(pool, kItems, kGrain, few);
+  CHECK(items == kItems);
+
+  std::atomic<bool> go{false};
+  pool.queue(2, [&](int, int) {
+    for (int i = 0; i < 5000 && !go; i++) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  });
+  parallelForLater(pool, kItems, kGrain, few);
+  CHECK(!pool.idle() && items == kItems);
+  go = true;
+  pool.finish();
+  CHECK(pool.idle() && items == 2 * kItems);
+}
+
 TEST(poolRunsQueuedRegionsWhileTheCallerIsElsewhere) {
   ThreadPool pool(2);
   std::this_thread::sleep_for(std::chrono::milliseconds(20));  // the worker falls asleep
