@@ -96,6 +96,15 @@ void digitCounts(const int64_t* codes, int64_t begin, int64_t end, int shift, in
   for (int64_t i = begin; i < end; i++) counts[codes[i] >> shift & mask]++;
 }
 
+void digitsUpTo(const int64_t* codes, const int32_t* order, int64_t begin, int64_t end, int shift, int64_t mask, int64_t last,
+                int64_t* codesOut, int32_t* orderOut) {
+  for (int64_t i = begin, to = 0; i < end; i++) {
+    if ((codes[i] >> shift & mask) > last) continue;
+    codesOut[to] = codes[i];
+    orderOut[to++] = order[i];
+  }
+}
+
 void digitScatter(const int64_t* codes, const int32_t* order, int64_t begin, int64_t end, int shift, int64_t mask,
                   int32_t* next, int64_t* codesOut, int32_t* orderOut) {
   for (int64_t i = begin; i < end; i++) {

@@ -1,7 +1,9 @@
 #include "op.h"
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
+#include <vector>
 
 #include "cuda.h"
 
@@ -13,6 +15,47 @@ constexpr int64_t kRadixGrain = 1 << 14;  // codes below which a second thread c
 constexpr int64_t kRowGrain = 1 << 12;    // elements of short rows, likewise
 constexpr int64_t kLongRow = 1 << 15;     // rows from here on are sorted by all threads together
 constexpr int64_t kSelection = 64;        // up to this k, one pass with a sorted buffer beats sorting
+
+/// body(part, begin, end) for `parts` runs of n codes.
+template <class F>
+void eachRun(Context& context, int64_t n, int64_t parts, F&& body) {
+  parallelFor(context.pool, parts, 1, [&](int64_t first, int64_t last) {
+    for (int64_t part = first; part < last; part++) body(part, n * part / parts, n * (part + 1) / parts);
+  });
+}
+int64_t runsOf(const Context& context, int64_t n) { return std::clamp<int64_t>(n / kRadixGrain, 1, context.pool.threads()); }
+
+// Codes and order less those that cannot be among the k first: the highest digit of the k-th decides.
+void keepFirst(Context& context, Tensor& codes, Tensor& order, int bits, int64_t k, const char* op) {
+  const int shift = bits - kDigitBits;
+  if (shift <= 0) return;
+  const int64_t n = codes.numel(), digits = int64_t{1} << kDigitBits;
+  const int64_t parts = runsOf(context, n);
+  const Tensor counters = empty(context, DType::i32, {parts, digits}, op);
+  int32_t* const counts = counters.data<int32_t>();
+  std::fill_n(counts, parts * digits, 0);
+  eachRun(context, n, parts, [&](int64_t part, int64_t begin, int64_t end) {
+    MD_CALL(digitCounts)(codes.data<int64_t>(), begin, end, shift, digits - 1, counts + part * digits);
+  });
+  std::vector<int64_t> kept(static_cast<size_t>(parts) + 1);
+  int64_t last = -1;
+  for (int64_t total = 0; total < k;) {
+    last++;
+    for (int64_t part = 0; part < parts; part++) {
+      kept[static_cast<size_t>(part) + 1] += counts[part * digits + last];
+      total += counts[part * digits + last];
+    }
+  }
+  std::partial_sum(kept.begin(), kept.end(), kept.begin());
+  Tensor codesOut = empty(context, DType::i64, {kept.back()}, op), orderOut = empty(context, DType::i32, {kept.back()}, op);
+  eachRun(context, n, parts, [&](int64_t part, int64_t begin, int64_t end) {
+    const int64_t to = kept[static_cast<size_t>(part)];
+    MD_CALL(digitsUpTo)(codes.data<int64_t>(), order.data<int32_t>(), begin, end, shift, digits - 1, last, codesOut.data<int64_t>() + to,
+                        orderOut.data<int32_t>() + to);
+  });
+  codes = codesOut;
+  order = orderOut;
+}
 
 // The k first elements in order of every row along `axis`; k is the extent for a whole sort.
 Sorted order(Context& context, const Tensor& given, int axis, int64_t k, bool descending, const char* op) {
@@ -43,6 +86,7 @@ Sorted order(Context& context, const Tensor& given, int axis, int64_t k, bool de
     for (int64_t row = 0; row < rows; row++) {
       Tensor codes = empty(context, DType::i64, {n}, op), places = empty(context, DType::i32, {n}, op);
       MD_CALL(encodeRow)(x.dtype, rowAt(row), descending, codes.data<int64_t>(), places.data<int32_t>());
+      if (k < n) keepFirst(context, codes, places, bits, k, op);
       radixSort(context, codes, places, bits, op);
       emit(row, places.data<int32_t>());
     }
@@ -90,27 +134,22 @@ void radixSort(Context& context, Tensor& codes, Tensor& order, int bits, const c
   if (n < 2 || passes == 0) return;
   const int width = (bits + passes - 1) / passes;
   const int64_t digits = int64_t{1} << width;
-  const int64_t parts = std::clamp<int64_t>(n / kRadixGrain, 1, context.pool.threads());
+  const int64_t parts = runsOf(context, n);
   Tensor codesOut = empty(context, DType::i64, codes.shape, op), orderOut = empty(context, DType::i32, order.shape, op);
   const Tensor counters = empty(context, DType::i32, {parts, digits}, op);
   int32_t* next = counters.data<int32_t>();
   context.pool.finish();
-  const auto eachPart = [&](auto&& body) {
-    parallelFor(context.pool, parts, 1, [&](int64_t first, int64_t last) {
-      for (int64_t part = first; part < last; part++) body(n * part / parts, n * (part + 1) / parts, next + part * digits);
-    });
-  };
   for (int shift = 0; shift < bits; shift += width) {
     std::fill_n(next, parts * digits, 0);
-    eachPart([&](int64_t begin, int64_t end, int32_t* counts) {
-      MD_CALL(digitCounts)(codes.data<int64_t>(), begin, end, shift, digits - 1, counts);
+    eachRun(context, n, parts, [&](int64_t part, int64_t begin, int64_t end) {
+      MD_CALL(digitCounts)(codes.data<int64_t>(), begin, end, shift, digits - 1, next + part * digits);
     });
     int32_t sum = 0;
     for (int64_t digit = 0; digit < digits; digit++) {
       for (int64_t part = 0; part < parts; part++) sum += std::exchange(next[part * digits + digit], sum);
     }
-    eachPart([&](int64_t begin, int64_t end, int32_t* place) {
-      MD_CALL(digitScatter)(codes.data<int64_t>(), order.data<int32_t>(), begin, end, shift, digits - 1, place,
+    eachRun(context, n, parts, [&](int64_t part, int64_t begin, int64_t end) {
+      MD_CALL(digitScatter)(codes.data<int64_t>(), order.data<int32_t>(), begin, end, shift, digits - 1, next + part * digits,
                             codesOut.data<int64_t>(), orderOut.data<int32_t>());
     });
     std::swap(codes, codesOut);

@@ -39,6 +39,9 @@ MD_KERNEL(void, sortRow, int64_t* codes, int32_t* order, int64_t n, int bits, in
 /// Moves the k least codes, in order, to the front: one pass over a sorted buffer of k.
 MD_KERNEL(void, selectRow, int64_t* codes, int32_t* order, int64_t n, int64_t k)
 MD_KERNEL(void, digitCounts, const int64_t* codes, int64_t begin, int64_t end, int shift, int64_t mask, int32_t* counts)
+/// Writes those of [begin, end) whose digit is at most `last`, in their order.
+MD_KERNEL(void, digitsUpTo, const int64_t* codes, const int32_t* order, int64_t begin, int64_t end, int shift, int64_t mask,
+          int64_t last, int64_t* codesOut, int32_t* orderOut)
 /// Moves [begin, end) to where `next[digit]` points, advancing it.
 MD_KERNEL(void, digitScatter, const int64_t* codes, const int32_t* order, int64_t begin, int64_t end, int shift, int64_t mask,
           int32_t* next, int64_t* codesOut, int32_t* orderOut)

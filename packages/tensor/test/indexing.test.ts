@@ -109,6 +109,34 @@ describe("sort", () => {
     });
   });
 
+  it("takes the first of long rows as sorting puts them, equal ones in their order", () => {
+    md.scope(() => {
+      const n = 40000;
+      const random = md.mulberry32(3);
+      const odd = [NaN, Infinity, -Infinity, 0, -0, 1];
+      const rows = {
+        spread: Array.from({ length: n }, () => (random() - 0.5) * 10 ** (60 * (random() - 0.5))),
+        close: Array.from({ length: n }, () => 1 + random() / 1000),
+        equal: new Array<number>(n).fill(-3),
+        odd: Array.from({ length: n }, () => odd[Math.floor(random() * odd.length)]!),
+      };
+      for (const [name, row] of Object.entries(rows)) {
+        for (const dtype of ["f32", "f64"] as const) {
+          const x = md.tensor(row, { shape: [n], dtype });
+          for (const largest of [true, false]) {
+            const sorted = md.sort(x, { descending: largest });
+            for (const k of [65, 1000, n - 1]) {
+              const { values, indices } = md.topk(x, k, { largest });
+              const what = `${name} ${dtype} ${largest} ${k}`;
+              expect(indices.toFlatArray(), what).toEqual(sorted.indices.narrow(0, 0, k).toFlatArray());
+              expect(values.toFlatArray(), what).toEqual(sorted.values.narrow(0, 0, k).toFlatArray());
+            }
+          }
+        }
+      }
+    });
+  });
+
   it("refuses a k that does not fit", () => {
     md.scope(() => {
       expect(() => md.topk(md.zeros([3]), 4)).toThrow(/\[topk\] k is 4, expected 0 to 3/);
