@@ -148,7 +148,7 @@ void shareOutLater(ThreadPool& pool, int64_t parts, F f) {
 /// Of so small a part of a grain nobody else needs to be told: it is done sooner.
 constexpr int64_t kAtOnce = 16;
 
-/// parallelFor that returns before `f` is done.
+/// parallelFor that returns before `f` is done, but for few items where nothing else is to be done.
 template <class F>
 void parallelForLater(ThreadPool& pool, int64_t n, int64_t grain, F f) {
   if (n <= 0) return;

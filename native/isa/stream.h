@@ -44,6 +44,30 @@ inline __attribute__((always_inline)) void streamRows(T* out, int64_t begin, int
   streamFence();
 }
 
+/// Elements before the first that lies where a vector may.
+template <class T>
+inline int64_t elementsToVector(const T* out) {
+  constexpr int64_t size = sizeof(T);
+  return (-reinterpret_cast<intptr_t>(out) & (Vec<T>::width * size - 1)) / size;
+}
+
+/// out[i] = f(i) for each of n elements; where there are many of them, straight past the caches by several vectors at a time.
+template <class T, class F>
+inline __attribute__((always_inline)) void streamElements(T* __restrict out, int64_t n, F&& f) {
+  constexpr int64_t S = Several<T>::width;
+  int64_t i = 0;
+  if (n >= kStreamBytes / static_cast<int64_t>(sizeof(T))) {
+    for (const int64_t head = elementsToVector(out); i < head; i++) out[i] = f(i);
+    for (; i + S <= n; i += S) {
+      alignas(64) T piece[S];
+      for (int64_t k = 0; k < S; k++) piece[k] = f(i + k);
+      Several<T>::load(piece).stream(out + i);
+    }
+    streamFence();
+  }
+  for (; i < n; i++) out[i] = f(i);
+}
+
 /// out[i] = f(at), where at(x) is x[i], for each of n elements, several vectors or one at a time; straight past the caches
 /// where there are many of them.
 template <class T, class F>
@@ -53,7 +77,7 @@ inline __attribute__((always_inline)) void streamVectors(T* out, int64_t n, F&& 
   const auto part = [&](int64_t i, int lanes) {
     storeLanes(f([=](const T* x) { return loadLanes(x + i, lanes); }), out + i, lanes);
   };
-  int64_t i = past ? (-reinterpret_cast<intptr_t>(out) & (W * static_cast<int64_t>(sizeof(T)) - 1)) / static_cast<int64_t>(sizeof(T)) : 0;
+  int64_t i = past ? elementsToVector(out) : 0;
   if (i > 0) part(0, static_cast<int>(i));
   for (; i + Several<T>::width <= n; i += Several<T>::width) {
     const Several<T> y = f([=](const T* x) __attribute__((always_inline)) { return Several<T>::load(x + i); });

@@ -9,7 +9,7 @@ using namespace md::elementwise;
 
 namespace {
 
-constexpr Unary kByVectors[] = {Unary::exp, Unary::sigmoid, Unary::silu, Unary::gelu, Unary::geluTanh, Unary::erf};
+constexpr Unary kKinds[] = {Unary::exp, Unary::sigmoid, Unary::silu, Unary::gelu, Unary::geluTanh, Unary::erf, Unary::relu, Unary::abs};
 
 /// f(x, y, n): elements [0, n) of a function, or of its gradient times x.
 template <class T, class F>
@@ -39,15 +39,28 @@ void checkPieces(F f) {
 
 template <class T>
 void checkFunctions(DType dtype) {
-  for (const Unary kind : kByVectors) {
+  for (const Unary kind : kKinds) {
     checkPieces<T>([=](const T* x, T* y, int64_t n) { MD_CALL(unaryRange)(kind, dtype, x, y, n, 0, 0); });
     if (kind != Unary::erf) checkPieces<T>([=](const T* x, T* y, int64_t n) { MD_CALL(unaryGradRange)(kind, dtype, x, x, y, n, 0, 0); });
   }
 }
 
+template <class T>
+void checkBinary(DType dtype) {
+  checkPieces<T>([=](const T* x, T* y, int64_t n) {
+    Loop loop;
+    loop.rank = 1;
+    loop.extent[0] = n;
+    for (int operand = 0; operand < 3; operand++) loop.stride[operand][0] = 1;
+    MD_CALL(binaryRows)(Binary::mul, dtype, loop, 0, 1, x, x, y);
+  });
+}
+
 TEST(functionsHaveTheSameBitsByPartsOfAVectorByVectorsAndPastTheCaches) {
   checkFunctions<float>(DType::f32);
   checkFunctions<double>(DType::f64);
+  checkBinary<float>(DType::f32);
+  checkBinary<double>(DType::f64);
 }
 
 }  // namespace

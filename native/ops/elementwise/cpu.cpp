@@ -11,6 +11,7 @@ namespace md::elementwise::MD_ISA {
 namespace {
 
 using md::MD_ISA::expOf;
+using md::MD_ISA::streamElements;
 using md::MD_ISA::streamRows;
 using md::MD_ISA::streamVectors;
 using md::MD_ISA::tanhOf;
@@ -26,14 +27,21 @@ __attribute__((always_inline)) inline T clampOf(T x, T low, T high) {
   return x < low ? low : (x > high ? high : x);
 }
 
+/// out[i] = f(i), past the caches where that helps.
+template <class T, class F>
+__attribute__((always_inline)) inline void each(T* __restrict out, int64_t n, F f) {
+  if constexpr (std::is_floating_point_v<T>) {
+    streamElements(out, n, f);
+  } else {
+    for (int64_t i = 0; i < n; i++) out[i] = f(i);
+  }
+}
+
 // Loops of their own: inside the switch over all functions the compiler would stop inlining, and so vectorising.
 template <class T, class F>
 __attribute__((noinline)) void map(const void* x, void* y, int64_t n, F f) {
-  const T* const in = static_cast<const T*>(x);
-  streamRows(static_cast<T*>(y), 0, n, 1, [&](int64_t first, int64_t last, T* __restrict to) __attribute__((always_inline)) {
-    const T* __restrict from = in + first;
-    for (int64_t i = 0; i < last - first; i++) to[i] = f(from[i]);
-  });
+  const T* const __restrict in = static_cast<const T*>(x);
+  each(static_cast<T*>(y), n, [&](int64_t i) __attribute__((always_inline)) { return f(in[i]); });
 }
 
 // The same with whole vectors, for functions that have a form of their own there.
@@ -103,11 +111,9 @@ void floatUnary(Unary kind, const void* x, void* y, int64_t n, T a, T b) {
 
 template <class T, class F>
 __attribute__((noinline)) void mapGrad(const void* x, const void* grad, void* out, int64_t n, F f) {
-  streamRows(static_cast<T*>(out), 0, n, 1, [&](int64_t first, int64_t last, T* __restrict to) __attribute__((always_inline)) {
-    const T* __restrict in = static_cast<const T*>(x) + first;
-    const T* __restrict g = static_cast<const T*>(grad) + first;
-    for (int64_t i = 0; i < last - first; i++) to[i] = g[i] * f(in[i]);
-  });
+  const T* const __restrict in = static_cast<const T*>(x);
+  const T* const __restrict g = static_cast<const T*>(grad);
+  each(static_cast<T*>(out), n, [&](int64_t i) __attribute__((always_inline)) { return g[i] * f(in[i]); });
 }
 
 template <class T, class F>
@@ -201,6 +207,9 @@ void binaryLoop(const Loop& loop, int64_t begin, int64_t end, const void* a, con
   const A* const left = static_cast<const A*>(a);
   const A* const right = static_cast<const A*>(b);
   const int64_t sa = loop.stride[1][last], sb = loop.stride[2][last], width = loop.extent[last];
+  if (loop.rank == 1 && sa == 1 && sb == 1) {
+    return each(static_cast<R*>(out), width, [&](int64_t i) __attribute__((always_inline)) { return f(left[i], right[i]); });
+  }
   if (loop.rank == 1) {
     return streamRows(static_cast<R*>(out), 0, width, 1, [&](int64_t first, int64_t stop, R* to) {
       row(left + first * sa, sa, right + first * sb, sb, to, stop - first, f);
