@@ -4,7 +4,7 @@ import { availableParallelism } from "node:os";
 import { join, relative } from "node:path";
 import { cudaInfo, DeviceError, synchronize } from "@md/tensor";
 import { pace } from "./measure/alternate.js";
-import { type CaseResult, measureCase } from "./measure/case.js";
+import { boundByMemory, type CaseResult, measureCase } from "./measure/case.js";
 import { measureDeviceCeilings } from "./measure/device-ceilings.js";
 import { type Ceiling, describeMachine, measureCeilings, startCopies } from "./measure/machine.js";
 import { type Options, parseOptions, usage, UsageError } from "./options.js";
@@ -53,8 +53,9 @@ async function main(options: Options): Promise<number> {
     absent,
   });
 
+  const wanted = onCpu && chosen.some(({ cases }) => cases.some(boundByMemory));
   // Where the ceilings were measured, their program is there.
-  const copies = onCpu && typeof ceilings !== "string" ? await startCopies(threads) : [];
+  const copies = wanted && typeof ceilings !== "string" ? await startCopies(threads) : [];
   const around = {
     device,
     dtype,

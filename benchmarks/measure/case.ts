@@ -76,6 +76,9 @@ const PATIENT_ROUNDS = 2;
 /** A scaling is the ratio of two times that neighbours disturb apart: it takes more rounds than times do. */
 const SCALING_ROUNDS = 8;
 
+/** Whether a case is judged beside a copy. */
+export const boundByMemory = ({ countsFor = [] }: BenchCase): boolean => countsFor.includes("memory-bound");
+
 /** Checks a case, then measures it; a case that fails is reported in its result. */
 export async function measureCase(suite: string, bench: BenchCase, around: Surroundings): Promise<CaseResult> {
   const result: CaseResult = {
@@ -122,9 +125,9 @@ async function measure(bench: BenchCase, around: Surroundings, result: CaseResul
   const { peer } = bench;
   const opponents = around.peers.filter(({ threads }) => threadCounts.includes(threads));
   const knowing = peer ? opponents.filter((opponent) => opponent.knows(peer.op)) : [];
-  const copies = result.countsFor.includes("memory-bound") ? (around.copies ?? []) : [];
+  const copies = boundByMemory(bench) ? (around.copies ?? []) : [];
   try {
-    for (const copy of copies) {
+    for (const copy of copies.filter(({ threads }) => threadCounts.includes(threads))) {
       const { variant } = await copy.prepare(COPY, { moved: bytesOf(bench, dtype)! }, []);
       contestants.push(contestantOf(copy, variant));
     }

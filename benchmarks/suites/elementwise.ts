@@ -32,6 +32,7 @@ const cases = (size: number, where: string): BenchCase[] => {
       bind: withGradients((x) => gelu(x), 1),
       peer: { op: "geluGrad" },
       bytes: 20 * size,
+      countsFor,
     },
   ];
 };

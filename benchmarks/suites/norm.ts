@@ -38,6 +38,7 @@ function casesOf(rows: number, channels: number, where: string, outOfCache: bool
         bind: backward,
         peer: { op: `${op}Grad` },
         bytes: 4 * (2 * moves + 1) * size,
+        countsFor: outOfCache ? ["memory-bound"] : [],
       },
     ];
   });
@@ -52,6 +53,7 @@ function modulatedCases(conditions: number, rowsEach: number, channels: number, 
     layerNorm(x, { weight, bias, scale, shift });
   const size = conditions * rowsEach * channels;
   const ofConditions = conditions * channels;
+  const countsFor = rowsEach === 1 ? [] : (["memory-bound"] as const); // one row a condition is in cache
   return [
     {
       name: `layerNorm, modulated, ${where}`,
@@ -59,6 +61,7 @@ function modulatedCases(conditions: number, rowsEach: number, channels: number, 
       bind: stateless(forward),
       peer: { op: "modulatedLayerNorm" },
       bytes: 4 * (2 * size + 2 * ofConditions),
+      countsFor,
     },
     {
       name: `layerNorm, modulated, forward and backward, ${where}`,
@@ -67,6 +70,7 @@ function modulatedCases(conditions: number, rowsEach: number, channels: number, 
       peer: { op: "modulatedLayerNormGrad" },
       // The gradient of a row's own shift is the cotangent.
       bytes: 4 * (5 * size + (rowsEach === 1 ? 4 : 5) * ofConditions),
+      countsFor,
     },
   ];
 }
