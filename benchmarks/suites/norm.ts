@@ -19,6 +19,7 @@ const kernels: readonly Kernel[] = [
 
 function casesOf(rows: number, channels: number, where: string, outOfCache: boolean): BenchCase[] {
   const size = rows * channels;
+  const countsFor = outOfCache ? (["memory-bound"] as const) : [];
   return kernels.flatMap(({ op, forward, affine, moves }): BenchCase[] => {
     const x = [rows, channels];
     const operands = affine ? [x, [channels], [channels]] : [x];
@@ -30,7 +31,7 @@ function casesOf(rows: number, channels: number, where: string, outOfCache: bool
         bind: stateless(forward),
         peer: { op },
         bytes: 4 * moves * size,
-        countsFor: outOfCache ? ["memory-bound"] : [],
+        countsFor,
       },
       {
         name: `${op}, forward and backward, ${where}`,
@@ -38,7 +39,7 @@ function casesOf(rows: number, channels: number, where: string, outOfCache: bool
         bind: backward,
         peer: { op: `${op}Grad` },
         bytes: 4 * (2 * moves + 1) * size,
-        countsFor: outOfCache ? ["memory-bound"] : [],
+        countsFor,
       },
     ];
   });

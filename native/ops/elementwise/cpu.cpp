@@ -33,7 +33,9 @@ __attribute__((always_inline)) inline void each(T* __restrict out, int64_t n, F 
   if constexpr (std::is_floating_point_v<T>) {
     streamElements(out, n, f);
   } else {
-    for (int64_t i = 0; i < n; i++) out[i] = f(i);
+    streamRows(out, 0, n, 1, [&](int64_t first, int64_t last, T* __restrict to) __attribute__((always_inline)) {
+      for (int64_t i = first; i < last; i++) to[i - first] = f(i);
+    });
   }
 }
 
