@@ -1,5 +1,7 @@
 // Stores past the caches, for outputs that would not stay in them: a plain store reads its line first.
 #pragma once
+#include <type_traits>
+
 #include "several.h"
 #include "vectors.h"
 
@@ -9,6 +11,8 @@ namespace md::MD_ISA {
 constexpr int64_t kStreamBytes = int64_t{2} << 20;
 /// Bytes computed before they are stored so; they stay in the first-level cache.
 constexpr int64_t kStreamPiece = int64_t{8} << 10;
+template <class T>
+constexpr int64_t kPiece = kStreamPiece / static_cast<int64_t>(sizeof(T));
 
 /// Elements from one at work to one asked for, in loops that go over a row several times: later rows come in meanwhile.
 constexpr int64_t kAhead = 1024;
@@ -23,7 +27,7 @@ constexpr int64_t kBeyond = 3072;
 /// f(first, count) for groups of rows [begin, end) of `width` >= 1 elements that go together.
 template <class T, class F>
 inline __attribute__((always_inline)) void forRowsTogether(int64_t begin, int64_t end, int64_t width, F&& f) {
-  const int64_t most = kStreamPiece / static_cast<int64_t>(sizeof(T)) / width;
+  const int64_t most = kPiece<T> / width;
   const int64_t step = most < 1 ? 1 : most < kTogether ? most : kTogether;
   for (int64_t row = begin; row < end; row += step) f(row, row + step < end ? step : end - row);
 }
@@ -31,11 +35,10 @@ inline __attribute__((always_inline)) void forRowsTogether(int64_t begin, int64_
 /// Rows [begin, end) of `width` elements, the first of them at `out`: f(first, last, to) writes rows [first, last) from
 /// `to` on. It is called once, or for piece after piece in rising order.
 template <class T, class F>
-inline __attribute__((always_inline)) void streamRows(T* out, int64_t begin, int64_t end, int64_t width, F&& f) {
-  constexpr int64_t kElements = kStreamPiece / static_cast<int64_t>(sizeof(T));
-  if ((end - begin) * width < kStreamBytes / static_cast<int64_t>(sizeof(T)) || width > kElements) return f(begin, end, out);
-  alignas(64) T piece[kElements];
-  const int64_t step = kElements / width;
+inline __attribute__((always_inline)) void streamPieces(T* out, int64_t begin, int64_t end, int64_t width, F&& f) {
+  if ((end - begin) * width < kStreamBytes / static_cast<int64_t>(sizeof(T)) || width > kPiece<T>) return f(begin, end, out);
+  alignas(64) T piece[kPiece<T>];
+  const int64_t step = kPiece<T> / width;
   for (int64_t row = begin; row < end; row += step) {
     const int64_t last = row + step < end ? row + step : end;
     f(row, last, piece);
@@ -49,6 +52,28 @@ template <class T>
 inline int64_t elementsToVector(const T* out) {
   constexpr int64_t size = sizeof(T);
   return (-reinterpret_cast<intptr_t>(out) & (Vec<T>::width * size - 1)) / size;
+}
+
+/// The first n lanes to p; `Past` the caches they go whole.
+template <bool Past, class T>
+inline __attribute__((always_inline)) void putLanes(Vec<T> x, T* p, int n) {
+  if constexpr (Past) {
+    x.stream(p);
+  } else {
+    storeLanes(x, p, n);
+  }
+}
+
+/// Like streamPieces, with f(first, last, to, past) whose vectors of a row putLanes<past> writes, each once. Where they lie
+/// as vectors may they go past the caches as they are computed: loads and such stores side by side are faster than in turn.
+template <class T, class F>
+inline __attribute__((always_inline)) void streamRows(T* out, int64_t begin, int64_t end, int64_t width, F&& f) {
+  const bool many = (end - begin) * width >= kStreamBytes / static_cast<int64_t>(sizeof(T));
+  if (many && width % Vec<T>::width == 0 && elementsToVector(out) == 0) {
+    f(begin, end, out, std::true_type{});
+    return streamFence();
+  }
+  streamPieces(out, begin, end, width, [&](int64_t first, int64_t last, T* to) __attribute__((always_inline)) { f(first, last, to, std::false_type{}); });
 }
 
 /// out[i] = f(i) for each of n elements; where there are many of them, straight past the caches by several vectors at a time.

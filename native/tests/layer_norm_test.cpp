@@ -1,56 +1,35 @@
 #include <cmath>
 #include <utility>
-#include <vector>
 
 #include "../ops/layer_norm/op.h"
 #include "check.h"
+#include "numbers.h"
 
 using namespace md;
 using namespace md::layer_norm;
+using md::tests::Numbers;
 
 namespace {
 
-constexpr size_t kGuard = 32;
-constexpr float kUntouched = 12345;
-
-/// `n` numbers, the same for the same seed, or room for as many, between guards.
-struct Guarded {
-  std::vector<float> values;
-
-  explicit Guarded(int64_t n) : values(static_cast<size_t>(n) + 2 * kGuard, kUntouched) {}
-  Guarded(int64_t n, uint32_t seed) : Guarded(n) {
-    for (size_t i = kGuard; i + kGuard < values.size(); i++) {
-      seed = seed * 1664525u + 1013904223u;
-      values[i] = static_cast<float>(seed >> 8) * 0x1p-23f - 1;
-    }
-  }
-  float* at(int64_t i = 0) { return values.data() + kGuard + i; }
-  bool whole() const {
-    for (size_t i = 0; i < values.size(); i++) {
-      const bool inside = i >= kGuard && i + kGuard < values.size();
-      if (inside != (values[i] != kUntouched)) return false;
-    }
-    return true;
-  }
-};
+using Floats = Numbers<float>;
 
 bool near(float actual, double expected) { return std::abs(static_cast<double>(actual) - expected) <= 2e-4 * (1 + std::abs(expected)); }
 
 // Scales and shifts lie side by side, as the halves of a projection; each serves as many rows as it is told.
 void checkModulated(int64_t items, int64_t rowsEach, int64_t n) {
   const int64_t rows = items * rowsEach;
-  Guarded x(rows * n, 1), weight(n, 2), bias(n, 3), modulation(items * 2 * n, 4), grad(rows * n, 5), earlier(rows * n, 6);
-  Guarded y(rows * n), mean(rows), rstd(rows), dx(rows * n), sum(rows * n), dScale(items * n), dShift(items * n);
+  Floats x(rows * n, 1), weight(n, 2), bias(n, 3), modulation(items * 2 * n, 4), grad(rows * n, 5), earlier(rows * n, 6);
+  Floats y(rows * n), mean(rows), rstd(rows), dx(rows * n), sum(rows * n), dScale(items * n), dShift(items * n);
   const Modulation by{modulation.at(), modulation.at(n), 2 * n, 2 * n, rowsEach};
   MD_CALL(layerNormRows)(DType::f32, n, 1e-5, 0, rows, x.at(), weight.at(), bias.at(), by, y.at(), mean.at(), rstd.at());
   const bool own = rowsEach == 1;
   const Blocks blocks{rows, rowsEach, 1, rowsEach, items};
-  Guarded partial(items * 2 * n);
+  Floats partial(items * 2 * n);
   for (const auto& [before, to] : {std::pair<const float*, float*>{nullptr, dx.at()}, {earlier.at(), sum.at()}}) {
     MD_CALL(layerNormGradBlocks)(DType::f32, blocks, n, 0, items, x.at(), weight.at(), bias.at(), by, mean.at(), rstd.at(), grad.at(), before, to,
                                  partial.at(), {dScale.at(), own ? nullptr : dShift.at(), n});
   }
-  for (Guarded* out : {&y, &mean, &rstd, &dx, &sum, &dScale, &partial}) CHECK(out->whole());
+  for (Floats* out : {&y, &mean, &rstd, &dx, &sum, &dScale, &partial}) CHECK(out->whole());
   for (int64_t i = 0; i < rows * n; i++) CHECK(near(*sum.at(i), static_cast<double>(*dx.at(i)) + static_cast<double>(*earlier.at(i))));
   if (!own) CHECK(dShift.whole());
   for (int64_t item = 0; item < items; item++) {

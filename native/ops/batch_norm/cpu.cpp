@@ -7,11 +7,15 @@
 namespace md::batch_norm::MD_ISA {
 namespace {
 
+using md::MD_ISA::forVectors;
 using md::MD_ISA::gradSumsOf;
 using md::MD_ISA::kAhead;
+using md::MD_ISA::loadLanes;
+using md::MD_ISA::putLanes;
 using md::MD_ISA::squaredDistanceOf;
 using md::MD_ISA::streamRows;
 using md::MD_ISA::sumOf;
+using md::MD_ISA::Vec;
 
 template <class T>
 constexpr int64_t kLine = 64 / sizeof(T);  // elements of a cache line
@@ -41,21 +45,15 @@ void columnStatistics(const T* __restrict x, int64_t rows, int64_t columns, T* _
   }
 }
 
-/// Asks for what comes some time behind these elements of two tensors, where they are whole lines.
-template <class T>
-inline void expectBoth(const T* x, const T* g, int64_t n) {
-  for (int64_t i = 0; i + kLine<T> <= n; i += kLine<T>) {
-    __builtin_prefetch(x + i + kAhead);
-    __builtin_prefetch(g + i + kAhead);
-  }
-}
-
 template <class T>
 void columnGradSums(const T* __restrict x, const T* __restrict g, int64_t rows, int64_t columns, const T* __restrict mean,
                     const T* __restrict rstd, T* __restrict sumX, T* __restrict sumG) {
   for (int64_t c = 0; c < columns; c++) sumX[c] = sumG[c] = 0;
   for (int64_t r = 0; r < rows; r++, x += columns, g += columns) {
-    expectBoth(x, g, columns);
+    for (int64_t c = 0; c + kLine<T> <= columns; c += kLine<T>) {
+      __builtin_prefetch(x + c + kAhead);
+      __builtin_prefetch(g + c + kAhead);
+    }
     for (int64_t c = 0; c < columns; c++) {
       sumG[c] += g[c];
       sumX[c] += g[c] * ((x[c] - mean[c]) * rstd[c]);
@@ -63,19 +61,19 @@ void columnGradSums(const T* __restrict x, const T* __restrict g, int64_t rows, 
   }
 }
 
-// f(offset, where to write, channel index of the first element, elements, channel step): rows of channels where
-// spatial = 1, else runs of one channel.
+// f(offset, where to write, channel index of the first element, elements, whether they are a row of channels, and whether
+// it goes past the caches): rows of channels where spatial = 1, else runs of one channel.
 template <class T, class F>
 void overRuns(const Layout& layout, int64_t begin, int64_t end, T* out, F&& f) {
   const int64_t channels = layout.channels, spatial = layout.spatial;
   if (spatial == 1) {
     const int64_t first = Chunk(layout, begin).first, last = first + (end - 1 - begin) * layout.chunkRows() + Chunk(layout, end - 1).rows;
-    streamRows(out + first * channels, first, last, channels, [&](int64_t from, int64_t to, T* row) {
-      for (int64_t r = from; r < to; r++, row += channels) f(r * channels, row, int64_t{0}, channels, std::true_type{});
+    streamRows(out + first * channels, first, last, channels, [&](int64_t from, int64_t to, T* row, auto past) {
+      for (int64_t r = from; r < to; r++, row += channels) f(r * channels, row, int64_t{0}, channels, std::true_type{}, past);
     });
     return;
   }
-  for (int64_t run = begin * channels; run < end * channels; run++) f(run * spatial, out + run * spatial, run % channels, spatial, std::false_type{});
+  for (int64_t run = begin * channels; run < end * channels; run++) f(run * spatial, out + run * spatial, run % channels, spatial, std::false_type{}, std::false_type{});
 }
 
 }  // namespace
@@ -137,14 +135,17 @@ void normalizeChunks(DType dtype, const Layout& layout, int64_t begin, int64_t e
                      const void* shifts, void* output) {
   dispatchFloat(dtype, "batchNorm", [&](auto tag) {
     using T = typename decltype(tag)::type;
-    overRuns(layout, begin, end, static_cast<T*>(output), [&](int64_t at, T* __restrict y, int64_t channel, int64_t n, auto perElement) {
+    overRuns(layout, begin, end, static_cast<T*>(output), [&](int64_t at, T* __restrict y, int64_t channel, int64_t n, auto perElement, auto past) {
       const T* __restrict x = static_cast<const T*>(input) + at;
       const T* __restrict mean = static_cast<const T*>(means) + channel;
       const T* __restrict scale = static_cast<const T*>(scales) + channel;
       const T* __restrict shift = static_cast<const T*>(shifts) + channel;
       if constexpr (perElement) {
-        for (int64_t i = 0; i < n; i += kLine<T>) __builtin_prefetch(x + i + kAhead);
-        for (int64_t i = 0; i < n; i++) y[i] = (x[i] - mean[i]) * scale[i] + shift[i];
+        forVectors<T>(n, [&](int64_t i, int lanes) __attribute__((always_inline)) {
+          __builtin_prefetch(x + i + kAhead);
+          const auto lanesOf = [=](const T* p) { return loadLanes(p + i, lanes); };
+          putLanes<past>(fma(lanesOf(x) - lanesOf(mean), lanesOf(scale), lanesOf(shift)), y + i, lanes);
+        });
       } else {
         const T m = *mean, s = *scale, b = *shift;
         for (int64_t i = 0; i < n; i++) y[i] = (x[i] - m) * s + b;
@@ -179,7 +180,7 @@ void gradChunks(DType dtype, const Layout& layout, int64_t begin, int64_t end, c
   dispatchFloat(dtype, "batchNormGrad", [&](auto tag) {
     using T = typename decltype(tag)::type;
     const T inverse = T(1) / static_cast<T>(layout.batch * layout.spatial);
-    overRuns(layout, begin, end, static_cast<T*>(output), [&](int64_t at, T* __restrict dx, int64_t channel, int64_t n, auto perElement) {
+    overRuns(layout, begin, end, static_cast<T*>(output), [&](int64_t at, T* __restrict dx, int64_t channel, int64_t n, auto perElement, auto past) {
       const T* __restrict x = static_cast<const T*>(input) + at;
       const T* __restrict g = static_cast<const T*>(gradient) + at;
       const T* __restrict mean = static_cast<const T*>(means) + channel;
@@ -188,12 +189,14 @@ void gradChunks(DType dtype, const Layout& layout, int64_t begin, int64_t end, c
       const T* __restrict sumX = sums ? static_cast<const T*>(sums) + channel : nullptr;
       const T* __restrict sumG = sums ? sumX + layout.channels : nullptr;
       if constexpr (perElement) {
-        if (sums) {
-          expectBoth(x, g, n);
-          for (int64_t i = 0; i < n; i++) dx[i] = scale[i] * (g[i] - inverse * (sumG[i] + (x[i] - mean[i]) * rstd[i] * sumX[i]));
-        } else {
-          for (int64_t i = 0; i < n; i++) dx[i] = scale[i] * g[i];
-        }
+        const Vec<T> share = Vec<T>::set(inverse);
+        forVectors<T>(n, [&](int64_t i, int lanes) __attribute__((always_inline)) {
+          __builtin_prefetch(x + i + kAhead);
+          __builtin_prefetch(g + i + kAhead);
+          const auto lanesOf = [=](const T* p) { return loadLanes(p + i, lanes); };
+          const Vec<T> centered = sums ? lanesOf(g) - share * fma((lanesOf(x) - lanesOf(mean)) * lanesOf(rstd), lanesOf(sumX), lanesOf(sumG)) : lanesOf(g);
+          putLanes<past>(lanesOf(scale) * centered, dx + i, lanes);
+        });
       } else {
         const T m = *mean, r = *rstd, s = *scale, a = sums ? *sumG * inverse : T(0), b = sums ? *sumX * inverse : T(0);
         for (int64_t i = 0; i < n; i++) dx[i] = s * (g[i] - a - (x[i] - m) * r * b);

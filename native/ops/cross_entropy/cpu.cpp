@@ -11,12 +11,13 @@ namespace {
 
 using md::MD_ISA::expOfNegative;
 using md::MD_ISA::forRowsTogether;
+using md::MD_ISA::forVectors;
 using md::MD_ISA::kAhead;
 using md::MD_ISA::kBeyond;
-using md::MD_ISA::kLine;
 using md::MD_ISA::kTogether;
-using md::MD_ISA::mapVectors;
+using md::MD_ISA::loadLanes;
 using md::MD_ISA::maxOf;
+using md::MD_ISA::putLanes;
 using md::MD_ISA::streamRows;
 using md::MD_ISA::sumOf;
 using md::MD_ISA::Vec;
@@ -40,6 +41,15 @@ T sumExp(const T* x, T top, int64_t n) {
     other = other + expOfNegative(Vec<T>::load(rest) - shift);
   }
   return (sum + other).sum();
+}
+
+// Takes `part` from one lane.
+template <class T>
+void lessen(Vec<T>& x, int64_t lane, T part) {
+  T lanes[Vec<T>::width];
+  x.store(lanes);
+  lanes[lane] -= part;
+  x = Vec<T>::load(lanes);
 }
 
 }  // namespace
@@ -72,15 +82,19 @@ void lossGradRange(DType dtype, int64_t classes, double smoothing, int64_t begin
   dispatchFloat(dtype, "crossEntropyGrad", [&](auto tag) {
     using T = typename decltype(tag)::type;
     const T on = static_cast<T>(1 - smoothing), off = static_cast<T>(smoothing / static_cast<double>(classes));
-    streamRows(static_cast<T*>(output) + begin * classes, begin, end, classes, [&](int64_t first, int64_t last, T* out) {
+    streamRows(static_cast<T*>(output) + begin * classes, begin, end, classes, [&](int64_t first, int64_t last, T* out, auto past) {
       for (int64_t item = first; item < last; item++, out += classes) {
         const T* x = static_cast<const T*>(logits) + item * classes;
         const T g = static_cast<const T*>(grad)[item * gradStep] * static_cast<T>(scale);
-        for (int64_t i = 0; i < classes; i += kLine / static_cast<int64_t>(sizeof(T))) __builtin_prefetch(x + kAhead + i);
         // The exponents are at most 0, but for rounding.
         const Vec<T> shift = Vec<T>::set(static_cast<const T*>(logSumExp)[item]), factor = Vec<T>::set(g), uniform = Vec<T>::set(off);
-        mapVectors(x, out, classes, [&](Vec<T> v) __attribute__((always_inline)) { return factor * (expOfNegative(v - shift) - uniform); });
-        out[target[item]] -= g * on;
+        const int64_t hit = target[item];
+        forVectors<T>(classes, [&](int64_t i, int lanes) __attribute__((always_inline)) {
+          __builtin_prefetch(x + i + kAhead);
+          Vec<T> y = factor * (expOfNegative(loadLanes(x + i, lanes) - shift) - uniform);
+          if (i <= hit && hit < i + lanes) lessen(y, hit - i, g * on);
+          putLanes<past>(y, out + i, lanes);
+        });
       }
     });
   });

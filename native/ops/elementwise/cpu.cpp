@@ -12,7 +12,7 @@ namespace {
 
 using md::MD_ISA::expOf;
 using md::MD_ISA::streamElements;
-using md::MD_ISA::streamRows;
+using md::MD_ISA::streamPieces;
 using md::MD_ISA::streamVectors;
 using md::MD_ISA::tanhOf;
 
@@ -33,7 +33,7 @@ __attribute__((always_inline)) inline void each(T* __restrict out, int64_t n, F 
   if constexpr (std::is_floating_point_v<T>) {
     streamElements(out, n, f);
   } else {
-    streamRows(out, 0, n, 1, [&](int64_t first, int64_t last, T* __restrict to) __attribute__((always_inline)) {
+    streamPieces(out, 0, n, 1, [&](int64_t first, int64_t last, T* __restrict to) __attribute__((always_inline)) {
       for (int64_t i = first; i < last; i++) to[i - first] = f(i);
     });
   }
@@ -213,12 +213,12 @@ void binaryLoop(const Loop& loop, int64_t begin, int64_t end, const void* a, con
     return each(static_cast<R*>(out), width, [&](int64_t i) __attribute__((always_inline)) { return f(left[i], right[i]); });
   }
   if (loop.rank == 1) {
-    return streamRows(static_cast<R*>(out), 0, width, 1, [&](int64_t first, int64_t stop, R* to) {
+    return streamPieces(static_cast<R*>(out), 0, width, 1, [&](int64_t first, int64_t stop, R* to) {
       row(left + first * sa, sa, right + first * sb, sb, to, stop - first, f);
     });
   }
   Rows rows(loop, 3, begin);
-  streamRows(static_cast<R*>(out) + begin * width, begin, end, width, [&](int64_t first, int64_t stop, R* to) {
+  streamPieces(static_cast<R*>(out) + begin * width, begin, end, width, [&](int64_t first, int64_t stop, R* to) {
     for (int64_t r = first; r < stop; r++, rows.next(), to += width) row(left + rows.offset[1], sa, right + rows.offset[2], sb, to, width, f);
   });
 }

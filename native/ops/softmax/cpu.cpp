@@ -11,60 +11,63 @@ using md::MD_ISA::dotOf;
 using md::MD_ISA::expOf;
 using md::MD_ISA::expOfNegative;
 using md::MD_ISA::forRowsTogether;
+using md::MD_ISA::forVectors;
+using md::MD_ISA::kAhead;
 using md::MD_ISA::kBeyond;
+using md::MD_ISA::kPiece;
 using md::MD_ISA::kTogether;
-using md::MD_ISA::mapVectors;
+using md::MD_ISA::loadLanes;
 using md::MD_ISA::maxOf;
+using md::MD_ISA::putLanes;
+using md::MD_ISA::storeLanes;
 using md::MD_ISA::streamRows;
 using md::MD_ISA::sumOf;
 using md::MD_ISA::Vec;
 
 /// out = e^(x - top); their sum.
 template <class T>
-T powers(const T* __restrict x, T* __restrict out, int64_t n, T top) {
-  constexpr int W = Vec<T>::width;
+T powersOf(const T* x, T* out, int64_t n, T top) {
   const Vec<T> shift = Vec<T>::set(top);
   Vec<T> sum = Vec<T>::zero();
-  int64_t i = 0;
-  for (; i + W <= n; i += W) {
+  forVectors<T>(n, [&](int64_t i, int lanes) __attribute__((always_inline)) {
     __builtin_prefetch(x + i + kBeyond);
-    const Vec<T> e = expOfNegative(Vec<T>::load(x + i) - shift);
-    e.store(out + i);
-    sum = sum + e;
-  }
-  if (i < n) {
-    const int rest = static_cast<int>(n - i);
-    expOfNegative(Vec<T>::loadPart(x + i, rest) - shift).storePart(out + i, rest);
-    sum = sum + Vec<T>::loadPart(out + i, rest);
-  }
+    storeLanes(expOfNegative(loadLanes(x + i, lanes) - shift), out + i, lanes);
+    sum = sum + loadLanes(out + i, lanes);  // zero beyond the lanes
+  });
   return sum.sum();
 }
 
-template <class T>
-void rows(const T* x, T* out, int64_t count, int64_t n, bool logarithm) {
+template <bool Past, class T, class F>
+inline __attribute__((always_inline)) void mapRow(const T* in, T* out, int64_t n, F f) {
+  forVectors<T>(n, [&](int64_t i, int lanes) __attribute__((always_inline)) { putLanes<Past>(f(loadLanes(in + i, lanes)), out + i, lanes); });
+}
+
+// `powers` has room for the rows' elements, and may be `out`.
+template <class T, bool Past>
+void rows(const T* x, T* powers, T* out, int64_t count, int64_t n, bool logarithm) {
   T top[kTogether], total[kTogether];
   for (int64_t r = 0; r < count; r++) top[r] = maxOf(x + r * n, n);
-  for (int64_t r = 0; r < count; r++) total[r] = powers(x + r * n, out + r * n, n, top[r]);
+  for (int64_t r = 0; r < count; r++) total[r] = powersOf(x + r * n, powers + r * n, n, top[r]);
   for (int64_t r = 0; r < count; r++) {
     if (logarithm) {
       const Vec<T> shift = Vec<T>::set(top[r]), log = Vec<T>::set(std::log(total[r]));
-      mapVectors(x + r * n, out + r * n, n, [&](Vec<T> v) __attribute__((always_inline)) { return (v - shift) - log; });
+      mapRow<Past>(x + r * n, out + r * n, n, [&](Vec<T> v) __attribute__((always_inline)) { return (v - shift) - log; });
     } else {
       const Vec<T> scale = Vec<T>::set(T(1) / total[r]);
-      mapVectors(out + r * n, out + r * n, n, [&](Vec<T> v) __attribute__((always_inline)) { return v * scale; });
+      mapRow<Past>(powers + r * n, out + r * n, n, [&](Vec<T> v) __attribute__((always_inline)) { return v * scale; });
     }
   }
 }
 
-template <class T>
-void gradRow(const T* __restrict y, const T* __restrict g, T* __restrict out, int64_t n, bool log) {
-  if (log) {
-    const T total = sumOf(g, n);
-    for (int64_t i = 0; i < n; i++) out[i] = g[i] - expOf(y[i]) * total;
-  } else {
-    const T total = dotOf(y, g, n);
-    for (int64_t i = 0; i < n; i++) out[i] = y[i] * (g[i] - total);
-  }
+template <class T, bool Past>
+void gradRow(const T* y, const T* g, T* out, int64_t n, bool log) {
+  const Vec<T> total = Vec<T>::set(log ? sumOf(g, n) : dotOf(y, g, n));
+  forVectors<T>(n, [&](int64_t i, int lanes) __attribute__((always_inline)) {
+    __builtin_prefetch(y + i + kAhead);
+    __builtin_prefetch(g + i + kAhead);
+    const Vec<T> v = loadLanes(y + i, lanes), grad = loadLanes(g + i, lanes);
+    putLanes<Past>(log ? grad - expOf(v) * total : v * (grad - total), out + i, lanes);
+  });
 }
 
 // `columns` <= kTile softmaxes side by side, `step` elements from one element of a softmax to the next.
@@ -130,8 +133,12 @@ void softmaxUnits(DType dtype, const AxisSplit& s, bool log, int64_t begin, int6
     const T* x = static_cast<const T*>(input);
     T* out = static_cast<T*>(output);
     if (s.inner == 1) {
-      streamRows(out + begin * s.extent, begin, end, s.extent, [&](int64_t first, int64_t last, T* to) {
-        forRowsTogether<T>(first, last, s.extent, [&](int64_t r, int64_t count) { rows(x + r * s.extent, to + (r - first) * s.extent, count, s.extent, log); });
+      streamRows(out + begin * s.extent, begin, end, s.extent, [&](int64_t first, int64_t last, T* to, auto past) {
+        T piece[past ? kPiece<T> : 1];
+        forRowsTogether<T>(first, last, s.extent, [&](int64_t r, int64_t count) {
+          T* const y = to + (r - first) * s.extent;
+          rows<T, past>(x + r * s.extent, past ? piece : y, y, count, s.extent, log);
+        });
       });
     } else {
       overUnits(s, begin, end, [&](int64_t at, int64_t columns) { tile(x + at, out + at, s.extent, s.inner, columns, log); });
@@ -146,8 +153,8 @@ void softmaxGradUnits(DType dtype, const AxisSplit& s, bool log, int64_t begin, 
     const T* g = static_cast<const T*>(grad);
     T* out = static_cast<T*>(dx);
     if (s.inner == 1) {
-      streamRows(out + begin * s.extent, begin, end, s.extent, [&](int64_t first, int64_t last, T* to) {
-        for (int64_t r = first; r < last; r++, to += s.extent) gradRow(y + r * s.extent, g + r * s.extent, to, s.extent, log);
+      streamRows(out + begin * s.extent, begin, end, s.extent, [&](int64_t first, int64_t last, T* to, auto past) {
+        for (int64_t r = first; r < last; r++, to += s.extent) gradRow<T, past>(y + r * s.extent, g + r * s.extent, to, s.extent, log);
       });
     } else {
       overUnits(s, begin, end, [&](int64_t at, int64_t columns) { gradTile(y + at, g + at, out + at, s.extent, s.inner, columns, log); });
