@@ -7,14 +7,21 @@ interface Kernel {
   forward: (...inputs: Tensor[]) => Tensor;
   /** Whether a weight and a bias follow x. */
   affine: boolean;
-  /** Times that the elements of x have to move, forward. */
-  moves: number;
+  /** Times that as many elements as x has are read or written. */
+  moves: { forward: number; backward: number };
 }
+const perRow = { forward: 2, backward: 3 };
+// Sums over all rows first, of x, then of x and the gradient, before both are read once more.
+const perColumn = { forward: 3, backward: 5 };
 const kernels: readonly Kernel[] = [
-  { op: "layerNorm", forward: (x, weight, bias) => layerNorm(x, { weight, bias }), affine: true, moves: 2 },
-  { op: "softmax", forward: (x) => softmax(x, -1), affine: false, moves: 2 },
-  // Read for the statistics, then once more.
-  { op: "batchNorm", forward: (x, weight, bias) => batchNorm(x, { weight, bias }).output, affine: true, moves: 3 },
+  { op: "layerNorm", forward: (x, weight, bias) => layerNorm(x, { weight, bias }), affine: true, moves: perRow },
+  { op: "softmax", forward: (x) => softmax(x, -1), affine: false, moves: perRow },
+  {
+    op: "batchNorm",
+    forward: (x, weight, bias) => batchNorm(x, { weight, bias }).output,
+    affine: true,
+    moves: perColumn,
+  },
 ];
 
 function casesOf(rows: number, channels: number, where: string, outOfCache: boolean): BenchCase[] {
@@ -30,7 +37,7 @@ function casesOf(rows: number, channels: number, where: string, outOfCache: bool
         inputs: randomInputs(operands),
         bind: stateless(forward),
         peer: { op },
-        bytes: 4 * moves * size,
+        bytes: 4 * moves.forward * size,
         countsFor,
       },
       {
@@ -38,7 +45,7 @@ function casesOf(rows: number, channels: number, where: string, outOfCache: bool
         inputs: randomInputs([...operands, x]),
         bind: backward,
         peer: { op: `${op}Grad` },
-        bytes: 4 * (2 * moves + 1) * size,
+        bytes: 4 * (moves.forward + moves.backward) * size,
         countsFor,
       },
     ];
