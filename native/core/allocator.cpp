@@ -1,5 +1,6 @@
 #include "allocator.h"
 
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,12 +15,19 @@ namespace md {
 namespace {
 
 constexpr size_t kAlignment = 64;
+constexpr size_t kHugePage = size_t{2} << 20;  // of x86-64, and of arm64 with pages of 4 KiB
 
 class HostMemory : public BlockSource {
  public:
   void* allocate(size_t bytes) override {
     void* block = nullptr;
-    return posix_memalign(&block, kAlignment, bytes) == 0 ? block : nullptr;
+    const bool large = bytes >= 2 * kHugePage;
+    if (posix_memalign(&block, large ? kHugePage : kAlignment, bytes) != 0) return nullptr;
+#if defined(MADV_HUGEPAGE)
+    // Streams stop at the end of every small page. Where the system declines, nothing is lost.
+    if (large) madvise(block, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
+#endif
+    return block;
   }
   void release(void* data) override { std::free(data); }
   size_t capacity() const override {
