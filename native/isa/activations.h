@@ -118,6 +118,7 @@ __attribute__((always_inline)) inline Lanes<T> geluTanhOf(Lanes<T> x) {
 template <template <class> class Lanes, class T>
 __attribute__((always_inline)) inline Lanes<T> geluTanhGradOf(Lanes<T> x) {
   using V = Lanes<T>;
+  x = max(V::set(T(-32)), min(V::set(T(32)), x));  // beyond them it is 0 or 1, and the square may be no number
   const V square = x * x;
   const V s = sigmoidOf(x * fma(square, V::set(T(0.07135481627260024878)), V::set(T(1.59576912160573071176))));
   const V slope = fma(square, V::set(T(0.21406444881780074633)), V::set(T(1.59576912160573071176)));

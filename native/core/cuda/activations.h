@@ -30,6 +30,7 @@ MD_HOST_DEVICE inline T geluTanhOf(T x) {
 }
 template <class T>
 MD_HOST_DEVICE inline T geluTanhGradOf(T x) {
+  x = x < T(-32) ? T(-32) : (x > T(32) ? T(32) : x);  // beyond them it is 0 or 1, and the square may be no number
   const T s = sigmoidOf(x * (T(0.07135481627260024878) * x * x + T(1.59576912160573071176)));
   const T slope = T(0.21406444881780074633) * x * x + T(1.59576912160573071176);
   return x * slope * s * (T(1) - s) + s;

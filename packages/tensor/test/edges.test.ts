@@ -101,6 +101,17 @@ describe("special values", () => {
     expect(x.grad!.toFlatArray()).toEqual([0, -0.5, 0, 0.5]);
   });
 
+  it("of activations are 0 and 1 far from zero", () => {
+    for (const dtype of ["f32", "f64"] as const) {
+      for (const activation of [md.gelu, (x: md.Tensor) => md.gelu(x, "tanh"), md.silu, md.sigmoid]) {
+        const x = md.tensor([-1e38, -1e20, -1e14, -1e4, 1e4, 1e14, 1e20, 1e38], { dtype, requiresGrad: true });
+        md.sum(activation(x)).backward();
+        const slope = activation === md.sigmoid ? 0 : 1;
+        expect(x.grad!.toFlatArray().map((g) => g + 0)).toEqual([0, 0, 0, 0, slope, slope, slope, slope]);
+      }
+    }
+  });
+
   it("stay exact far from zero", () => {
     const far = md.tensor([1e4, 1e4 + 1, 1e4 + 2]);
     expect(Math.abs(md.logSoftmax(far).toFlatArray()[2]! + 0.40760597)).toBeLessThan(1e-6);
