@@ -30,6 +30,9 @@ export function speedup({ speedups }: CaseResult, { name, threads }: Timing): st
   return `${median.toFixed(2)}x [${low.toFixed(2)}, ${high.toFixed(2)}]`;
 }
 
+/** Of multiply-adds in registers, a thread: cores that nobody else uses lose little of it to each other. */
+const leastScaling = 0.75;
+
 export function machineLines(
   machine: Machine,
   ceilings: ReadonlyMap<number, Ceiling> | string,
@@ -40,9 +43,14 @@ export function machineLines(
   const lines = [`${processor}, ${cores} cores, ${(memoryBytes / 2 ** 30).toFixed(0)} GiB, ${isa}, Node ${node}`];
   if (typeof ceilings === "string") lines.push(`ceilings not measured: ${ceilings}`);
   else
-    for (const [threads, { gflops, gbs }] of ceilings)
+    for (const [threads, { gflops, gbs }] of ceilings) {
       lines.push(`ceiling, ${threadName(threads)}: ${gflops.toFixed(0)} GFLOP/s, copy ${gbs.toFixed(1)} GB/s`);
-  for (const peer of peers) lines.push(`peer ${peer.name} ${peer.version}, ${peer.isa}, ${threadName(peer.threads)}`);
+      const scaling = gflops / (ceilings.get(1)?.gflops ?? NaN);
+      if (scaling < leastScaling * threads)
+        lines.push(`  only ${scaling.toFixed(2)}x of one thread's: other work was running, shares are too high`);
+    }
+  for (const { name, version, isa, threads } of peers)
+    lines.push(`peer ${[`${name} ${version}`, isa, threadName(threads)].filter(Boolean).join(", ")}`);
   for (const { name, why, howToGet } of absent) lines.push(`peer ${name} is absent (${why}): ${howToGet}`);
   return lines;
 }

@@ -18,7 +18,7 @@ import { FIRST } from "../measure/names.js";
 import { parseOptions, usage, UsageError } from "../options.js";
 import { barChart } from "../output/bars.js";
 import { reportPage } from "../output/report.js";
-import { caseLines } from "../output/table.js";
+import { caseLines, machineLines } from "../output/table.js";
 import { lastLine, scoreTargets } from "../score.js";
 import { stateless, type Suite } from "../suite.js";
 import { suites } from "../suites/index.js";
@@ -266,6 +266,21 @@ describe("output", () => {
       /1 thread +ours +1\.000 ms +1\.00 GFLOP\/s +50%\n +torch +2\.000 ms .* 2\.00x \[2\.00, 2\.00\]/,
     );
     expect(caseLines(resultOf("a", {}, { failure: "wrong" })).join("\n")).toBe("gemm: a\n  FAILED wrong");
+  });
+  it("names a ceiling that other work has lowered", () => {
+    const machine = { processor: "a processor", cores: 2, memoryBytes: 2 ** 34, isa: "avx2", node: "v20" };
+    const linesAt = (gflops: number): string =>
+      machineLines(
+        machine,
+        new Map([
+          [1, { gflops: 110, gbs: 20 }],
+          [2, { gflops, gbs: 30 }],
+        ]),
+        [],
+        [],
+      ).join("\n");
+    expect(linesAt(120)).toMatch(/2 threads: 120 GFLOP\/s.*\n {2}only 1\.09x of one thread's/);
+    expect(linesAt(200)).not.toContain("only");
   });
   it("a page holds bars, curves and numbers, and loads nothing", () => {
     const results = [resultOf("<b>", { torch: [2, 3] }), curve(1000), curve(10_000)];
