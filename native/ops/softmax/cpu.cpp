@@ -133,13 +133,16 @@ void softmaxUnits(DType dtype, const AxisSplit& s, bool log, int64_t begin, int6
     const T* x = static_cast<const T*>(input);
     T* out = static_cast<T*>(output);
     if (s.inner == 1) {
-      streamRows(out + begin * s.extent, begin, end, s.extent, [&](int64_t first, int64_t last, T* to, auto past) {
+      const auto run = [&](int64_t first, int64_t last, T* to, auto past) {
         T piece[past ? kPiece<T> : 1];
         forRowsTogether<T>(first, last, s.extent, [&](int64_t r, int64_t count) {
           T* const y = to + (r - first) * s.extent;
           rows<T, past>(x + r * s.extent, past ? piece : y, y, count, s.extent, log);
         });
-      });
+      };
+      // The powers of a wider row would have no room beside the output.
+      if (s.extent > kPiece<T>) return run(begin, end, out + begin * s.extent, std::false_type{});
+      streamRows(out + begin * s.extent, begin, end, s.extent, run);
     } else {
       overUnits(s, begin, end, [&](int64_t at, int64_t columns) { tile(x + at, out + at, s.extent, s.inner, columns, log); });
     }
