@@ -13,14 +13,14 @@ Mode modeAt(const Call& call, size_t i) {
   return static_cast<Mode>(mode);
 }
 
-/// crossEntropy(logits, target, smoothing, reduction): loss and, for the gradient, the log-sum-exp of each item
+/// crossEntropy(logits, target, smoothing, reduction): loss and, for the gradient, what normalizes each item
 void crossEntropy(Call& call) {
-  auto [loss, logSumExp] = cross_entropy::crossEntropy(call.context(), call.tensor(0), call.tensor(1), call.number(2), modeAt(call, 3), call.op);
+  auto [loss, normalizers] = cross_entropy::crossEntropy(call.context(), call.tensor(0), call.tensor(1), call.number(2), modeAt(call, 3), call.op);
   call.emit(std::move(loss));
-  call.emitWide(std::move(logSumExp));
+  call.emitWide(std::move(normalizers));
 }
 
-/// crossEntropyGrad(logits, target, logSumExp, grad, smoothing, reduction)
+/// crossEntropyGrad(logits, target, normalizers, grad, smoothing, reduction)
 void crossEntropyGrad(Call& call) {
   call.emit(cross_entropy::crossEntropyGrad(call.context(), call.tensor(0), call.tensor(1), call.wide(2), call.tensor(3), call.number(4),
                                             modeAt(call, 5), call.op));

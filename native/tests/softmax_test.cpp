@@ -17,11 +17,11 @@ void rows(DType dtype, int64_t count, int64_t n, bool log, const void* x, void* 
 
 namespace md::cross_entropy {
 constexpr double kSmoothing = 0.1;
-void losses(DType dtype, int64_t count, int64_t classes, const void* logits, const int64_t* target, void* loss, void* logSumExp) {
-  MD_CALL(lossRange)(dtype, classes, kSmoothing, 0, count, logits, target, loss, logSumExp);
+void losses(DType dtype, int64_t count, int64_t classes, const void* logits, const int64_t* target, void* loss, void* normalizers) {
+  MD_CALL(lossRange)(dtype, classes, kSmoothing, 0, count, logits, target, loss, normalizers);
 }
-void gradient(DType dtype, int64_t count, int64_t classes, const void* logits, const int64_t* target, const void* logSumExp, const void* grad, void* out) {
-  MD_CALL(lossGradRange)(dtype, classes, kSmoothing, 0, count, logits, target, logSumExp, grad, 0, 1, out);
+void gradient(DType dtype, int64_t count, int64_t classes, const void* logits, const int64_t* target, const void* normalizers, const void* grad, void* out) {
+  MD_CALL(lossGradRange)(dtype, classes, kSmoothing, 0, count, logits, target, normalizers, grad, 0, 1, out);
 }
 }  // namespace md::cross_entropy
 
@@ -34,26 +34,26 @@ bool near(double actual, double expected, DType dtype) {
 // All rows at once, and each alone, beside sums in f64.
 template <class T>
 void checkRows(DType dtype, int64_t rows, int64_t n) {
-  Numbers<T> x(rows * n, 1), losses(rows), shifts(rows), dx(rows * n), grad(1);
+  Numbers<T> x(rows * n, 1), losses(rows), normalizers(2 * rows), dx(rows * n), grad(1);
   std::vector<int64_t> target;
   for (int64_t i = 0; i < rows * n; i++) *x.at(i) *= 8;
   for (int64_t r = 0; r < rows; r++) target.push_back(r * 7 % n);
   *grad.at() = T(1);
   Numbers<T> y[] = {Numbers<T>(rows * n), Numbers<T>(rows * n)};
   for (const bool log : {false, true}) softmax::rows(dtype, rows, n, log, x.at(), y[log].at());
-  cross_entropy::losses(dtype, rows, n, x.at(), target.data(), losses.at(), shifts.at());
-  cross_entropy::gradient(dtype, rows, n, x.at(), target.data(), shifts.at(), grad.at(), dx.at());
-  CHECK(y[0].guarded() && y[1].guarded() && losses.guarded() && shifts.guarded() && dx.guarded());
+  cross_entropy::losses(dtype, rows, n, x.at(), target.data(), losses.at(), normalizers.at());
+  cross_entropy::gradient(dtype, rows, n, x.at(), target.data(), normalizers.at(), grad.at(), dx.at());
+  CHECK(y[0].guarded() && y[1].guarded() && losses.guarded() && normalizers.guarded() && dx.guarded());
 
-  Numbers<T> alone(n), loss(1), shift(1);
+  Numbers<T> alone(n), loss(1), normalizer(2);
   for (int64_t r = 0; r < rows; r++) {
     const T* const row = x.at(r * n);
     double total = 0, sum = 0;
     for (int64_t i = 0; i < n; i++) total += std::exp(static_cast<double>(row[i])), sum += static_cast<double>(row[i]);
     const double lse = std::log(total), hit = static_cast<double>(row[target[static_cast<size_t>(r)]]);
     CHECK(near(static_cast<double>(*losses.at(r)), 0.9 * (lse - hit) + 0.1 * (lse - sum / static_cast<double>(n)), dtype));
-    cross_entropy::losses(dtype, 1, n, row, &target[static_cast<size_t>(r)], loss.at(), shift.at());
-    CHECK(*loss.at() == *losses.at(r) && *shift.at() == *shifts.at(r));
+    cross_entropy::losses(dtype, 1, n, row, &target[static_cast<size_t>(r)], loss.at(), normalizer.at());
+    CHECK(*loss.at() == *losses.at(r) && std::memcmp(normalizer.at(), normalizers.at(2 * r), 2 * sizeof(T)) == 0);
     for (const bool log : {false, true}) {
       softmax::rows(dtype, 1, n, log, row, alone.at());
       CHECK(std::memcmp(alone.at(), y[log].at(r * n), static_cast<size_t>(n) * sizeof(T)) == 0);

@@ -19,8 +19,17 @@ using md::MD_ISA::loadLanes;
 using md::MD_ISA::maxOf;
 using md::MD_ISA::putLanes;
 using md::MD_ISA::streamRows;
-using md::MD_ISA::sumOf;
 using md::MD_ISA::Vec;
+
+/// A vector from x, of which only the first n lanes may be there.
+template <class T>
+Vec<T> loadOr(const T* x, int64_t n, T absent) {
+  constexpr int W = Vec<T>::width;
+  if (n >= W) return Vec<T>::load(x);
+  T lanes[W];
+  for (int k = 0; k < W; k++) lanes[k] = k < n ? x[k] : absent;
+  return Vec<T>::load(lanes);
+}
 
 /// Sum of e^(x - top).
 template <class T>
@@ -35,12 +44,17 @@ T sumExp(const T* x, T top, int64_t n) {
     other = other + expOfNegative(Vec<T>::load(x + i + W) - shift);
   }
   for (; i + W <= n; i += W) sum = sum + expOfNegative(Vec<T>::load(x + i) - shift);
-  if (i < n) {
-    T rest[W];
-    for (int k = 0; k < W; k++) rest[k] = i + k < n ? x[i + k] : -std::numeric_limits<T>::infinity();
-    other = other + expOfNegative(Vec<T>::load(rest) - shift);
-  }
+  if (i < n) other = other + expOfNegative(loadOr(x + i, n - i, -std::numeric_limits<T>::infinity()) - shift);
   return (sum + other).sum();
+}
+
+/// Sum of x - top: no more is rounded where all of them are large.
+template <class T>
+T sumBelow(const T* x, T top, int64_t n) {
+  const Vec<T> shift = Vec<T>::set(top);
+  Vec<T> sum = Vec<T>::zero();
+  for (int64_t i = 0; i < n; i += Vec<T>::width) sum = sum + (loadOr(x + i, n - i, top) - shift);
+  return sum.sum();
 }
 
 // Takes `part` from one lane.
@@ -54,7 +68,7 @@ void lessen(Vec<T>& x, int64_t lane, T part) {
 
 }  // namespace
 
-void lossRange(DType dtype, int64_t classes, double smoothing, int64_t begin, int64_t end, const void* logits, const int64_t* target, void* loss, void* logSumExp) {
+void lossRange(DType dtype, int64_t classes, double smoothing, int64_t begin, int64_t end, const void* logits, const int64_t* target, void* loss, void* normalizers) {
   dispatchFloat(dtype, "crossEntropy", [&](auto tag) {
     using T = typename decltype(tag)::type;
     const T on = static_cast<T>(1 - smoothing), off = static_cast<T>(smoothing / static_cast<double>(classes));
@@ -68,17 +82,18 @@ void lossRange(DType dtype, int64_t classes, double smoothing, int64_t begin, in
         const T* row = x + item * classes;
         const T shift = std::log(total[r]);
         // Without smoothing the other logits do not enter: they may be -infinity.
-        T value = on * (shift - (row[target[item]] - top[r]));
-        if (smoothing > 0) value += off * (static_cast<T>(classes) * (shift + top[r]) - sumOf(row, classes));
+        T value = on > 0 ? on * (shift - (row[target[item]] - top[r])) : T(0);
+        if (smoothing > 0) value += off * (static_cast<T>(classes) * shift - sumBelow(row, top[r], classes));
         static_cast<T*>(loss)[item] = value;
-        static_cast<T*>(logSumExp)[item] = top[r] + shift;
+        static_cast<T*>(normalizers)[2 * item] = top[r];
+        static_cast<T*>(normalizers)[2 * item + 1] = total[r];
       }
     });
   });
 }
 
 void lossGradRange(DType dtype, int64_t classes, double smoothing, int64_t begin, int64_t end, const void* logits, const int64_t* target,
-                   const void* logSumExp, const void* grad, int64_t gradStep, double scale, void* output) {
+                   const void* normalizers, const void* grad, int64_t gradStep, double scale, void* output) {
   dispatchFloat(dtype, "crossEntropyGrad", [&](auto tag) {
     using T = typename decltype(tag)::type;
     const T on = static_cast<T>(1 - smoothing), off = static_cast<T>(smoothing / static_cast<double>(classes));
@@ -86,12 +101,12 @@ void lossGradRange(DType dtype, int64_t classes, double smoothing, int64_t begin
       for (int64_t item = first; item < last; item++, out += classes) {
         const T* x = static_cast<const T*>(logits) + item * classes;
         const T g = static_cast<const T*>(grad)[item * gradStep] * static_cast<T>(scale);
-        // The exponents are at most 0, but for rounding.
-        const Vec<T> shift = Vec<T>::set(static_cast<const T*>(logSumExp)[item]), factor = Vec<T>::set(g), uniform = Vec<T>::set(off);
+        const T* const normalizer = static_cast<const T*>(normalizers) + 2 * item;
+        const Vec<T> top = Vec<T>::set(normalizer[0]), factor = Vec<T>::set(g / normalizer[1]), uniform = Vec<T>::set(g * off);
         const int64_t hit = target[item];
         forVectors<T>(classes, [&](int64_t i, int lanes) __attribute__((always_inline)) {
           __builtin_prefetch(x + i + kAhead);
-          Vec<T> y = factor * (expOfNegative(loadLanes(x + i, lanes) - shift) - uniform);
+          Vec<T> y = factor * expOfNegative(loadLanes(x + i, lanes) - top) - uniform;
           if (i <= hit && hit < i + lanes) lessen(y, hit - i, g * on);
           putLanes<past>(y, out + i, lanes);
         });

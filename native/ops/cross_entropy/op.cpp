@@ -39,6 +39,11 @@ Tensor checkedTarget(Context& context, const Tensor& logits, const Tensor& targe
   return elementwise::cast(context, from, DType::i64, op);
 }
 
+Dims pairs(Dims shape) {
+  shape.push(2);
+  return shape;
+}
+
 void requireSmoothing(double smoothing, const char* op) {
   if (!(smoothing >= 0 && smoothing <= 1)) fail(ErrorKind::value, op, "labelSmoothing is ", smoothing, ", expected 0 to 1");
 }
@@ -72,28 +77,28 @@ Output crossEntropy(Context& context, const Tensor& input, const Tensor& labels,
   const Tensor target = checkedTarget(context, input, labels, op);
   const Tensor logits = contiguous(context, input, op);
   const int64_t classes = logits.dim(-1);
-  Tensor losses = empty(context, logits.dtype, target.shape, op), logSumExp = empty(context, logits.dtype, target.shape, op);
+  Tensor losses = empty(context, logits.dtype, target.shape, op), normalizers = empty(context, logits.dtype, pairs(target.shape), op);
   if (context.onCuda()) {
-    lossCuda(context, smoothing, logits, target, losses, logSumExp, op);
-    return {mode == Mode::none ? losses : reduceLosses(context, losses, mode, op), logSumExp};
+    lossCuda(context, smoothing, logits, target, losses, normalizers, op);
+    return {mode == Mode::none ? losses : reduceLosses(context, losses, mode, op), normalizers};
   }
   parallelForLater(context.pool, target.numel(), kGrain / (classes + 1) + 1,
-                   [=, dtype = logits.dtype, x = logits.raw(), at = target.data<int64_t>(), loss = losses.raw(), sums = logSumExp.raw()](int64_t begin, int64_t end) {
+                   [=, dtype = logits.dtype, x = logits.raw(), at = target.data<int64_t>(), loss = losses.raw(), sums = normalizers.raw()](int64_t begin, int64_t end) {
                      MD_CALL(lossRange)(dtype, classes, smoothing, begin, end, x, at, loss, sums);
                    });
-  return {mode == Mode::none ? losses : reduceLosses(context, losses, mode, op), logSumExp};
+  return {mode == Mode::none ? losses : reduceLosses(context, losses, mode, op), normalizers};
 }
 
-Tensor crossEntropyGrad(Context& context, const Tensor& input, const Tensor& labels, const Tensor& logSumExp, const Tensor& gradient,
+Tensor crossEntropyGrad(Context& context, const Tensor& input, const Tensor& labels, const Tensor& normalizers, const Tensor& gradient,
                         double smoothing, Mode mode, const char* op) {
   requireFloat(input, op, "logits");
   requireSmoothing(smoothing, op);
   const Tensor target = checkedTarget(context, input, labels, op);
-  requireDType(logSumExp, input.dtype, op, "logSumExp");
-  requireShape(logSumExp, target.shape, op, "logSumExp");
+  requireDType(normalizers, input.dtype, op, "normalizers");
+  requireShape(normalizers, pairs(target.shape), op, "normalizers");
   requireDType(gradient, input.dtype, op, "grad");
   requireShape(gradient, mode == Mode::none ? target.shape : Dims{}, op, "grad");
-  const Tensor logits = contiguous(context, input, op), sums = contiguous(context, logSumExp, op), grad = contiguous(context, gradient, op);
+  const Tensor logits = contiguous(context, input, op), sums = contiguous(context, normalizers, op), grad = contiguous(context, gradient, op);
   const int64_t classes = logits.dim(-1), items = target.numel();
   Tensor out = empty(context, logits.dtype, logits.shape, op);
   const double scale = mode == Mode::mean ? 1.0 / static_cast<double>(items) : 1.0;

@@ -122,6 +122,33 @@ describe("special values", () => {
     expect(Math.abs(md.sum(many).item() - 100_000)).toBeLessThan(0.05);
   });
 
+  it("of cross-entropy do not depend on where the logits lie", () => {
+    const gradient = [0.25 * 0.03205860328, 0.25 * (0.08714431874 - 1), 0.25 * 0.2368828181, 0.25 * 0.6439142599];
+    for (const offset of [0, 1e3, 1e5, 1e7]) {
+      for (const labelSmoothing of [0, 0.1]) {
+        const logits = md.tensor([[0, 1, 2, 3].map((x) => x + offset)], { requiresGrad: true });
+        const loss = md.crossEntropy(logits, md.tensor([1], { dtype: "i32" }), { labelSmoothing });
+        expect(Math.abs(loss.item() - (2.4401896985 - labelSmoothing * 0.5))).toBeLessThan(1e-6);
+        md.mul(loss, 0.25).backward();
+        const smoothed = (i: number): number => 0.25 * labelSmoothing * ((i === 1 ? 1 : 0) - 0.25);
+        logits.grad!.toFlatArray().forEach((g, i) => {
+          expect(Math.abs(g - gradient[i]! - smoothed(i))).toBeLessThan(1e-7);
+        });
+      }
+    }
+  });
+
+  it("are those of each row alone where rows are wide and many", () => {
+    md.scope(() => {
+      const row = md.tensor(Array.from({ length: 3000 }, (_, i) => Math.sin(i)));
+      const alone = [md.softmax(row, -1), md.logSoftmax(row, -1)];
+      const many = md.contiguous(md.expand(row, [3000, 3000]));
+      [md.softmax(many, -1), md.logSoftmax(many, -1)].forEach((y, i) => {
+        expect(md.amax(md.abs(md.sub(y, alone[i]!))).item()).toBe(0);
+      });
+    });
+  });
+
   it("share the gradient of amax among equals, and give a zero vector none in normalize", () => {
     md.scope(() => {
       const x = md.tensor(

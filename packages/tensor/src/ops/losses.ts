@@ -32,10 +32,10 @@ export function crossEntropy(
 ): Tensor {
   const mode = codeOf("crossEntropy", "reduction", lossReductions, reduction);
   [logits] = raised(logits);
-  const [loss, logSumExp] = executeAll("crossEntropy", [logits, target], { labelSmoothing, mode }, 2, () =>
+  const [loss, normalizers] = executeAll("crossEntropy", [logits, target], { labelSmoothing, mode }, 2, () =>
     native.crossEntropy(logits.slot, target.slot, labelSmoothing, mode),
   );
-  logSumExp!.dispose();
+  normalizers!.dispose();
   return loss!;
 }
 
@@ -43,12 +43,12 @@ export function crossEntropy(
 export function crossEntropyGrad(
   logits: Tensor,
   target: Tensor,
-  logSumExp: Tensor,
+  normalizers: Tensor,
   grad: Tensor,
   { labelSmoothing, mode }: LossAttrs["crossEntropy"],
 ): Tensor {
-  return execute("crossEntropyGrad", [logits, target, logSumExp, grad], {}, () =>
-    native.crossEntropyGrad(logits.slot, target.slot, logSumExp.slot, grad.slot, labelSmoothing, mode),
+  return execute("crossEntropyGrad", [logits, target, normalizers, grad], {}, () =>
+    native.crossEntropyGrad(logits.slot, target.slot, normalizers.slot, grad.slot, labelSmoothing, mode),
   );
 }
 
