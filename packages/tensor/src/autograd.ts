@@ -1,4 +1,4 @@
-import { ShapeError, TensorError, UnsupportedError } from "@md/native";
+import { DTypeError, ShapeError, TensorError, UnsupportedError } from "@md/native";
 import { autocast, autocastDType, forgetCasts } from "./autocast.js";
 import { type DType, isFloat } from "./dtype.js";
 import { rules } from "./gradients/index.js";
@@ -286,7 +286,7 @@ export function checkpoint<Inputs extends readonly Tensor[]>(
 
 /**
  * Adds d(loss)/d(leaf) to `grad` of every leaf with `requiresGrad`. The graph is freed on the way unless
- * `retainGraph`. `gradient` has the shape of `loss`; default 1 for a loss of one element.
+ * `retainGraph`. `gradient` has the shape and dtype of `loss`; default 1 for a loss of one element.
  */
 export function backward(loss: Tensor, options: { gradient?: Tensor; retainGraph?: boolean } = {}): void {
   if (!loss.requiresGrad) throw new TensorError("[backward] the tensor does not require a gradient");
@@ -295,6 +295,9 @@ export function backward(loss: Tensor, options: { gradient?: Tensor; retainGraph
   }
   if (options.gradient && String(options.gradient.shape) !== String(loss.shape)) {
     throw new ShapeError(`[backward] gradient has shape [${options.gradient.shape}], expected [${loss.shape}]`);
+  }
+  if (options.gradient && options.gradient.dtype !== loss.dtype) {
+    throw new DTypeError(`[backward] gradient has dtype ${options.gradient.dtype}, expected ${loss.dtype}`);
   }
   inBackward(() =>
     scope(() => {

@@ -33,6 +33,18 @@ describe("autograd", () => {
     });
   });
 
+  it("refuses an explicit gradient of another shape or dtype", () => {
+    md.scope(() => {
+      const y = md.tensor([1, 2], { requiresGrad: true }).mul(3);
+      expect(() => y.backward({ gradient: md.ones([3]) })).toThrow(
+        new md.ShapeError("[backward] gradient has shape [3], expected [2]"),
+      );
+      expect(() => y.backward({ gradient: md.ones([2], { dtype: "f64" }) })).toThrow(
+        new md.DTypeError("[backward] gradient has dtype f64, expected f32"),
+      );
+    });
+  });
+
   it("takes an explicit gradient and leaves it alive", () => {
     md.scope(() => {
       const x = md.tensor([1, 2], { requiresGrad: true });
