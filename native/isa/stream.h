@@ -32,11 +32,17 @@ inline __attribute__((always_inline)) void forRowsTogether(int64_t begin, int64_
   for (int64_t row = begin; row < end; row += step) f(row, row + step < end ? step : end - row);
 }
 
+/// Whether so many elements go past the caches.
+template <class T>
+inline bool areMany(int64_t elements) {
+  return elements >= kStreamBytes / static_cast<int64_t>(sizeof(T));
+}
+
 /// Rows [begin, end) of `width` elements, the first of them at `out`: f(first, last, to) writes rows [first, last) from
 /// `to` on. It is called once, or for piece after piece in rising order.
 template <class T, class F>
 inline __attribute__((always_inline)) void streamPieces(T* out, int64_t begin, int64_t end, int64_t width, F&& f) {
-  if ((end - begin) * width < kStreamBytes / static_cast<int64_t>(sizeof(T)) || width > kPiece<T>) return f(begin, end, out);
+  if (!areMany<T>((end - begin) * width) || width > kPiece<T>) return f(begin, end, out);
   alignas(64) T piece[kPiece<T>];
   const int64_t step = kPiece<T> / width;
   for (int64_t row = begin; row < end; row += step) {
@@ -54,22 +60,11 @@ inline int64_t elementsToVector(const T* out) {
   return (-reinterpret_cast<intptr_t>(out) & (Vec<T>::width * size - 1)) / size;
 }
 
-/// The first n lanes to p; `Past` the caches they go whole.
-template <bool Past, class T>
-inline __attribute__((always_inline)) void putLanes(Vec<T> x, T* p, int n) {
-  if constexpr (Past) {
-    x.stream(p);
-  } else {
-    storeLanes(x, p, n);
-  }
-}
-
 /// Like streamPieces, with f(first, last, to, past) whose vectors of a row putLanes<past> writes, each once. Where they lie
 /// as vectors may they go past the caches as they are computed: loads and such stores side by side are faster than in turn.
 template <class T, class F>
 inline __attribute__((always_inline)) void streamRows(T* out, int64_t begin, int64_t end, int64_t width, F&& f) {
-  const bool many = (end - begin) * width >= kStreamBytes / static_cast<int64_t>(sizeof(T));
-  if (many && width % Vec<T>::width == 0 && elementsToVector(out) == 0) {
+  if (areMany<T>((end - begin) * width) && width % Vec<T>::width == 0 && elementsToVector(out) == 0) {
     f(begin, end, out, std::true_type{});
     return streamFence();
   }
@@ -81,7 +76,7 @@ template <class T, class F>
 inline __attribute__((always_inline)) void streamElements(T* __restrict out, int64_t n, F&& f) {
   constexpr int64_t S = Several<T>::width;
   int64_t i = 0;
-  if (n >= kStreamBytes / static_cast<int64_t>(sizeof(T))) {
+  if (areMany<T>(n)) {
     for (const int64_t head = elementsToVector(out); i < head; i++) out[i] = f(i);
     for (; i + S <= n; i += S) {
       alignas(64) T piece[S];
@@ -98,7 +93,7 @@ inline __attribute__((always_inline)) void streamElements(T* __restrict out, int
 template <class T, class F>
 inline __attribute__((always_inline)) void streamVectors(T* out, int64_t n, F&& f) {
   constexpr int W = Vec<T>::width;
-  const bool past = n >= kStreamBytes / static_cast<int64_t>(sizeof(T));
+  const bool past = areMany<T>(n);
   const auto part = [&](int64_t i, int lanes) {
     storeLanes(f([=](const T* x) { return loadLanes(x + i, lanes); }), out + i, lanes);
   };

@@ -191,7 +191,7 @@ void gradChunks(DType dtype, const Layout& layout, int64_t begin, int64_t end, c
       if constexpr (perElement) {
         const Vec<T> share = Vec<T>::set(inverse);
         forVectors<T>(n, [&](int64_t i, int lanes) __attribute__((always_inline)) {
-          __builtin_prefetch(x + i + kAhead);
+          if (sums) __builtin_prefetch(x + i + kAhead);
           __builtin_prefetch(g + i + kAhead);
           const auto lanesOf = [=](const T* p) { return loadLanes(p + i, lanes); };
           const Vec<T> centered = sums ? lanesOf(g) - share * fma((lanesOf(x) - lanesOf(mean)) * lanesOf(rstd), lanesOf(sumX), lanesOf(sumG)) : lanesOf(g);

@@ -16,20 +16,11 @@ using md::MD_ISA::kAhead;
 using md::MD_ISA::kBeyond;
 using md::MD_ISA::kTogether;
 using md::MD_ISA::loadLanes;
+using md::MD_ISA::loadOr;
 using md::MD_ISA::maxOf;
 using md::MD_ISA::putLanes;
 using md::MD_ISA::streamRows;
 using md::MD_ISA::Vec;
-
-/// A vector from x, of which only the first n lanes may be there.
-template <class T>
-Vec<T> loadOr(const T* x, int64_t n, T absent) {
-  constexpr int W = Vec<T>::width;
-  if (n >= W) return Vec<T>::load(x);
-  T lanes[W];
-  for (int k = 0; k < W; k++) lanes[k] = k < n ? x[k] : absent;
-  return Vec<T>::load(lanes);
-}
 
 /// Sum of e^(x - top).
 template <class T>

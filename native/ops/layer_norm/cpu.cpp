@@ -12,6 +12,7 @@ using md::MD_ISA::forVectors;
 using md::MD_ISA::kAhead;
 using md::MD_ISA::kBeyond;
 using md::MD_ISA::loadLanes;
+using md::MD_ISA::loadOr;
 using md::MD_ISA::putLanes;
 using md::MD_ISA::storeLanes;
 using md::MD_ISA::streamRows;
@@ -61,11 +62,7 @@ inline __attribute__((always_inline)) void sumsOf(const T* x, int64_t n, const T
     i += W;
   }
   if (i < n) {
-    for (int r = 0; r < Count; r++) {
-      T rest[W];
-      for (int k = 0; k < W; k++) rest[k] = i + k < n ? x[r * n + i + k] : absent[r];
-      b[r] = add(b[r], r, Vec<T>::load(rest));
-    }
+    for (int r = 0; r < Count; r++) b[r] = add(b[r], r, loadOr(x + r * n + i, n - i, absent[r]));
   }
   for (int r = 0; r < Count; r++) sums[r] = (a[r] + b[r]).sum();
 }

@@ -17,6 +17,7 @@ using md::MD_ISA::kBeyond;
 using md::MD_ISA::kPiece;
 using md::MD_ISA::kTogether;
 using md::MD_ISA::loadLanes;
+using md::MD_ISA::mapVectors;
 using md::MD_ISA::maxOf;
 using md::MD_ISA::putLanes;
 using md::MD_ISA::storeLanes;
@@ -37,11 +38,6 @@ T powersOf(const T* x, T* out, int64_t n, T top) {
   return sum.sum();
 }
 
-template <bool Past, class T, class F>
-inline __attribute__((always_inline)) void mapRow(const T* in, T* out, int64_t n, F f) {
-  forVectors<T>(n, [&](int64_t i, int lanes) __attribute__((always_inline)) { putLanes<Past>(f(loadLanes(in + i, lanes)), out + i, lanes); });
-}
-
 // `powers` has room for the rows' elements, and may be `out`.
 template <class T, bool Past>
 void rows(const T* x, T* powers, T* out, int64_t count, int64_t n, bool logarithm) {
@@ -51,10 +47,10 @@ void rows(const T* x, T* powers, T* out, int64_t count, int64_t n, bool logarith
   for (int64_t r = 0; r < count; r++) {
     if (logarithm) {
       const Vec<T> shift = Vec<T>::set(top[r]), log = Vec<T>::set(std::log(total[r]));
-      mapRow<Past>(x + r * n, out + r * n, n, [&](Vec<T> v) __attribute__((always_inline)) { return (v - shift) - log; });
+      mapVectors<Past>(x + r * n, out + r * n, n, [&](Vec<T> v) __attribute__((always_inline)) { return (v - shift) - log; });
     } else {
       const Vec<T> scale = Vec<T>::set(T(1) / total[r]);
-      mapRow<Past>(powers + r * n, out + r * n, n, [&](Vec<T> v) __attribute__((always_inline)) { return v * scale; });
+      mapVectors<Past>(powers + r * n, out + r * n, n, [&](Vec<T> v) __attribute__((always_inline)) { return v * scale; });
     }
   }
 }
